@@ -1,0 +1,1 @@
+"""Making probabilities honest and networks small: temperature and INT8."""

@@ -1,0 +1,1 @@
+"""Tensors in, tensors out: taxonomies, bundles and the inference backends."""

@@ -1,0 +1,1 @@
+"""From a camera to emotions: sources, faces, clips, recognition and sinks."""

@@ -1,0 +1,1 @@
+"""The training side: data, networks, systems and export; PyTorch lives only here."""

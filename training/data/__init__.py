@@ -1,0 +1,1 @@
+"""Readers, label maps, augmentation and cleaning of training data."""

@@ -1,0 +1,1 @@
+"""One file per paper: networks, losses, stages and hyper-parameters put together."""
