@@ -1,0 +1,68 @@
+"""What a source is, and how it is named where people read it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Protocol
+
+from ..frame import Frame
+
+
+class Source(Protocol):
+    """Anything that yields frames.
+
+    `frames` is called once and read by one thread; `close` may be called from any thread, more
+    than once, and makes `frames` end soon.
+    """
+
+    @property
+    def name(self) -> str:
+        """What results call this source; free of passwords."""
+
+    @property
+    def live(self) -> bool:
+        """Whether frames come whether or not they are taken (a camera), or wait (a file)."""
+
+    @property
+    def rate_hz(self) -> float | None:
+        """Frames per second as declared; None where unknown or where there is one frame."""
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """Width and height of the upright picture, pixels; None where unknown."""
+
+    @property
+    def duration_s(self) -> float | None:
+        """Declared length; None for a live source or where unknown."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of the results should know, such as damage; complete after `frames`."""
+
+    def frames(self) -> Iterator[Frame]:
+        """Frames in the order of their times, which strictly increase.
+
+        Raises `SourceUnreadable` where there is no picture, `SourceLost` where a live source
+        stops.
+        """
+
+    def close(self) -> None:
+        """Let go of the file or camera."""
+
+
+_USERINFO = re.compile(r"(?<=://)(?P<user>[^/?#:@\s]*):(?P<password>[^/?#\s]*)@")
+_QUERY = re.compile(
+    r"(?P<key>[?&;][^=&;\s]*(?:pass|pwd|token|secret|auth|key|sig)[^=&;\s]*=)[^&;#\s]*", re.I
+)
+
+
+def without_password(text: str) -> str:
+    """`text` with the password of every address in it shown as ***."""
+    text = _USERINFO.sub(lambda found: f"{found['user']}:***@", text)
+    return _QUERY.sub(lambda found: f"{found['key']}***", text)
+
+
+def is_address(spec: str) -> bool:
+    """Whether `spec` is a URL rather than a path."""
+    return re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", spec) is not None

@@ -1,0 +1,255 @@
+"""Files, images, webcams and network cameras, decoded by FFmpeg through PyAV.
+
+Files are decoded with frame threads; live sources without any, which is slower but gives each
+picture at once (slice threads corrupt zero-latency streams). Decoding, scaling to RGB and turning
+upright all happen in the thread that reads `frames`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import av
+import av.error
+import numpy as np
+
+from ..errors import SourceError, SourceUnreadable
+from ..frame import Frame
+from .base import without_password
+from .failures import address_failure, camera_failure, file_failure, lost, reason
+from .upright import Orientation
+
+if TYPE_CHECKING:
+    from av.container import InputContainer
+    from av.video.stream import VideoStream
+
+_OPEN_LIMIT_S = 5.0
+_READ_LIMIT_S = 5.0
+# The defaults look at five seconds of stream before the first picture.
+_RTSP_OPTIONS = {
+    "rtsp_transport": "tcp",
+    "analyzeduration": "300000",
+    "probesize": "200000",
+    "fflags": "nobuffer",
+}
+# Wishes to a webcam, best first; a camera that cannot refuses and is asked for less.
+_WEBCAM_OPTIONS: tuple[dict[str, str], ...] = (
+    {"input_format": "mjpeg", "video_size": "1280x720", "framerate": "30"},
+    {"framerate": "30"},
+    {},
+)
+_MAX_DAMAGED_PACKETS = 1000
+
+
+class PyavSource:
+    """One opened video stream; see `open_file`, `open_camera` and `open_address`."""
+
+    def __init__(
+        self,
+        container: InputContainer,
+        name: str,
+        live: bool,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._container = container
+        self.name = name
+        self.live = live
+        self._clock = clock
+        self._stop = False
+        self._reading = False
+        self._notes: list[str] = []
+        self._stream = _picture_stream(container, name)
+        # A file's stream names its orientation before the first frame only in some formats, so
+        # the size is that of the stored picture until a frame has been seen.
+        self._orientation: Orientation | None = None
+        rate = self._stream.average_rate or self._stream.guessed_rate
+        # FFmpeg declares 25 images a second for a single one.
+        image = container.format.name.endswith("_pipe") or container.format.name == "image2"
+        self.rate_hz: float | None = float(rate) if rate and not image else None
+        self.duration_s = None if live else _duration_s(container, self._stream)
+        self._stream.thread_type = "NONE" if live else "FRAME"
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """Width and height in pixels; upright once the first frame was read."""
+        codec = self._stream.codec_context
+        if not codec.width or not codec.height:
+            return None
+        return (self._orientation or Orientation()).size(codec.width, codec.height)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Damage met while reading."""
+        return tuple(self._notes)
+
+    def frames(self) -> Iterator[Frame]:
+        """Decode to the end; damaged parts of a file are skipped and noted."""
+        self._reading = True
+        index, first_s, last_s = 0, 0.0, -1.0
+        try:
+            for picture in self._pictures():
+                if self._orientation is None:
+                    matrix = picture.side_data.get("DISPLAYMATRIX")
+                    self._orientation = Orientation.from_matrix(_bytes(matrix))
+                pixels = np.asarray(picture.to_ndarray(format="rgb24"), np.uint8)
+                pixels = self._orientation.apply(pixels)
+                if self.live:
+                    time_s = self._clock()
+                else:
+                    step_s = 1 / self.rate_hz if self.rate_hz else 1 / 30
+                    stamp_s = last_s + step_s if picture.time is None else float(picture.time)
+                    if index == 0:
+                        first_s, last_s = stamp_s, stamp_s - step_s
+                    # Some files repeat or turn back a stamp; time goes on by a little anyway.
+                    last_s = stamp_s if stamp_s > last_s else last_s + step_s / 100
+                    time_s = last_s - first_s
+                yield Frame(pixels, time_s, index, self.name)
+                index += 1
+        except (OSError, ValueError, av.error.FFmpegError) as error:
+            if self.live:
+                cause = reason(error)
+                if isinstance(error, av.error.ExitError):
+                    cause = f"no picture for {_READ_LIMIT_S:g} s"
+                raise lost(self.name, index, cause) from error
+            if index == 0:
+                raise file_failure(self.name, error) from error
+            self._notes.append(f"reading stopped after {index} frames: {reason(error)}")
+        finally:
+            self._container.close()
+        if self._stop:
+            return
+        if self.live:
+            raise lost(self.name, index, "it ended the stream")
+        if index == 0:
+            raise SourceUnreadable(f"{self.name} holds no picture that can be decoded")
+        self._note_what_is_missing(index, time_s)
+
+    def close(self) -> None:
+        """End `frames` at its next picture; the reading thread then closes the file itself."""
+        self._stop = True
+        if not self._reading:
+            self._container.close()
+
+    def _pictures(self) -> Iterator[av.VideoFrame]:
+        """Decoded pictures; a packet that cannot be decoded is skipped, in files."""
+        damaged = 0
+        for packet in self._container.demux(self._stream):
+            if self._stop:
+                return
+            try:
+                pictures = packet.decode()
+            except av.error.InvalidDataError:
+                damaged += 1
+                if damaged > _MAX_DAMAGED_PACKETS:
+                    raise
+                continue
+            for picture in pictures:
+                if self._stop:
+                    return
+                yield picture
+        if damaged:
+            self._notes.append(f"{damaged} damaged packets were skipped")
+
+    def _note_what_is_missing(self, count: int, last_s: float) -> None:
+        """Say so where a file declares more than could be read."""
+        declared = self._stream.frames
+        if declared and count < declared:
+            self._notes.append(f"{count} of {declared} frames could be read: the file is damaged")
+        elif not declared and self.duration_s and last_s < 0.9 * self.duration_s - 1:
+            self._notes.append(
+                f"{last_s:.1f} of {self.duration_s:.1f} s could be read: the file is damaged"
+            )
+
+
+def open_file(path: Path) -> PyavSource:
+    """A video, or an image, which is a clip of one frame.
+
+    Raises `SourceMissing`, `SourceUnreadable` or `SourceRefused`.
+    """
+    name = str(path)
+    if path.is_dir():
+        raise file_failure(name, IsADirectoryError())
+    if path.is_file() and path.stat().st_size == 0:
+        raise SourceUnreadable(f"{name} is empty: copy or record it again")
+    try:
+        container = av.open(name, metadata_errors="replace")
+    except (OSError, ValueError, av.error.FFmpegError) as error:
+        raise file_failure(name, error) from error
+    return _source(container, name, live=False)
+
+
+def open_camera(device: str) -> PyavSource:
+    """A webcam of Video4Linux, such as /dev/video0.
+
+    Raises `SourceMissing`, `SourceRefused` or `SourceUnreadable`.
+    """
+    failure: BaseException = FileNotFoundError(device)
+    for options in _WEBCAM_OPTIONS if Path(device).exists() else ():
+        try:
+            container = av.open(
+                device, format="v4l2", options=options, timeout=(_OPEN_LIMIT_S, _READ_LIMIT_S)
+            )
+            return _source(container, device, live=True)
+        except (OSError, ValueError, av.error.FFmpegError) as error:
+            failure = error
+    raise camera_failure(device, failure) from failure
+
+
+def open_address(
+    url: str,
+    open_limit_s: float = _OPEN_LIMIT_S,
+    read_limit_s: float = _READ_LIMIT_S,
+    clock: Callable[[], float] = time.monotonic,
+) -> PyavSource:
+    """A network camera (rtsp://) or a video on a server (http://, https://).
+
+    A server's video of known length is read like a file, anything else is live. Raises
+    `SourceRefused`, `SourceTimeout`, `SourceMissing` or `SourceUnreadable`.
+    """
+    rtsp = url.lower().startswith(("rtsp:", "rtsps:"))
+    begun_s = clock()
+    try:
+        container = av.open(
+            url,
+            options=_RTSP_OPTIONS if rtsp else {},
+            timeout=(open_limit_s, read_limit_s),
+            metadata_errors="replace",
+        )
+    except (OSError, ValueError, av.error.FFmpegError) as error:
+        # `from None`: the cause's own message holds the address with its password.
+        raise address_failure(url, error, clock() - begun_s, open_limit_s) from None
+    return _source(container, without_password(url), live=rtsp or not container.duration)
+
+
+def _source(container: InputContainer, name: str, live: bool) -> PyavSource:
+    """The source of an opened container, which is closed where it has no picture."""
+    try:
+        return PyavSource(container, name, live)
+    except SourceError:
+        container.close()
+        raise
+
+
+def _picture_stream(container: InputContainer, name: str) -> VideoStream:
+    """The first stream of moving pictures; a record's cover is none."""
+    for stream in container.streams.video:
+        if not stream.disposition & av.stream.Disposition.attached_pic:
+            return stream
+    if container.streams.audio:
+        raise SourceUnreadable(f"{name} has sound but no picture: name a video or an image")
+    raise SourceUnreadable(f"{name} holds no video: name a video or an image")
+
+
+def _bytes(side_data: Any) -> bytes | None:
+    """A copy of a frame's side data."""
+    return None if side_data is None else bytes(side_data)
+
+
+def _duration_s(container: InputContainer, stream: VideoStream) -> float | None:
+    """Length of the pictures, else of the whole file, in seconds."""
+    if stream.duration and stream.time_base:
+        return float(stream.duration * stream.time_base)
+    return container.duration / 1e6 if container.duration else None
