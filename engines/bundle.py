@@ -1,0 +1,279 @@
+"""The bundle: a folder with the networks and all that run time knows of them.
+
+    manifest.json                 this module's Manifest, schema 1
+    spatial.onnx  temporal.onnx  fusion.onnx
+    spatial.int8.onnx ...         other precisions of the same networks, optional
+    plans/                        engines built for one machine, not part of what is hashed
+
+Nothing else may lie there, and nothing is ever unpickled.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal
+
+from pydantic import TypeAdapter, ValidationError
+
+from .contract import NetworkSpec, fusion, hold, spatial, temporal
+from .errors import BundleCorrupt, BundleMissing, BundleTooNew, ContractMismatch
+
+SCHEMA = 1
+NETWORKS = ("spatial", "temporal", "fusion")
+PRECISIONS = ("fp32", "fp16", "int8")
+DEFAULT = Path(__file__).parent / "bundles" / "default"
+
+Precision = Literal["fp32", "fp16", "int8"]
+Supervision = Literal["trained", "weakly supervised", "derived"]
+
+_MANIFEST = "manifest.json"
+_PLANS = "plans"
+
+
+@dataclass(frozen=True)
+class Head:
+    """One list of labels that the networks score."""
+
+    name: str
+    labels: tuple[str, ...]
+    """K names in the order of the tensor of this name."""
+    families: tuple[str, ...]
+    """The family of each label, "" for none; empty where families make no sense."""
+    supervision: Supervision
+    temperature: float
+    """Logits are divided by it before the softmax."""
+    note: str = ""
+    """What a reader of the probabilities should know."""
+
+
+@dataclass(frozen=True)
+class Crop:
+    """The picture of a face that the networks were trained on."""
+
+    px: int
+    colour: Literal["grey", "rgb"]
+    template: str
+    """The name of the alignment that makes it."""
+
+
+@dataclass(frozen=True)
+class Motion:
+    """The stack of motion fields that the temporal network takes."""
+
+    px: int
+    fields: int
+    gap_s: float
+    """Time between two fields, seconds."""
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a bundle says of itself."""
+
+    name: str
+    version: str
+    heads: tuple[Head, ...]
+    crop: Crop
+    clip_duration_s: float
+    """How far back the clip's attention reaches, seconds."""
+    clip_frames: int
+    """T: the most frames a clip keeps."""
+    motion: Motion
+    networks: dict[str, NetworkSpec]
+    fusion: dict[str, float]
+    """Weights of the two streams, as measured best."""
+    measured: dict[str, Any]
+    """Accuracy and calibration, with the data named."""
+    training_data: str
+    licence: str
+    commit: str = ""
+    created: str = ""
+    """Date and time, ISO 8601."""
+    files: dict[str, str] = field(default_factory=dict)
+    """sha256 of each file by its path in the bundle; write_bundle fills it."""
+    schema: int = SCHEMA
+
+    def head(self, name: str) -> Head:
+        """The head of this name; ContractMismatch where there is none."""
+        for head in self.heads:
+            if head.name == name:
+                return head
+        raise ContractMismatch(
+            f"bundle {self.name} has no head {name!r}; it has "
+            f"{', '.join(head.name for head in self.heads)}"
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain types, as they stand in manifest.json."""
+        document: dict[str, Any] = _ADAPTER.dump_python(self, mode="json")
+        return {"schema": document.pop("schema"), **document}
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A verified bundle on disk."""
+
+    path: Path
+    manifest: Manifest
+
+    def network_file(self, network: str, precision: str = "fp32") -> Path | None:
+        """The network's file in this precision, or None."""
+        name = f"{network}.onnx" if precision == "fp32" else f"{network}.{precision}.onnx"
+        return self.path / name if name in self.manifest.files else None
+
+    def precisions(self, network: str) -> tuple[str, ...]:
+        """The precisions this network is there in: fp32, fp16, int8 in this order."""
+        return tuple(p for p in PRECISIONS if self.network_file(network, p))
+
+    @property
+    def size_bytes(self) -> int:
+        """The manifest and the files it lists."""
+        names = [_MANIFEST, *self.manifest.files]
+        return sum((self.path / name).stat().st_size for name in names)
+
+
+_ADAPTER = TypeAdapter(Manifest)
+
+
+def load_bundle(bundle: str | os.PathLike[str] = "default") -> Bundle:
+    """Opens a bundle by path, or the one that came with the program, and verifies all of it.
+
+    Raises BundleMissing, BundleTooNew (newer schema), BundleCorrupt (manifest, hashes, stray
+    files) or ContractMismatch (tensor names, sizes that do not go together).
+    """
+    path = DEFAULT if str(bundle) == "default" else Path(bundle)
+    if not (path / _MANIFEST).is_file():
+        what = "no default bundle in this installation" if path == DEFAULT else "no bundle"
+        raise BundleMissing(
+            f"{what}: {path / _MANIFEST} is not there; name a folder with a {_MANIFEST}, "
+            "or make one with `ferstream train default` and `ferstream export`"
+        )
+    manifest = _read_manifest(path / _MANIFEST)
+    _verify_files(path, manifest)
+    _verify_contract(manifest)
+    return Bundle(path, manifest)
+
+
+def write_bundle(
+    path: str | os.PathLike[str], manifest: Manifest, files: Mapping[str, bytes | Path]
+) -> Bundle:
+    """Writes a bundle beside its place, verifies it there and moves it in; all or nothing.
+
+    `files` maps the path within the bundle to its bytes or to a file to copy. An older bundle at
+    the place is replaced. Raises what load_bundle raises, and OSError.
+    """
+    place = Path(path)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{place.name}.", dir=place.parent) as work:
+        fresh = Path(work) / "new"
+        hashes = {}
+        for name, content in sorted(files.items()):
+            target = fresh / _inside(name)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(content if isinstance(content, bytes) else content.read_bytes())
+            hashes[name] = _sha256(target)
+        document = replace(manifest, files=hashes, schema=SCHEMA).to_json()
+        text = json.dumps(document, indent=1, ensure_ascii=False) + "\n"
+        (fresh / _MANIFEST).write_text(text, "utf-8")
+        load_bundle(fresh)
+        if place.exists():
+            place.rename(Path(work) / "old")
+        fresh.rename(place)
+    return load_bundle(place)
+
+
+def _read_manifest(file: Path) -> Manifest:
+    try:
+        text = file.read_text("utf-8")
+        document = json.loads(text)
+        schema = document["schema"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise BundleCorrupt(
+            f"{file} is no manifest ({error}); take the bundle anew from where it came"
+        ) from error
+    if isinstance(schema, int) and schema > SCHEMA:
+        raise BundleTooNew(
+            f"{file} has schema {schema}, this program reads up to {SCHEMA}: update ferstream"
+        )
+    try:
+        return _ADAPTER.validate_json(text, strict=True)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise BundleCorrupt(
+            f"{file}, field {where}: {first['msg']}; take the bundle anew from where it came"
+        ) from error
+
+
+def _verify_files(path: Path, manifest: Manifest) -> None:
+    listed = manifest.files
+    for name, wanted in listed.items():
+        file = path / _inside(name)
+        if not file.is_file():
+            raise BundleMissing(f"{file} is listed in {_MANIFEST} but not there; copy it again")
+        got = _sha256(file)
+        if got != wanted:
+            raise BundleCorrupt(
+                f"{file} has sha256 {got[:12]}..., {_MANIFEST} says {wanted[:12]}...: "
+                "the file is damaged or was changed; copy it again"
+            )
+    for found in sorted(path.rglob("*")):
+        name = found.relative_to(path).as_posix()
+        hidden = any(part.startswith(".") for part in PurePosixPath(name).parts)
+        if found.is_dir() or hidden or name == _MANIFEST or name.startswith(f"{_PLANS}/"):
+            continue
+        if name not in listed:
+            raise BundleCorrupt(
+                f"{found} is not listed in {_MANIFEST}, so nothing vouches for it: remove it"
+            )
+
+
+def _verify_contract(manifest: Manifest) -> None:
+    for network in NETWORKS:
+        if network not in manifest.networks:
+            raise ContractMismatch(f"bundle {manifest.name} describes no network {network!r}")
+        if f"{network}.onnx" not in manifest.files:
+            raise BundleMissing(f"bundle {manifest.name} lists no {network}.onnx; export it anew")
+    for wanted in _contract(manifest):
+        hold(f"{_MANIFEST}, {wanted.name}", manifest.networks[wanted.name], wanted)
+    for head in manifest.heads:
+        if head.families and len(head.families) != len(head.labels):
+            raise ContractMismatch(
+                f"head {head.name} has {len(head.labels)} labels, {len(head.families)} families"
+            )
+
+
+def _contract(manifest: Manifest) -> tuple[NetworkSpec, ...]:
+    """The networks that go with the manifest's sizes and label lists."""
+    fed = {tensor.name: tensor.shape[-1] for tensor in manifest.networks["fusion"].inputs}
+    features = fed.get("feature")
+    if not isinstance(features, int):
+        raise ContractMismatch(f"bundle {manifest.name}: fusion takes no feature of a fixed size")
+    words, units = len(manifest.head("emo135").labels), len(manifest.head("au").labels)
+    crop, motion = manifest.crop, manifest.motion
+    channels = 1 if crop.colour == "grey" else 3
+    return (
+        spatial(features, crop_px=crop.px, channels=channels, words=words, units=units),
+        temporal(motion.fields, motion_px=motion.px),
+        fusion(features, words=words),
+    )
+
+
+def _inside(name: str) -> str:
+    """The name, if it leads to a plain place in the bundle; BundleCorrupt otherwise."""
+    parts = PurePosixPath(name).parts
+    if name != PurePosixPath(name).as_posix() or ".." in parts or name.startswith(("/", ".")):
+        raise BundleCorrupt(f"file name {name!r} leads out of the bundle or is hidden")
+    if not name.endswith(".onnx"):
+        raise BundleCorrupt(f"{name!r} is no .onnx file; a bundle holds no others")
+    return name
+
+
+def _sha256(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()

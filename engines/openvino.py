@@ -1,0 +1,64 @@
+"""OpenVINO on the CPU."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import openvino as ov
+
+from .contract import Array, NetworkSpec, Tensors, TensorSpec, hold
+from .errors import EngineUnavailable
+
+
+class OpenVinoEngine:
+    """One ONNX file compiled by OpenVINO; run() belongs to one thread at a time."""
+
+    backend = "openvino"
+
+    def __init__(
+        self, file: Path, spec: NetworkSpec, *, precision: str = "fp32", threads: int | None = None
+    ) -> None:
+        self.spec = spec
+        self.precision = precision
+        # f32: left alone, OpenVINO computes in bf16 where the processor can, and says nothing.
+        options: dict[str, Any] = {
+            "INFERENCE_PRECISION_HINT": "f16" if precision == "fp16" else "f32",
+            "PERFORMANCE_HINT": "LATENCY",
+        }
+        if threads:
+            options["INFERENCE_NUM_THREADS"] = threads
+        try:
+            core = ov.Core()
+            self._request = core.compile_model(
+                core.read_model(file), "CPU", options
+            ).create_infer_request()
+        except RuntimeError as error:
+            raise EngineUnavailable(f"OpenVINO cannot open {file}: {error}") from error
+        compiled = self._request.model_outputs
+        graph = NetworkSpec(
+            spec.name,
+            tuple(_tensor(port) for port in self._request.model_inputs),
+            tuple(_tensor(port) for port in compiled),
+        )
+        hold(str(file), graph, spec)
+        wanted = {tensor.name for tensor in spec.outputs}
+        self._ports = {port.any_name: port for port in compiled if port.any_name in wanted}
+
+    def run(self, inputs: Tensors) -> dict[str, Array]:
+        """All outputs by name; ContractMismatch for inputs that differ from the spec."""
+        self.spec.check(inputs)
+        outputs = self._request.infer(dict(inputs), share_inputs=True)
+        return {name: np.array(outputs[port]) for name, port in self._ports.items()}
+
+    def close(self) -> None:
+        """Frees the compiled network."""
+        del self._request
+
+
+def _tensor(port: ov.ConstOutput) -> TensorSpec:
+    shape = tuple(
+        "?" if size.is_dynamic else size.get_length() for size in port.get_partial_shape()
+    )
+    return TensorSpec(port.any_name, np.dtype(port.get_element_type().to_dtype()).name, shape)

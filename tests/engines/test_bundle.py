@@ -1,0 +1,220 @@
+"""Bundles: what is written is what is read, and nothing that was tampered with is opened."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engines import contract
+from engines.bundle import Bundle, Crop, load_bundle, write_bundle
+from engines.errors import (
+    BundleCorrupt,
+    BundleError,
+    BundleMissing,
+    BundleTooNew,
+    ContractMismatch,
+    EnginesError,
+)
+
+from . import tiny
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Bundle:
+    return tiny.bundle(tmp_path / "tiny")
+
+
+def rewrite(bundle: Bundle, change: Callable[[dict[str, Any]], None]) -> None:
+    file = bundle.path / "manifest.json"
+    document = json.loads(file.read_text("utf-8"))
+    change(document)
+    file.write_text(json.dumps(document), "utf-8")
+
+
+def test_what_is_written_is_read(bundle: Bundle) -> None:
+    again = load_bundle(bundle.path)
+    assert again == bundle
+    assert again.manifest == replace(tiny.manifest(), files=again.manifest.files)
+    assert sorted(again.manifest.files) == sorted(
+        ["spatial.onnx", "spatial.int8.onnx", "temporal.onnx", "fusion.onnx"]
+    )
+    assert again.precisions("spatial") == ("fp32", "int8")
+    assert again.precisions("fusion") == ("fp32",)
+    assert again.network_file("spatial", "int8") == bundle.path / "spatial.int8.onnx"
+    assert again.network_file("fusion", "int8") is None
+    assert again.size_bytes == sum(file.stat().st_size for file in bundle.path.iterdir())
+
+
+def test_manifest_is_plain_json_with_its_schema_first(bundle: Bundle) -> None:
+    document = json.loads((bundle.path / "manifest.json").read_text("utf-8"))
+    assert next(iter(document)) == "schema"
+    assert document["schema"] == 1
+    assert document["heads"][0]["labels"][0] == "neutral"
+    assert document["heads"][0]["families"][:2] == ["", "joy"]
+    assert document["networks"]["spatial"]["inputs"][0]["shape"] == ["B", 1, 8, 8]
+
+
+def test_head_by_name(bundle: Bundle) -> None:
+    assert bundle.manifest.head("emo135").supervision == "weakly supervised"
+    with pytest.raises(ContractMismatch, match="no head 'emo54'; it has basic8"):
+        bundle.manifest.head("emo54")
+
+
+def test_missing_bundle_says_how_to_get_one(tmp_path: Path) -> None:
+    with pytest.raises(BundleMissing, match="ferstream train default") as caught:
+        load_bundle(tmp_path / "nowhere")
+    assert isinstance(caught.value, FileNotFoundError)
+    assert str(tmp_path / "nowhere") in str(caught.value)
+
+
+def test_wrong_hash(bundle: Bundle) -> None:
+    file = bundle.path / "fusion.onnx"
+    content = bytearray(file.read_bytes())
+    content[100] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(BundleCorrupt, match=r"fusion\.onnx has sha256"):
+        load_bundle(bundle.path)
+
+
+def test_missing_file(bundle: Bundle) -> None:
+    (bundle.path / "temporal.onnx").unlink()
+    with pytest.raises(BundleMissing, match=r"temporal\.onnx is listed .* not there"):
+        load_bundle(bundle.path)
+
+
+def test_newer_schema(bundle: Bundle) -> None:
+    rewrite(bundle, lambda document: document.update(schema=2, clip_frames="of another kind"))
+    with pytest.raises(BundleTooNew, match="schema 2, this program reads up to 1: update"):
+        load_bundle(bundle.path)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "no manifest"),
+        ("[]", "no manifest"),
+        ('{"name": "x"}', "no manifest .'schema'"),
+        ('{"schema": 1}', "field name: Field required"),
+        ('{"schema": "1"}', "field name"),
+        ("\x00\x01", "no manifest"),
+    ],
+)
+def test_unreadable_manifest(bundle: Bundle, text: str, said: str) -> None:
+    (bundle.path / "manifest.json").write_text(text, "utf-8")
+    with pytest.raises(BundleCorrupt, match=said):
+        load_bundle(bundle.path)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        ("clip_frames", "many", "field clip_frames: Input should be a valid integer"),
+        ("crop", {"px": 8, "colour": "sepia", "template": "t"}, "field crop.colour"),
+        ("fusion", {"weight": "half"}, "field fusion.weight"),
+    ],
+)
+def test_malformed_field_is_named(bundle: Bundle, field: str, value: Any, said: str) -> None:
+    rewrite(bundle, lambda document: document.update({field: value}))
+    with pytest.raises(BundleCorrupt, match=said):
+        load_bundle(bundle.path)
+
+
+def test_stray_pickle_is_refused(bundle: Bundle) -> None:
+    (bundle.path / "extra.pkl").write_bytes(pickle.dumps({"weights": [1]}))
+    with pytest.raises(BundleCorrupt, match=r"extra\.pkl is not listed"):
+        load_bundle(bundle.path)
+
+
+@pytest.mark.parametrize("name", ["extra.pkl", "../spatial.onnx", "/spatial.onnx", ".x.onnx"])
+def test_listed_names_are_plain_onnx_files_within(bundle: Bundle, name: str) -> None:
+    rewrite(bundle, lambda document: document["files"].update({name: "0"}))
+    with pytest.raises(BundleCorrupt, match=r"leads out|no \.onnx file"):
+        load_bundle(bundle.path)
+
+
+def test_compiled_plans_and_hidden_files_may_lie_there(bundle: Bundle) -> None:
+    (bundle.path / "plans").mkdir()
+    (bundle.path / "plans" / "spatial.plan").write_bytes(b"compiled")
+    (bundle.path / ".DS_Store").write_bytes(b"")
+    assert load_bundle(bundle.path) == bundle
+
+
+def rename_output(document: dict[str, Any]) -> None:
+    document["networks"]["spatial"]["outputs"][1]["name"] = "emotions"
+
+
+def drop_network(document: dict[str, Any]) -> None:
+    del document["networks"]["temporal"]
+
+
+def shorten_labels(document: dict[str, Any]) -> None:
+    head = document["heads"][1]
+    head["labels"], head["families"] = head["labels"][:-1], head["families"][:-1]
+
+
+def shorten_families(document: dict[str, Any]) -> None:
+    document["heads"][0]["families"].pop()
+
+
+def widen_feature(document: dict[str, Any]) -> None:
+    document["networks"]["spatial"]["outputs"][0]["shape"][1] = 7
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (
+            rename_output,
+            "spatial takes crop and gives au, emo135, emotions, .* expected crop",
+        ),
+        (drop_network, "describes no network 'temporal'"),
+        (shorten_labels, r"has emo135 float32\(B, 135\), expected emo135 float32\(B, 134\)"),
+        (shorten_families, "8 labels, 7 families"),
+        (widen_feature, r"spatial has feature float32\(B, 7\), expected feature float32\(B, 6\)"),
+    ],
+)
+def test_manifest_that_does_not_fit_together(
+    bundle: Bundle, change: Callable[[dict[str, Any]], None], said: str
+) -> None:
+    rewrite(bundle, change)
+    with pytest.raises(ContractMismatch, match=said):
+        load_bundle(bundle.path)
+
+
+def test_a_refused_bundle_leaves_the_old_one_in_place(bundle: Bundle) -> None:
+    before = {file.name: file.read_bytes() for file in bundle.path.iterdir()}
+    unfit = tiny.manifest(crop=Crop(16, "grey", "anchors"))
+    files = {f"{name}.onnx": tiny.network(name) for name in tiny.SPECS}
+    with pytest.raises(ContractMismatch):
+        write_bundle(bundle.path, unfit, files)
+    with pytest.raises(BundleMissing, match=r"lists no fusion\.onnx"):
+        write_bundle(bundle.path, tiny.manifest(), {"spatial.onnx": b"", "temporal.onnx": b""})
+    assert {file.name: file.read_bytes() for file in bundle.path.iterdir()} == before
+    assert [entry.name for entry in bundle.path.parent.iterdir()] == ["tiny"]
+
+
+def test_a_new_bundle_replaces_the_old_one(bundle: Bundle) -> None:
+    files = {f"{name}.onnx": tiny.network(name, seed=1) for name in tiny.SPECS}
+    fresh = write_bundle(bundle.path, tiny.manifest(version="2"), files)
+    assert load_bundle(bundle.path) == fresh != bundle
+    assert fresh.precisions("spatial") == ("fp32",)
+    assert [entry.name for entry in bundle.path.parent.iterdir()] == ["tiny"]
+
+
+def test_colour_crops_have_three_channels(tmp_path: Path) -> None:
+    colour = Crop(tiny.CROP_PX, "rgb", "anchors")
+    with pytest.raises(ContractMismatch, match=r"crop uint8\(B, 3, 8, 8\)"):
+        tiny.bundle(tmp_path / "rgb", crop=colour)
+    assert contract.spatial(4, channels=3).inputs[0].shape == ("B", 3, 48, 48)
+
+
+def test_errors_are_one_tree() -> None:
+    assert all(issubclass(e, BundleError) for e in (BundleMissing, BundleCorrupt, BundleTooNew))
+    assert all(issubclass(e, EnginesError) for e in (BundleError, ContractMismatch))
+    assert all(issubclass(e, ValueError) for e in (BundleCorrupt, ContractMismatch))
