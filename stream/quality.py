@@ -2,7 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+_EAR_RIGHT, _EAR_LEFT, _FOREHEAD, _CHIN = 234, 454, 10, 152
+_EYE_RIGHT, _EYE_LEFT = 33, 263
+
+_NOISE_VARIANCE = 25.0
+"""Variance of grey levels below which a crop holds nothing but noise."""
+_HALF_SHARP = 0.05
+"""Edge energy per contrast of a crop blurred by about one pixel; sharpness is 0.5 there."""
+_USELESS_PX, _PLENTY_PX = 16.0, 80.0
+_USELESS_YAW_DEG, _USELESS_PITCH_DEG = 75.0, 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -10,13 +25,13 @@ class Quality:
     """One view's quality; every part is measured, `score` sums it up."""
 
     size_px: float
-    """Width of the face in the frame, pixels."""
+    """Width of the face in the frame, ear to ear, pixels."""
     sharpness: float
     """0 (smeared) .. 1 (crisp): edges of the aligned crop against its contrast."""
     yaw_deg: float
-    """Head turn, degrees; positive to the image's right."""
+    """Head turn, degrees; positive where the face looks to the picture's right."""
     pitch_deg: float
-    """Head nod, degrees; positive downwards."""
+    """Head nod, degrees; positive where the face looks down."""
     presence: float
     """The landmark network's own belief that a face is there, 0..1."""
     brightness: float
@@ -27,3 +42,64 @@ class Quality:
     def to_json(self) -> dict[str, float]:
         """Plain numbers, rounded."""
         return {name: round(value, 3) for name, value in asdict(self).items()}
+
+
+def measure(landmarks: NDArray[np.float32], crop: NDArray[np.uint8], presence: float) -> Quality:
+    """The quality of one view.
+
+    Args:
+        landmarks: (468, 3) in pixels, z in the same unit, growing away from the camera.
+        crop: the aligned grey crop (64, 64).
+        presence: 0..1.
+
+    The score is the geometric mean of the parts, each brought to 0..1, times presence: one very
+    bad part is enough to make a view worthless.
+    """
+    yaw_deg, pitch_deg = pose_deg(landmarks)
+    size_px = float(np.linalg.norm(landmarks[_EAR_LEFT] - landmarks[_EAR_RIGHT]))
+    sharp = sharpness(crop)
+    brightness = float(cv2.mean(crop)[0]) / 255
+    parts = (
+        _between(size_px, _USELESS_PX, _PLENTY_PX),
+        sharp,
+        1 - _between(abs(yaw_deg), 0, _USELESS_YAW_DEG) ** 2,
+        1 - _between(abs(pitch_deg), 0, _USELESS_PITCH_DEG) ** 2,
+        _between(brightness, 0.02, 0.25) * _between(1 - brightness, 0.02, 0.15),
+    )
+    score = presence * math.prod(parts) ** (1 / len(parts))
+    return Quality(size_px, sharp, yaw_deg, pitch_deg, presence, brightness, score)
+
+
+def pose_deg(landmarks: NDArray[np.float32]) -> tuple[float, float]:
+    """Yaw and pitch of landmarks (468, 3), degrees, roll taken out first.
+
+    The face looks along the normal of the plane through ears, forehead and chin.
+    """
+    eyes = landmarks[_EYE_LEFT] - landmarks[_EYE_RIGHT]
+    roll = math.atan2(float(eyes[1]), float(eyes[0]))
+    cos, sin = math.cos(roll), math.sin(roll)
+    ax, ay, az = (landmarks[_EAR_LEFT] - landmarks[_EAR_RIGHT]).tolist()
+    bx, by, bz = (landmarks[_CHIN] - landmarks[_FOREHEAD]).tolist()
+    ax, ay, bx, by = (
+        cos * ax + sin * ay,
+        cos * ay - sin * ax,
+        cos * bx + sin * by,
+        cos * by - sin * bx,
+    )
+    x, y, z = az * by - ay * bz, ax * bz - az * bx, ay * bx - ax * by
+    return math.degrees(math.atan2(x, -z)), math.degrees(math.atan2(y, math.hypot(x, z)))
+
+
+def sharpness(crop: NDArray[np.uint8]) -> float:
+    """0..1: variance of the Laplacian of a grey crop over its own variance.
+
+    Dividing by the contrast keeps dim and pale faces comparable.
+    """
+    edges = float(cv2.meanStdDev(cv2.Laplacian(crop, cv2.CV_16S))[1][0, 0]) ** 2
+    contrast = float(cv2.meanStdDev(crop)[1][0, 0]) ** 2
+    energy = edges / (contrast + _NOISE_VARIANCE)
+    return energy / (energy + _HALF_SHARP)
+
+
+def _between(value: float, low: float, high: float) -> float:
+    return min(max((value - low) / (high - low), 0.0), 1.0)

@@ -1,13 +1,50 @@
-"""Who is who from frame to frame: stable ids for faces."""
+"""Who is who from frame to frame: stable ids for faces, in seconds, not frames.
+
+Each followed face is looked for where it should be by now; its landmarks carry it along. The
+detector runs rarely: for new faces, and at once when one is lost. A face that comes back within
+`LOST_S` near its path and looking alike keeps its id. What a face looks like is a grey thumbnail
+of 24 x 24 pixels, kept in memory only, and only as long as the face is followed.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import combinations
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .quality import Quality
+from .align import crop as aligned_crop
+from .detect import TILES, FaceDetector, find_meshes, overlap
+from .flow import MOTION_CROP_PX
+from .frame import Frame
+from .mesh import FaceMesh, Mesh, Region
+from .quality import Quality, measure
+
+COAST_S = 0.3
+"""For so long an unseen face is looked for at its place; then only the detector brings it back."""
+LOST_S = 1.5
+"""For so long an id waits for its face."""
+GAP_S = 1.0
+"""After a pause of the frames as long as this nothing is carried over."""
+DETECT_S = 0.5
+"""Time between detections while every known face is followed."""
+SEARCH_S = 0.1
+"""Time between detections while a face is missing or nobody is there."""
+
+_MIN_PRESENCE = 0.5
+_MIN_WIDTH_PX = 8.0
+_SAME_PLACE = 0.25  # mean distance of two meshes' landmarks, in face sizes
+_SAME_LOOKS = 0.75  # correlation; one face from frame to frame has 0.85 and more, two have less
+_LOOKS_PX = 24
+_VELOCITY_S = 0.15  # velocities are averaged over about this time
+_SCENE_ROWS, _SCENE_COLUMNS = 18, 32
+_SAME_SCENE = 0.85  # correlation of two frames' thumbnails; a cut has less
+_SAME_SCENE_GREY = 10.0  # and it changes their grey levels by more than noise does
+
+Looks = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,3 +58,235 @@ class Face:
     landmarks_xy: NDArray[np.float32]
     """(468, 2) landmarks of the face mesh, pixels of the frame."""
     quality: Quality
+    crop: NDArray[np.uint8]
+    """(64, 64) the aligned grey crop on which quality and motion are measured."""
+
+
+class _Sight:
+    """One mesh found in one frame, and what the face in it looks like."""
+
+    __slots__ = ("box", "centre", "crop", "looks", "mesh", "size_px")
+
+    def __init__(self, rgb: NDArray[np.uint8], mesh: Mesh) -> None:
+        low, high = mesh.xy.min(0), mesh.xy.max(0)
+        width, height = (float(side) for side in high - low)
+        self.mesh = mesh
+        self.box = (float(low[0]), float(low[1]), width, height)
+        self.centre = (low + high) / 2
+        self.size_px = max(width, height)
+        self.crop = aligned_crop(rgb, mesh.xy, MOTION_CROP_PX)
+        self.looks = _looks(self.crop)
+
+    def covers(self, other: _Sight) -> bool:
+        """Whether both are one face: their landmarks lie on each other."""
+        apart = np.linalg.norm(self.mesh.xy - other.mesh.xy, axis=1).mean()
+        return bool(apart < _SAME_PLACE * max(self.size_px, other.size_px))
+
+
+class _Track:
+    """A face over time."""
+
+    __slots__ = ("id", "looks", "seen_s", "sight", "usual", "velocity")
+
+    def __init__(self, identity: int, sight: _Sight, now_s: float) -> None:
+        self.id = identity
+        self.sight = sight
+        self.seen_s = now_s
+        self.velocity = np.zeros(2, np.float32)  # pixels per second
+        self.looks = sight.looks
+        self.usual = sight.looks.copy()
+
+    def region(self, now_s: float) -> Region:
+        """Where the face should be now; half its size away at most."""
+        shift = self.velocity * (now_s - self.seen_s)
+        limit = 0.5 * self.sight.size_px / max(float(np.hypot(*shift)), 1e-6)
+        return Region.around(self.sight.mesh.xy).moved(*(shift * min(limit, 1.0)).tolist())
+
+    def likeness(self, sight: _Sight) -> float:
+        """-1..1: correlation with what the face last looked like, or usually does."""
+        return float(max(self.looks @ sight.looks, self.usual @ sight.looks))
+
+    def distance(self, sight: _Sight, now_s: float) -> float:
+        """From where the face was, or would be had it gone on, to the sight; in face sizes."""
+        gone = self.sight.centre + self.velocity * (now_s - self.seen_s)
+        apart = min(np.linalg.norm(sight.centre - place) for place in (self.sight.centre, gone))
+        return float(apart) / max(self.sight.size_px, sight.size_px)
+
+    def see(self, sight: _Sight, now_s: float, in_contact: bool) -> None:
+        """Go on with this sight; next to another face its looks and speed are not trusted."""
+        elapsed = now_s - self.seen_s
+        if not in_contact:
+            if 0 < elapsed <= COAST_S:
+                share = 1 - float(np.exp(-elapsed / _VELOCITY_S))
+                step = (sight.centre - self.sight.centre) / elapsed
+                self.velocity = self.velocity + share * (step - self.velocity)
+            elif elapsed > COAST_S:
+                self.velocity = np.zeros(2, np.float32)
+            self.looks = sight.looks
+            self.usual += min(elapsed, 0.2) * (sight.looks - self.usual)
+        self.sight, self.seen_s = sight, now_s
+
+    def face(self) -> Face:
+        """What the outside sees."""
+        mesh = self.sight.mesh
+        quality = measure(mesh.landmarks, self.sight.crop, mesh.presence)
+        xy = np.ascontiguousarray(mesh.xy)
+        return Face(self.id, self.sight.box, xy, quality, self.sight.crop)
+
+
+class FaceTracker:
+    """Follows the faces of one source.
+
+    Args:
+        max_faces: at most so many are followed; the largest of the first frame come first.
+        detector, mesh: to share the networks between trackers; None: the tracker makes its own.
+    """
+
+    def __init__(
+        self,
+        max_faces: int = 20,
+        detector: FaceDetector | None = None,
+        mesh: FaceMesh | None = None,
+    ) -> None:
+        self._max_faces = max_faces
+        self._detector = detector or FaceDetector()
+        self._mesh = mesh or FaceMesh()
+        self._next_id = 1
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget every face, as after a gap; ids go on counting."""
+        self._tracks: list[_Track] = []
+        self._last_s: float | None = None
+        self._detected_s = 0.0
+        self._tile = 0
+        self._scene: Looks | None = None
+
+    def update(self, frame: Frame) -> list[Face]:
+        """The faces of this frame, ordered by id; frames come in the order of their times."""
+        now_s, rgb = frame.time_s, frame.pixels
+        if self._last_s is not None and not 0 <= now_s - self._last_s <= GAP_S:
+            self.reset()
+        first, before_s = self._last_s is None, self._last_s
+        cut = self._scene_changed(rgb)
+        live = [track for track in self._tracks if track.seen_s == before_s]
+        self._follow(rgb, now_s, live, cut)
+        if cut:
+            self._tracks = [track for track in self._tracks if track.seen_s == now_s]
+        lost = any(track.seen_s != now_s for track in live)
+        waited_s = now_s - self._detected_s
+        if first or cut or lost or waited_s >= self._patience_s(now_s) - 1e-3:
+            self._find(rgb, now_s, thorough=first or (cut and waited_s >= SEARCH_S))
+        self._tracks = [track for track in self._tracks if now_s - track.seen_s <= LOST_S]
+        self._last_s = now_s
+        seen = (track for track in self._tracks if track.seen_s == now_s)
+        return [track.face() for track in sorted(seen, key=lambda track: track.id)]
+
+    def _patience_s(self, now_s: float) -> float:
+        """How long after the last detection the next one is due."""
+        all_here = self._tracks and all(track.seen_s == now_s for track in self._tracks)
+        return DETECT_S if all_here else SEARCH_S
+
+    def _follow(self, rgb: NDArray[np.uint8], now_s: float, live: list[_Track], cut: bool) -> None:
+        """Look for known faces where they should be."""
+        wanted = [t for t in self._tracks if t in live or now_s - t.seen_s <= COAST_S]
+        regions = [track.region(now_s) for track in wanted]
+        found: list[tuple[_Track, _Sight]] = []
+        for track, region, mesh in zip(wanted, regions, self._mesh.run(rgb, regions), strict=True):
+            if not _plausible(mesh, region, rgb.shape):
+                continue
+            sight = _Sight(rgb, mesh)
+            doubtful = cut or track not in live
+            if not doubtful or track.likeness(sight) >= _SAME_LOOKS:
+                found.append((track, sight))
+        for track, sight in _without_doubles(found, now_s):
+            others = (other for _, other in found if other is not sight)
+            track.see(sight, now_s, any(overlap(sight.box, other.box) > 0.1 for other in others))
+
+    def _find(self, rgb: NDArray[np.uint8], now_s: float, thorough: bool) -> None:
+        """Detect; give faces that come back their ids, and new ones new ids."""
+        self._detected_s = now_s
+        detections = self._detector.detect(rgb, thorough=thorough)
+        if not thorough:
+            detections += self._detector.detect_tile(rgb, self._tile)
+            self._tile = (self._tile + 1) % TILES
+        known = [track.sight for track in self._tracks if track.seen_s == now_s]
+        open_ = [d for d in detections if all(overlap(d.box, k.box) < 0.75 for k in known)]
+        fresh: list[_Sight] = []
+        for mesh in find_meshes(rgb, open_, self._mesh, _MIN_PRESENCE):
+            if _plausible(mesh, Region.around(mesh.xy), rgb.shape):
+                sight = _Sight(rgb, mesh)
+                if not any(sight.covers(other) for other in (*known, *fresh)):
+                    fresh.append(sight)
+        fresh.sort(key=lambda sight: -sight.size_px)
+        fresh = self._welcome_back(fresh[: max(self._max_faces - len(known), 0)], now_s)
+        for sight in fresh:
+            self._tracks.append(_Track(self._next_id, sight, now_s))
+            self._next_id += 1
+
+    def _welcome_back(self, fresh: list[_Sight], now_s: float) -> list[_Sight]:
+        """Hand sights to lost faces, the surest pair first; returns the strangers."""
+        lost = [track for track in self._tracks if track.seen_s != now_s]
+        pairs = [
+            (track.likeness(sight) - 0.25 * track.distance(sight, now_s), track, sight)
+            for track in lost
+            for sight in fresh
+            if 0.5 < track.sight.size_px / sight.size_px < 2
+        ]
+        for surety, track, sight in sorted(pairs, key=lambda pair: -pair[0]):
+            if surety > 0.3 and track.seen_s != now_s and sight in fresh:
+                track.see(sight, now_s, in_contact=False)
+                fresh.remove(sight)
+        return fresh
+
+    def _scene_changed(self, rgb: NDArray[np.uint8]) -> bool:
+        """Whether the whole picture is another one, judged by a few hundred of its pixels."""
+        rows = np.linspace(0, rgb.shape[0] - 1, _SCENE_ROWS).astype(int)
+        columns = np.linspace(0, rgb.shape[1] - 1, _SCENE_COLUMNS).astype(int)
+        before, now = self._scene, rgb[np.ix_(rows, columns)].mean(-1, dtype=np.float32).ravel()
+        self._scene = now
+        if before is None or np.abs(now - before).mean() < _SAME_SCENE_GREY:
+            return False
+        return float(_unit(before) @ _unit(now)) < _SAME_SCENE
+
+
+def _plausible(mesh: Mesh, region: Region, shape: tuple[int, ...]) -> bool:
+    """Whether a mesh can be the face that was looked for in the region."""
+    if mesh.presence < _MIN_PRESENCE:
+        return False
+    low, high = mesh.xy.min(0), mesh.xy.max(0)
+    centre, size = (low + high) / 2, float((high - low).max())
+    moved = np.hypot(centre[0] - region.x, centre[1] - region.y)
+    return bool(
+        high[0] - low[0] >= _MIN_WIDTH_PX
+        and 0.4 < 1.5 * size / region.side_px < 1.6
+        and moved < 0.4 * region.side_px
+        and -0.25 * size < centre[0] < shape[1] + 0.25 * size
+        and -0.25 * size < centre[1] < shape[0] + 0.25 * size
+    )
+
+
+def _without_doubles(
+    found: list[tuple[_Track, _Sight]], now_s: float
+) -> Iterable[tuple[_Track, _Sight]]:
+    """Where two tracks have come to lie on one face, only the one that it looks like keeps it."""
+    losers: set[int] = set()
+    for (one, first), (other, second) in combinations(found, 2):
+        if overlap(first.box, second.box) > 0.5 and first.covers(second):
+            surety = one.likeness(first) - 0.25 * one.distance(first, now_s)
+            rival = other.likeness(second) - 0.25 * other.distance(second, now_s)
+            losers.add(other.id if surety >= rival else one.id)
+    return [(track, sight) for track, sight in found if track.id not in losers]
+
+
+def _looks(crop: NDArray[np.uint8]) -> Looks:
+    """A crop as a vector of which only the pattern counts: mean 0, length 1."""
+    small = cv2.resize(crop, (_LOOKS_PX, _LOOKS_PX), interpolation=cv2.INTER_AREA)
+    return _unit(small)
+
+
+def _unit(picture: NDArray[np.generic]) -> Looks:
+    """Flattened, mean 0, length 1; zeros for a picture without any pattern."""
+    vector = picture.astype(np.float32).ravel()
+    vector -= vector.mean()
+    return vector / max(float(np.linalg.norm(vector)), 1e-6)
