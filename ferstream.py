@@ -1,3 +1,155 @@
-"""The `ferstream` command and the few public names."""
+"""ferstream watches faces in video and names what they express, finely.
+
+In Python:
+
+    from ferstream import Recognizer, open_source
+
+    recognizer = Recognizer()
+    for frame in open_source("clip.mp4").frames():
+        for face in recognizer.process(frame).faces:
+            print(frame.time_s, face.face.id, face.emotions.top(3))
+
+On the command line: `ferstream --help`. Commands are loaded when they are called, so that scoring
+a clip needs neither PyTorch nor a browser page's libraries.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from typer.core import TyperGroup
+
+    from stream.recognize import Recognizer as Recognizer
+    from stream.sources import open_source as open_source
 
 __version__ = "0.1.0"
+__all__ = ["Recognizer", "__version__", "main", "open_source"]
+
+_PUBLIC = {"Recognizer": "stream.recognize", "open_source": "stream.sources"}
+
+
+class Command(NamedTuple):
+    """Where a command's code is, and the line that `ferstream --help` shows without loading it."""
+
+    target: str
+    """module:attribute; a function is a command, a Typer app a group of commands."""
+    help: str
+
+
+COMMANDS = {
+    "score": Command("stream.cli:score", "Score clips: videos, images, folders of them."),
+    "live": Command("stream.cli:live", "Watch a webcam, an RTSP camera or any stream."),
+    "demo": Command("demo.cli:demo", "Open the page in the browser."),
+    "bench": Command("stream.cli:bench", "Measure speed on a clip, from file to result."),
+    "bundle": Command("engines.cli:app", "Look into a bundle of networks, check it, time it."),
+    "train": Command("training.cli:app", "Train the networks."),
+    "evaluate": Command("training.cli:evaluate", "Measure a bundle on labelled faces."),
+    "export": Command("training.cli:export", "Make a bundle of trained networks."),
+    "calibrate": Command("calibration.cli:app", "Temperatures, reliability and INT8."),
+}
+
+_EXTRAS = {
+    **dict.fromkeys(("torch", "lightning", "torchmetrics", "onnx", "onnxscript"), "train"),
+    "openvino": "openvino",
+    "dlib": "dlib",
+    "gradio": "demo",
+    "tensorrt": "gpu",
+    "cuda": "gpu",
+}
+"""Which extra of the package brings a module that the base installation lacks."""
+
+_PACKAGES = ("stream", "engines", "training", "calibration", "demo")
+_INTERRUPTED = 130
+
+
+def __getattr__(name: str) -> Any:
+    if name in _PUBLIC:
+        return getattr(importlib.import_module(_PUBLIC[name]), name)
+    raise AttributeError(f"module 'ferstream' has no attribute {name!r}")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs a command line and exits: 0 done, 1 failed, 2 misused, 130 interrupted.
+
+    A failure is one line on standard error; FERSTREAM_TRACE=1 shows where it came from.
+    """
+    try:
+        command_line().main(arguments, prog_name="ferstream")
+    except KeyboardInterrupt:
+        sys.exit(_INTERRUPTED)
+    except Exception as error:
+        if os.environ.get("FERSTREAM_TRACE") == "1":
+            raise
+        print(f"ferstream: {_one_line(error)}", file=sys.stderr)
+        sys.exit(1)
+
+
+def command_line() -> TyperGroup:
+    """The command group; of the commands it holds names and help texts until one is called."""
+    import typer
+    from typer.core import TyperCommand, TyperGroup
+
+    class LazyGroup(TyperGroup):
+        def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+            name, _, rest = super().resolve_command(ctx, args)
+            return name, name and _load(COMMANDS[name].target), rest
+
+    def show_version(asked: bool) -> None:
+        if asked:
+            print(f"ferstream {__version__}")
+            raise typer.Exit
+
+    def root(
+        version: bool = typer.Option(
+            False, "--version", callback=show_version, is_eager=True, help="Show the version."
+        ),
+    ) -> None:
+        """Watch faces in video and name what they express, finely."""
+
+    app = typer.Typer(cls=LazyGroup, no_args_is_help=True, add_completion=False, callback=root)
+    group = typer.main.get_group(app)
+    for name, command in COMMANDS.items():
+        if _is_here(command.target):
+            group.add_command(TyperCommand(name, help=command.help))
+    return group
+
+
+def _load(target: str) -> Any:
+    import typer
+
+    module, attribute = target.split(":")
+    found = getattr(importlib.import_module(module), attribute)
+    if isinstance(found, typer.Typer):
+        return typer.main.get_group(found)
+    app = typer.Typer(add_completion=False)
+    app.command()(found)
+    return typer.main.get_command(app)
+
+
+def _is_here(target: str) -> bool:
+    """Whether this installation has the command's module; looks without importing."""
+    file = target.partition(":")[0].replace(".", "/") + ".py"
+    return (Path(__file__).parent / file).is_file()
+
+
+def _one_line(error: Exception) -> str:
+    """What went wrong and what to do, in one line."""
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        extra = _EXTRAS.get(error.name.partition(".")[0])
+        if extra:
+            return f"this needs {error.name}: pip install 'ferstream[{extra}]'"
+    text = " ".join(str(error).split()) or type(error).__name__
+    ours = any(kind.__module__.partition(".")[0] in _PACKAGES for kind in type(error).__mro__)
+    if ours or isinstance(error, OSError):
+        return text
+    return f"unexpected {type(error).__name__}: {text} (FERSTREAM_TRACE=1 shows where)"
+
+
+if __name__ == "__main__":
+    main()

@@ -20,6 +20,8 @@ from .errors import ContractMismatch
 Array = npt.NDArray[Any]
 Tensors = Mapping[str, Array]
 
+_ROUNDING = 1e-5
+
 FLAG = "flag"
 """The unit of tensors that hold only 0 and 1."""
 
@@ -173,8 +175,8 @@ def _check_range(where: str, spec: TensorSpec, array: Array) -> None:
     if not array.size:
         return
     low, high = float(array.min()), float(array.max())
-    above = spec.low is None or low >= spec.low
-    below = spec.high is None or high <= spec.high
+    above = spec.low is None or low >= spec.low - _ROUNDING
+    below = spec.high is None or high <= spec.high + _ROUNDING
     if not (above and below and np.isfinite(low) and np.isfinite(high)):
         raise ContractMismatch(
             f"{where} {spec.name}: values {low:g} to {high:g}, "

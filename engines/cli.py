@@ -1,0 +1,174 @@
+"""`ferstream bundle`: what is in a bundle, whether it holds, how fast its networks run."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from .bundle import NETWORKS, Bundle, load_bundle
+from .contract import Array, Tensors
+from .engine import Engine, open_engine, present_backends
+from .errors import EnginesError
+
+app = typer.Typer(no_args_is_help=True, help="Look into a bundle of networks, check it, time it.")
+
+BundleArgument = Annotated[str, typer.Argument(help="A bundle's folder, or `default`.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document, nothing else.")]
+
+_TOLERANCE = {"fp32": 1e-3, "fp16": 0.1}
+"""How far backends may differ from ONNX Runtime on the same file, absolute; int8 is only shown."""
+
+
+@app.command()
+def info(path: BundleArgument = "default", as_json: JsonOption = False) -> None:
+    """Show what a bundle says of itself."""
+    bundle = load_bundle(path)
+    if as_json:
+        print(json.dumps({"path": str(bundle.path), **bundle.manifest.to_json()}))
+        return
+    manifest = bundle.manifest
+    facts = {
+        "bundle": f"{manifest.name} {manifest.version}",
+        "path": str(bundle.path),
+        "made": " ".join(filter(None, (manifest.created, manifest.commit[:12]))),
+        "size": f"{bundle.size_bytes / 1e6:.1f} MB",
+        "crop": f"{manifest.crop.px} px, {manifest.crop.colour}, {manifest.crop.template}",
+        "clip": f"{manifest.clip_duration_s:g} s, {manifest.clip_frames} frames at most",
+        "motion": f"{manifest.motion.fields} fields {manifest.motion.gap_s:g} s apart, "
+        f"{manifest.motion.px} px",
+        "networks": "; ".join(f"{n} {', '.join(bundle.precisions(n))}" for n in NETWORKS),
+        "trained on": manifest.training_data,
+        "licence": manifest.licence,
+        "measured": json.dumps(manifest.measured),
+    }
+    summary = Table(show_header=False, box=None)
+    for name, value in facts.items():
+        summary.add_row(name, value)
+    heads = Table("head", "labels", "supervision", "temperature", "note")
+    for head in manifest.heads:
+        heads.add_row(
+            *(head.name, str(len(head.labels)), head.supervision),
+            *(f"{head.temperature:.3g}", head.note),
+        )
+    _print(summary, heads)
+
+
+@app.command()
+def check(path: BundleArgument = "default", as_json: JsonOption = False) -> None:
+    """Verify hashes and contract, run every network on every backend, compare them."""
+    bundle = load_bundle(path)
+    rows = [_checked(bundle, *form) for form in _forms(bundle)]
+    if as_json:
+        print(json.dumps({"path": str(bundle.path), "ok": _all_ok(rows), "networks": rows}))
+    else:
+        table = Table("network", "precision", "engine", "difference", "")
+        for row in rows:
+            difference = "" if row["difference"] is None else f"{row['difference']:.1e}"
+            table.add_row(
+                *(row["network"], row["precision"], row["engine"], difference),
+                "ok" if row["ok"] else row["problem"],
+            )
+        _print(table)
+    if not _all_ok(rows):
+        raise typer.Exit(1)
+
+
+@app.command()
+def bench(
+    path: BundleArgument = "default",
+    as_json: JsonOption = False,
+    runs: Annotated[int, typer.Option(min=1, help="Timed runs of each network.")] = 200,
+    batch: Annotated[int, typer.Option(min=1, help="Faces at once.")] = 1,
+    threads: Annotated[int, typer.Option(min=0, help="Threads; 0: the engine decides.")] = 0,
+) -> None:
+    """Time every network in each precision on each backend."""
+    bundle = load_bundle(path)
+    rows = []
+    for network, precision, backend in _forms(bundle):
+        engine = open_engine(
+            bundle, network, precision=precision, backend=backend, threads=threads or None
+        )
+        inputs = engine.spec.example(B=batch, T=bundle.manifest.clip_frames)
+        row: dict[str, Any] = {"network": network, "precision": precision, "engine": backend}
+        rows.append(row | _timing(engine, inputs, runs))
+    if as_json:
+        document = {"path": str(bundle.path), "batch": batch, "runs": runs, "networks": rows}
+        print(json.dumps(document))
+        return
+    table = Table("network", "precision", "engine", "median ms", "p95 ms")
+    for row in rows:
+        table.add_row(
+            *(row["network"], row["precision"], row["engine"]),
+            *(f"{row['median_ms']:.3f}", f"{row['p95_ms']:.3f}"),
+        )
+    _print(table)
+
+
+def _forms(bundle: Bundle) -> Iterator[tuple[str, str, str]]:
+    """Every (network, precision, backend) that can run here."""
+    for network in NETWORKS:
+        for precision in bundle.precisions(network):
+            for backend in present_backends():
+                yield network, precision, backend
+
+
+def _checked(bundle: Bundle, network: str, precision: str, backend: str) -> dict[str, Any]:
+    """One row of `check`; the difference is to the first backend, None for that one itself."""
+    row = {"network": network, "precision": precision, "engine": backend}
+    try:
+        outputs = _answer(bundle, network, precision, backend)
+        reference = _answer(bundle, network, precision, present_backends()[0])
+    except EnginesError as error:
+        return {**row, "ok": False, "difference": None, "problem": str(error)}
+    difference = max(float(np.abs(outputs[name] - reference[name]).max()) for name in reference)
+    agrees = difference <= _TOLERANCE.get(precision, np.inf)
+    return {
+        **row,
+        "ok": agrees,
+        "difference": None if backend == present_backends()[0] else difference,
+        "problem": "" if agrees else f"differs by more than {_TOLERANCE[precision]:g}",
+    }
+
+
+def _answer(bundle: Bundle, network: str, precision: str, backend: str) -> dict[str, Array]:
+    engine = open_engine(bundle, network, precision=precision, backend=backend)
+    outputs = engine.run(engine.spec.example(B=2, T=bundle.manifest.clip_frames))
+    engine.spec.check_outputs(outputs, ranges=True)
+    return outputs
+
+
+def _timing(engine: Engine, inputs: Tensors, runs: int) -> dict[str, float]:
+    times_ms = _times_ms(lambda: engine.run(inputs), runs)
+    return {
+        "median_ms": round(statistics.median(times_ms), 4),
+        "p95_ms": round(float(np.percentile(times_ms, 95)), 4),
+    }
+
+
+def _times_ms(call: Callable[[], object], runs: int) -> list[float]:
+    for _ in range(max(3, runs // 10)):
+        call()
+    times_ms = []
+    for _ in range(runs):
+        start_s = time.perf_counter()
+        call()
+        times_ms.append((time.perf_counter() - start_s) * 1e3)
+    return times_ms
+
+
+def _all_ok(rows: list[dict[str, Any]]) -> bool:
+    return all(row["ok"] for row in rows)
+
+
+def _print(*tables: Table) -> None:
+    console = Console()
+    for table in tables:
+        console.print(table)

@@ -1,0 +1,145 @@
+"""Who may import whom, and which package alone owns which library; the code is read, not run."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGES = ("stream", "engines", "training", "calibration", "demo")
+
+MAY_IMPORT = {
+    "engines": set[str](),
+    "stream": {"engines"},
+    "calibration": {"engines"},
+    "training": {"engines", "stream.align", "stream.flow", "stream.detect"},
+    "demo": {"stream", "engines"},
+}
+"""Packages, or modules of packages, beside a package's own."""
+
+OWNERS = {
+    "onnxruntime": {"engines"},
+    "openvino": {"engines"},
+    "tensorrt": {"engines"},
+    "cuda": {"engines"},
+    "av": {"stream"},
+    "gi": {"stream"},
+    "mediapipe": {"stream"},
+    "dlib": {"stream"},
+    "onnxruntime.quantization": {"calibration"},
+    "nncf": {"calibration"},
+    "modelopt": {"calibration"},
+    "torch": {"training"},
+    "lightning": {"training"},
+    "torchmetrics": {"training"},
+    "gradio": {"demo"},
+}
+"""A library below another's name (onnxruntime.quantization) is owned for itself."""
+
+
+def imported(source: str, package: str) -> Iterator[str]:
+    """Full names of everything a module of `package` imports, within functions too.
+
+    A module imported by a string (importlib.import_module) counts.
+    """
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = _absolute(node, package)
+            yield base
+            yield from (f"{base}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
+            yield from (str(arg.value) for arg in node.args if isinstance(arg, ast.Constant))
+
+
+def _absolute(node: ast.ImportFrom, package: str) -> str:
+    if not node.level:
+        return node.module or ""
+    parts = package.split(".")[: len(package.split(".")) - node.level + 1]
+    return ".".join([*parts, *([node.module] if node.module else [])])
+
+
+def faults(source: str, package: str) -> list[str]:
+    """What a module of this package (such as stream.sources) imports against the table."""
+    own = package.split(".")[0]
+    found = []
+    names = set(imported(source, package))
+    for name in names:
+        top = name.split(".")[0]
+        if top in PACKAGES and top != own and not _allowed(name, MAY_IMPORT[own], names):
+            found.append(f"{own} imports {name}")
+        library = max((lib for lib in OWNERS if _within(name, lib)), key=len, default=None)
+        if library and own not in OWNERS[library]:
+            found.append(f"{own} imports {name}, which belongs to {', '.join(OWNERS[library])}")
+        if top in ("tests", "ferstream"):
+            found.append(f"{own} imports {name}")
+    return sorted(found)
+
+
+def _within(name: str, module: str) -> bool:
+    return name == module or name.startswith(f"{module}.")
+
+
+def _allowed(name: str, allowed: set[str], names: set[str]) -> bool:
+    """`from stream import align` names `stream` too; that alone is no import of the rest."""
+    if any(_within(name, module) for module in allowed):
+        return True
+    below = {other for other in names if other.startswith(f"{name}.")}
+    return bool(below) and all(any(_within(b, m) for m in allowed) for b in below)
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_table_is_kept(package: str, repository: Path) -> None:
+    found = []
+    files = sorted((repository / package).rglob("*.py"))
+    assert files
+    for file in files:
+        name = ".".join(file.parent.relative_to(repository).parts)
+        found += [f"{file.name}: {fault}" for fault in faults(file.read_text("utf-8"), name)]
+    assert not found, "\n".join(found)
+
+
+def test_command_line_imports_no_library_when_imported(repository: Path) -> None:
+    tree = ast.parse((repository / "ferstream.py").read_text("utf-8"))
+    top = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+    source = "\n".join(ast.unparse(node) for node in top)
+    known = {"__future__", "collections", "importlib", "os", "pathlib", "sys", "typing"}
+    assert {name.split(".")[0] for name in imported(source, "")} <= known
+
+
+@pytest.mark.parametrize(
+    ("package", "source"),
+    [
+        ("engines", "from stream.frame import Frame"),
+        ("engines", "def f():\n    import torch"),
+        ("engines", "import importlib\nimportlib.import_module('calibration.int8')"),
+        ("engines", "from onnxruntime.quantization import quantize_static"),
+        ("stream", "from training import networks"),
+        ("stream.sinks", "import onnxruntime as ort"),
+        ("training", "from stream.recognize import Recognizer"),
+        ("training", "from stream import align, track"),
+        ("training", "import stream"),
+        ("training.data", "import mediapipe as mp"),
+        ("calibration", "import torch.nn"),
+        ("demo", "from ferstream import Recognizer"),
+    ],
+)
+def test_breach_is_seen(package: str, source: str) -> None:
+    assert faults(source, package)
+
+
+@pytest.mark.parametrize(
+    ("package", "source"),
+    [
+        ("training.data", "from stream.align import crop\nfrom engines import taxonomy"),
+        ("training", "from stream import align, flow"),
+        ("stream.sources", "from ..frame import Frame\nimport av\nfrom engines import bundle"),
+        ("calibration", "from onnxruntime.quantization import quantize_static"),
+        ("engines", "from . import contract\nfrom .bundle import load_bundle\nimport openvino"),
+    ],
+)
+def test_what_the_table_allows(package: str, source: str) -> None:
+    assert not faults(source, package)
