@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from .hush import hushed
 from .mesh import FaceMesh, Mesh, Region
 
+__all__ = ["Detection", "FaceDetector", "FaceMesh", "Mesh", "Region", "find_meshes", "overlap"]
+
 MIN_FACE_PX = 12
 """Faces narrower than this are left out: nothing can be read off them."""
 _NETWORK_PX = 256  # the network sees 192; a little more lets its own sampling choose

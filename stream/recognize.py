@@ -1,97 +1,287 @@
-"""Faces to emotions: the Recognizer, and the results it hands to sinks and callers."""
+"""Faces to emotions: the Recognizer."""
+
+# B faces of all sources, T frames a clip keeps, D features
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .emotions import Emotions
+from engines.bundle import NETWORKS, Bundle, Manifest, load_bundle
+from engines.engine import Engine, open_engine
+from engines.errors import ContractMismatch
+
+from .align import crop as aligned_crop
+from .clip import FaceClip
+from .detect import FaceDetector
+from .emotions import EmotionReader, Emotions
+from .flow import MotionEstimator
 from .frame import Frame
-from .track import Face
+from .mesh import FaceMesh
+from .result import FaceResult, Result, Stages
+from .track import Face, FaceTracker
+
+FORGET_S = 4.0
+"""The clip of a face that has not been seen for so long is dropped."""
+
+__all__ = ["FaceResult", "Recognizer", "Result", "Sighting"]
+
+Tensors = dict[str, NDArray[Any]]
 
 
 @dataclass(frozen=True, slots=True)
-class FaceResult:
-    """What one face expresses in one frame."""
-
-    face: Face
-    """Where the face is: id, box, landmarks, quality."""
-    emotions: Emotions
-    """The clip's emotions up to this frame (attention over the frames, motion, fused)."""
-    frame_emotions: Emotions
-    """The emotions of this frame's crop alone."""
-    au: NDArray[np.float32]
-    """(52,) estimates of the face's muscle actions (blendshapes), 0..1."""
-    attention: float
-    """This frame's share of the clip's attention, 0..1; all frames of the clip sum to 1."""
-    zoom: NDArray[np.float32]
-    """(2,) centre x, y of the region the network zoomed into, 0..1 of the crop."""
-
-    def to_json(self, top: int = 10) -> dict[str, Any]:
-        """One entry of a row's `faces` (schema 1): plain types, `top` words at most."""
-        return {
-            "id": self.face.id,
-            "box": [round(float(value), 1) for value in self.face.box],
-            "quality": self.face.quality.to_json(),
-            **self.emotions.to_json(top),
-            "attention": round(self.attention, 4),
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """All the faces of one frame."""
+class Sighting:
+    """The faces of one frame, found and cropped, yet to be scored."""
 
     frame: int
-    """The frame's index in its source."""
     time_s: float
-    """The frame's time on its source's clock, seconds."""
     source: str
-    faces: list[FaceResult]
-    """Ordered by id; empty where nobody is seen."""
-    stages_ms: dict[str, float] = field(default_factory=dict)
-    """Milliseconds spent in detect, align, flow, spatial, temporal, fusion."""
-
-    def to_json(self, top: int = 10) -> dict[str, Any]:
-        """One row of a .jsonl file (schema 1); a frame without a face gives a row too."""
-        return {
-            "schema": 1,
-            "source": self.source,
-            "frame": self.frame,
-            "time_s": round(self.time_s, 6),
-            "faces": [face.to_json(top) for face in self.faces],
-        }
+    faces: list[Face]
+    crops: NDArray[np.uint8]
+    """(B, 1, S, S) aligned grey crops, one per face, as the spatial network takes them."""
+    stages_ms: Stages
 
 
 class Recognizer:
-    """Scores the frames of one or many sources (being written; the signatures stand)."""
+    """Scores the frames of one or many sources; each source has its own faces and ids.
+
+    `process` does all of it. A pipeline may split it over two threads, `find` in one and `score`
+    in the other: they share nothing. Frames of one source come in the order of their times.
+
+    Args:
+        bundle: an opened bundle, a path to one, or "default".
+        engine, precision: as for `engines.engine.open_engine`.
+        max_faces: faces followed per source.
+        threads: threads of each network; None leaves it to the engine.
+        engines: opened engines by network name, to use instead of opening the bundle's.
+
+    Raises what `load_bundle` and `open_engine` raise, and ContractMismatch for a bundle whose
+    crops are not grey.
+    """
 
     def __init__(
         self,
-        bundle: Any = "default",
+        bundle: Bundle | str | os.PathLike[str] = "default",
         engine: str = "auto",
         precision: str = "auto",
         max_faces: int = 20,
+        *,
+        threads: int | None = None,
+        engines: Mapping[str, Engine] | None = None,
     ) -> None:
-        """Open the bundle's three networks."""
-        raise NotImplementedError
+        self.bundle = bundle if isinstance(bundle, Bundle) else load_bundle(bundle)
+        manifest = self.bundle.manifest
+        if manifest.crop.colour != "grey":
+            raise ContractMismatch(
+                f"bundle {manifest.name} wants {manifest.crop.colour} crops, this version makes "
+                "grey ones: use a bundle of this version"
+            )
+        self.engines = dict(engines or {})
+        for network in NETWORKS:
+            if network not in self.engines:
+                self.engines[network] = open_engine(
+                    self.bundle, network, backend=engine, precision=precision, threads=threads
+                )
+        self._manifest = manifest
+        self._reader = EmotionReader(manifest)
+        self._max_faces = max_faces
+        self._detector, self._mesh = FaceDetector(), FaceMesh()
+        self._trackers: dict[str, FaceTracker] = {}
+        self._memory = _Memory(manifest)
 
     def process(self, frame: Frame) -> Result:
-        """Score one frame; frames of one source come in the order of their times."""
-        raise NotImplementedError
+        """Score one frame."""
+        return self.score([self.find(frame)])[0]
 
     def process_many(self, frames: Sequence[Frame]) -> list[Result]:
-        """Score one frame of each of several sources, batched over all their faces."""
-        raise NotImplementedError
+        """Score one frame of each of several sources, batched over all their faces.
+
+        Raises ValueError for two frames of one source: the second needs the first one's result.
+        """
+        return self.score([self.find(frame) for frame in frames])
+
+    def find(self, frame: Frame) -> Sighting:
+        """The first half of the work: faces, ids and crops of one frame."""
+        stages: Stages = {}
+        with _timed(stages, "detect"):
+            tracker = self._trackers.get(frame.source)
+            if tracker is None:
+                tracker = FaceTracker(self._max_faces, self._detector, self._mesh)
+                self._trackers[frame.source] = tracker
+            faces = tracker.update(frame)
+        with _timed(stages, "align"):
+            side = self._manifest.crop.px
+            crops = np.empty((len(faces), 1, side, side), np.uint8)
+            for row, face in enumerate(faces):
+                crops[row, 0] = aligned_crop(frame.pixels, face.landmarks_xy, side)
+        return Sighting(frame.index, frame.time_s, frame.source, faces, crops, stages)
+
+    def score(self, sightings: Sequence[Sighting]) -> list[Result]:
+        """The second half: what the faces express, all of them in one batch.
+
+        Raises ValueError for two sightings of one source.
+        """
+        if len({sighting.source for sighting in sightings}) < len(sightings):
+            raise ValueError("two frames of one source cannot be scored at once; one by one")
+        shared: Stages = {}
+        clips: list[_Watched] = []
+        flow_ms: list[Stages] = []
+        for sighting in sightings:
+            flow_ms.append({})
+            with _timed(flow_ms[-1], "flow"):
+                clips += self._memory.watch(sighting)
+        scored = iter(self._score_batch(sightings, clips, shared) if clips else ())
+        share = {stage: ms / len(sightings) for stage, ms in shared.items()}
+        return [
+            Result(
+                frame=sighting.frame,
+                time_s=sighting.time_s,
+                source=sighting.source,
+                faces=[FaceResult(face, *next(scored)) for face in sighting.faces],
+                stages_ms={**sighting.stages_ms, **flow, **share},
+            )
+            for sighting, flow in zip(sightings, flow_ms, strict=True)
+        ]
 
     def reset(self, source: str | None = None) -> None:
-        """Forget clips and motion of one source (all without a name) after a gap; ids go on."""
-        raise NotImplementedError
+        """Forget faces and clips of one source, or of all; ids go on counting.
+
+        For a gap in a source, and for its end, so that nothing is kept of it. Not while `find`
+        or `score` runs in another thread.
+        """
+        for name, tracker in self._trackers.items():
+            if source in (None, name):
+                tracker.reset()
+        self._memory.forget(source)
 
     def close(self) -> None:
-        """Close the engines and the face tracking."""
-        raise NotImplementedError
+        """Close the networks."""
+        for engine in self.engines.values():
+            engine.close()
+        self._mesh.close()
+        self._detector.close()
+
+    def __enter__(self) -> Recognizer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _score_batch(
+        self, sightings: Sequence[Sighting], watched: list[_Watched], stages: Stages
+    ) -> list[tuple[Emotions, Emotions, NDArray[np.float32], float, NDArray[np.float32]]]:
+        """Run the networks over all faces; FaceResult's fields after `face`, for each."""
+        times_s = [sighting.time_s for sighting in sightings for _ in sighting.faces]
+        with _timed(stages, "spatial"):
+            crops = np.concatenate([sighting.crops for sighting in sightings])
+            frames = self.engines["spatial"].run({"crop": crops})
+            for one, time_s, feature_D in zip(watched, times_s, frames["feature"], strict=True):
+                one.clip.add_feature(time_s, feature_D)
+        with _timed(stages, "temporal"):
+            self._score_motion([one for one in watched if one.fresh])
+        with _timed(stages, "fusion"):
+            clips = self.engines["fusion"].run(self._memory.batch(watched))
+            now = self._reader.read(frames["basic8"], frames["emo135"])
+            lately = self._reader.read(clips["basic8"], clips["emo135"])
+        rows = range(len(watched))
+        attention = [float(clips["attention"][row, watched[row].clip.newest]) for row in rows]
+        return list(zip(lately, now, frames["au"], attention, frames["zoom"], strict=True))
+
+    def _score_motion(self, moved: list[_Watched]) -> None:
+        """Run the temporal network for the faces whose stack of motion fields is new."""
+        stacks = [(one, one.clip.stack()) for one in moved]
+        ready = [(one, stack) for one, stack in stacks if stack is not None]
+        if ready:
+            logits = self.engines["temporal"].run({"motion": np.stack([s for _, s in ready])})
+            for (one, _), row in zip(ready, logits["basic8"], strict=True):
+                one.motion = row
+
+
+class _Watched:
+    """A face's clip, and what its motion last said."""
+
+    __slots__ = ("clip", "fresh", "motion")
+
+    def __init__(self, clip: FaceClip) -> None:
+        self.clip = clip
+        self.fresh = False
+        self.motion: NDArray[np.float32] | None = None
+        """(8,) logits of the temporal network."""
+
+
+class _Memory:
+    """The clips of all faces of all sources."""
+
+    def __init__(self, manifest: Manifest) -> None:
+        fed = {tensor.name: tensor.shape for tensor in manifest.networks["fusion"].inputs}
+        self._features = int(fed["feature"][-1])
+        self._manifest = manifest
+        self._estimator = MotionEstimator()
+        self._faces: dict[str, dict[int, _Watched]] = {}
+
+    def watch(self, sighting: Sighting) -> list[_Watched]:
+        """The clips of a sighting's faces, in order, with its motion added."""
+        faces = self._faces.setdefault(sighting.source, {})
+        now_s = sighting.time_s
+        for identity in [i for i, f in faces.items() if abs(now_s - f.clip.time_s) > FORGET_S]:
+            del faces[identity]
+        watched = []
+        for face in sighting.faces:
+            one = faces.get(face.id)
+            if one is None:
+                one = faces[face.id] = _Watched(self._new_clip())
+            one.fresh = one.clip.add_crop(now_s, face.crop)
+            if not one.clip.has_motion:
+                one.motion = None
+            watched.append(one)
+        return watched
+
+    def batch(self, watched: list[_Watched]) -> Tensors:
+        """The inputs of the fusion network."""
+        size, frames = len(watched), self._manifest.clip_frames
+        feature_BTD = np.empty((size, frames, self._features), np.float32)
+        mask_BT = np.empty((size, frames), np.float32)
+        temporal = np.zeros((size, 8), np.float32)
+        has_motion = np.zeros((size, 1), np.float32)
+        for row, one in enumerate(watched):
+            one.clip.read_features(feature_BTD[row], mask_BT[row])
+            if one.motion is not None:
+                temporal[row], has_motion[row] = one.motion, 1.0
+        return {
+            "feature": feature_BTD,
+            "mask": mask_BT,
+            "temporal": temporal,
+            "has_motion": has_motion,
+        }
+
+    def forget(self, source: str | None) -> None:
+        """Drop the clips of one source, or of all."""
+        if source is None:
+            self._faces.clear()
+        else:
+            self._faces.pop(source, None)
+
+    def _new_clip(self) -> FaceClip:
+        manifest, motion = self._manifest, self._manifest.motion
+        return FaceClip(
+            self._features,
+            manifest.clip_frames,
+            manifest.clip_duration_s,
+            motion.fields,
+            motion.gap_s,
+            self._estimator,
+        )
+
+
+@contextmanager
+def _timed(stages: Stages, stage: str) -> Iterator[None]:
+    start_s = time.perf_counter()
+    yield
+    stages[stage] = (time.perf_counter() - start_s) * 1e3

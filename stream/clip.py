@@ -1,0 +1,127 @@
+"""One face over the last seconds: features of its frames, and its motion.
+
+Memory and cost per frame are fixed, however long the face is watched and however fast the camera.
+"""
+
+# T frames a clip keeps, D features, L motion fields, P side of a field
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .flow import MOTION_FIELD_PX, MotionEstimator
+
+MOTION_RESTART_S = 0.3
+"""Motion over a longer gap is no motion: the fields start afresh."""
+MIN_FIELDS = 3
+"""Fewer motion fields than this say nothing."""
+_CLOCK_S = 1e-3  # cameras' times are this exact; a gap a hair too short is long enough
+
+
+class FaceClip:
+    """What is remembered of one face.
+
+    Args:
+        feature_dim: D.
+        frames: T, features kept at most.
+        duration_s: how far back they reach.
+        fields: L, motion fields in a stack.
+        gap_s: time from one motion field to the next, at least.
+        estimator: to share one between clips; None: the clip makes its own.
+    """
+
+    def __init__(
+        self,
+        feature_dim: int,
+        frames: int,
+        duration_s: float,
+        fields: int,
+        gap_s: float,
+        estimator: MotionEstimator | None = None,
+    ) -> None:
+        self._feature_TD = np.zeros((frames, feature_dim), np.float32)
+        self._time_T = np.full(frames, -np.inf)
+        self._newest = 0
+        self._duration_s = duration_s
+        self._spacing_s = duration_s / frames
+        self._estimator = estimator or MotionEstimator()
+        self._stack = np.zeros((2 * fields, MOTION_FIELD_PX, MOTION_FIELD_PX), np.float32)
+        self._fields = 0
+        self._gap_s = gap_s
+        self._reference: NDArray[np.uint8] | None = None
+        self._reference_s = -np.inf
+
+    @property
+    def newest(self) -> int:
+        """The row of the newest feature."""
+        return self._newest
+
+    @property
+    def time_s(self) -> float:
+        """The time of the newest feature; minus infinity where there is none."""
+        return float(self._time_T[self._newest])
+
+    def add_feature(self, time_s: float, feature_D: NDArray[np.float32]) -> None:
+        """Remember a frame's feature.
+
+        The newest is always kept; those before it at least a T-th of the duration apart, so that
+        T of them span it whole also when frames come faster. A time that does not follow the
+        last one begins the clip anew.
+        """
+        if time_s <= self.time_s:
+            self._time_T[:] = -np.inf
+        before_s = self._time_T[self._newest - 1]
+        if time_s - before_s < self._spacing_s - _CLOCK_S or np.isneginf(self.time_s):
+            row = self._newest  # the newest so far was too close to the one before it
+        else:
+            row = (self._newest + 1) % len(self._time_T)
+        self._feature_TD[row] = feature_D
+        self._time_T[row] = time_s
+        self._newest = row
+
+    def read_features(self, feature_TD: NDArray[np.float32], mask_T: NDArray[np.float32]) -> None:
+        """Write the features (T, D) and their mask (T,) into a batch; 0 where nothing valid is.
+
+        Valid is what is no older than the duration, seen from the newest.
+        """
+        valid_T = self._time_T >= self.time_s - self._duration_s - _CLOCK_S
+        valid_T &= np.isfinite(self._time_T)
+        np.multiply(self._feature_TD, valid_T[:, None], out=feature_TD)
+        mask_T[:] = valid_T
+
+    def add_crop(self, time_s: float, crop: NDArray[np.uint8]) -> bool:
+        """Feed the aligned grey crop (64, 64); True where that made a new motion field.
+
+        A field spans the time since the crop that made the last one, so velocities are measured
+        over gaps long enough to rise above the estimator's errors. After a long gap, or when time
+        runs backwards, motion begins anew.
+        """
+        elapsed_s = time_s - self._reference_s
+        if self._reference is None or not 0 < elapsed_s <= MOTION_RESTART_S + _CLOCK_S:
+            self._fields = 0
+        elif elapsed_s < self._gap_s - _CLOCK_S:
+            return False
+        else:
+            self._stack[:-2] = self._stack[2:]
+            self._stack[-2:] = self._estimator.field(self._reference, crop, elapsed_s)
+            self._fields += 1
+        fresh = self._fields > 0
+        self._reference, self._reference_s = crop, time_s
+        return fresh
+
+    @property
+    def has_motion(self) -> bool:
+        """Whether there are motion fields enough to say something."""
+        return self._fields >= MIN_FIELDS
+
+    def stack(self) -> NDArray[np.float32] | None:
+        """Motion (2 L, P, P), oldest first, zeros where fields are missing; None with too few.
+
+        It is the clip's own memory: the next field changes it.
+        """
+        if not self.has_motion:
+            return None
+        missing = max(len(self._stack) // 2 - self._fields, 0)
+        self._stack[: 2 * missing] = 0
+        return self._stack

@@ -1,0 +1,69 @@
+"""What the Recognizer hands to sinks and callers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .emotions import Emotions
+from .track import Face
+
+Stages = dict[str, float]
+"""Milliseconds by stage."""
+
+
+@dataclass(frozen=True, slots=True)
+class FaceResult:
+    """What one face expresses in one frame."""
+
+    face: Face
+    """Where the face is: id, box, landmarks, quality."""
+    emotions: Emotions
+    """The clip's emotions up to this frame (attention over the frames, motion, fused)."""
+    frame_emotions: Emotions
+    """The emotions of this frame's crop alone."""
+    au: NDArray[np.float32]
+    """(52,) estimates of the face's muscle actions (blendshapes), 0..1."""
+    attention: float
+    """This frame's share of the clip's attention, 0..1; all frames of the clip sum to 1."""
+    zoom: NDArray[np.float32]
+    """(2,) centre x, y of the region the network zoomed into, 0..1 of the crop."""
+
+    def to_json(self, top: int = 10) -> dict[str, Any]:
+        """One entry of a row's `faces` (schema 1): plain types, `top` words at most."""
+        return {
+            "id": self.face.id,
+            "box": [round(float(value), 1) for value in self.face.box],
+            "quality": self.face.quality.to_json(),
+            **self.emotions.to_json(top),
+            "attention": round(self.attention, 4),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """All the faces of one frame."""
+
+    frame: int
+    """The frame's index in its source."""
+    time_s: float
+    """The frame's time on its source's clock, seconds."""
+    source: str
+    faces: list[FaceResult]
+    """Ordered by id; empty where nobody is seen."""
+    stages_ms: Stages = field(default_factory=dict)
+    """Milliseconds spent in detect, align, flow, spatial, temporal, fusion. Of frames scored
+    together, the last three are each frame's even share."""
+
+    def to_json(self, top: int = 10) -> dict[str, Any]:
+        """One row of a .jsonl file (schema 1); a frame without a face gives a row too."""
+        return {
+            "schema": 1,
+            "source": self.source,
+            "frame": self.frame,
+            "time_s": round(self.time_s, 6),
+            "faces": [face.to_json(top) for face in self.faces],
+        }
