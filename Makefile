@@ -1,0 +1,56 @@
+# make run    score the built-in sample: makes .venv and installs the base on first use
+# make test   the whole check in .venv, with what training and testing need
+# make check  the same in the Python environment you are in
+# make bench  speed of the default bundle and of the whole way on the sample
+
+PYTHON ?= $(firstword $(foreach p,python3 python3.11 python3.12 python3.10,$(shell \
+	$(p) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null && echo $(p))))
+VENV := .venv
+BIN := $(VENV)/bin
+SYSTEM := python3-venv libgl1 libglib2.0-0 libsm6 libice6 libxext6
+
+.PHONY: run test check bench system clean
+.DELETE_ON_ERROR:
+
+run: $(VENV)/.base
+	$(BIN)/ferstream score sample
+
+test: $(VENV)/.test
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(MAKE) --no-print-directory check
+
+check:
+	python -m ruff format --check .
+	python -m ruff check .
+	python -m mypy
+	python -m pytest
+
+bench: $(VENV)/.base
+	$(BIN)/ferstream bundle bench
+	$(BIN)/ferstream bench sample
+
+# Shared libraries that the OpenCV wheel expects of the system, and Python's venv on Debian.
+system:
+	@if ! { python3 -c 'import ensurepip, venv' && /sbin/ldconfig -p | grep -q libGL.so.1 \
+	    && /sbin/ldconfig -p | grep -q libgthread-2.0.so.0; } >/dev/null 2>&1; then \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    apt-get update -q && DEBIAN_FRONTEND=noninteractive \
+	      apt-get install -y -q --no-install-recommends $(SYSTEM); \
+	  else \
+	    echo "system packages may be missing; on Debian: sudo apt-get install $(SYSTEM)" >&2; \
+	  fi; \
+	fi
+
+$(BIN)/python: | system
+	@test -n "$(PYTHON)" || { echo "Python 3.10, 3.11 or 3.12 is needed" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.base: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install -q -e .
+	@touch $@
+
+$(VENV)/.test: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install -q -e '.[test]'
+	@touch $@ $(VENV)/.base
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
