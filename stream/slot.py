@@ -22,6 +22,10 @@ class SlotClosed(Exception):
     """The other side is done: clean end of the items, or nobody takes them any more."""
 
 
+class SlotEmpty(TimeoutError):
+    """Nothing came in the time one was willing to wait."""
+
+
 class Slot(Protocol[T]):
     """What `Latest` and `Every` have in common."""
 
@@ -33,7 +37,7 @@ class Slot(Protocol[T]):
         """Hand an item over; raises `SlotClosed` once the slot is closed."""
 
     def take(self, timeout_s: float | None = None) -> T:
-        """The next item; `TimeoutError` after `timeout_s`, the closing error or `SlotClosed`."""
+        """The next item; `SlotEmpty` after `timeout_s`, the closing error or `SlotClosed`."""
 
     def close(self, error: BaseException | None = None) -> None:
         """No more items, because of `error` if one is given; may be called by either side."""
@@ -61,7 +65,7 @@ class _Queue(Generic[T]):
     def take(self, timeout_s: float | None = None) -> T:
         """The oldest item held.
 
-        Raises `TimeoutError` after `timeout_s` seconds without one (None waits for ever); once
+        Raises `SlotEmpty` after `timeout_s` seconds without one (None waits for ever); once
         the slot is closed and empty, the error it was closed with, else `SlotClosed`.
         """
         deadline_s = None if timeout_s is None else self._clock() + timeout_s
@@ -71,7 +75,7 @@ class _Queue(Generic[T]):
                     raise SlotClosed if self._error is None else self._error
                 left_s = None if deadline_s is None else deadline_s - self._clock()
                 if left_s is not None and left_s <= 0:
-                    raise TimeoutError(f"no item within {timeout_s} s")
+                    raise SlotEmpty(f"no item within {timeout_s} s")
                 self._changed.wait(left_s)
             item = self._items.popleft()
             self._changed.notify_all()

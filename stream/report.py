@@ -1,0 +1,138 @@
+"""Results in words, for people and for one JSON document."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from .bench import Bench
+from .loop import Summary
+from .meter import StageTimes
+from .recognize import Recognizer
+from .sinks.tally import FaceSummary
+
+_BAR_CHARACTERS = 24
+_MOST_FACES = 20
+
+
+def about(recognizer: Recognizer) -> dict[str, Any]:
+    """What produced the results: bundle, engines, and how each head was supervised."""
+    manifest = recognizer.bundle.manifest
+    return {
+        "bundle": {"name": manifest.name, "version": manifest.version},
+        "engines": {
+            name: {"backend": engine.backend, "precision": engine.precision}
+            for name, engine in recognizer.engines.items()
+        },
+        "heads": {
+            head.name: {"supervision": head.supervision, "note": head.note}
+            for head in manifest.heads
+        },
+    }
+
+
+def summary_json(
+    summary: Summary, faces: Sequence[FaceSummary] | None = None, top: int = 10
+) -> dict[str, Any]:
+    """One clip's or camera's part of the document."""
+    document: dict[str, Any] = {
+        "source": summary.source,
+        "frames": summary.frames,
+        "duration_s": round(summary.duration_s, 4),
+        "wall_s": round(summary.wall_s, 4),
+        "fps": round(summary.fps, 2),
+        "faces_seen": summary.faces,
+        "faces_per_frame": round(summary.faces_per_frame, 4),
+        "drops": summary.drops,
+        "stages": {name: _times_json(times) for name, times in summary.stages.items()},
+        "notes": list(summary.notes),
+        "interrupted": summary.interrupted,
+        "error": None if summary.failure is None else str(summary.failure),
+    }
+    if summary.latency.count:
+        document["latency"] = _times_json(summary.latency)
+    if faces is not None:
+        document["faces"] = [face.to_json(top) for face in faces]
+    return document
+
+
+def failure_json(source: str, error: Exception) -> dict[str, Any]:
+    """The part of a clip that could not be scored at all."""
+    return {"source": source, "frames": 0, "faces": [], "error": str(error)}
+
+
+def clip_text(summary: Summary, faces: Sequence[FaceSummary], top: int) -> str:
+    """A clip's faces, each with its words."""
+    count = _plural(summary.faces, "face")
+    head = (
+        f"{summary.source}: {summary.duration_s:.1f} s, {_plural(summary.frames, 'frame')}, {count}"
+    )
+    lines = [f"{head}, {summary.fps:.0f} frames/s"]
+    lines += [f"  note: {note}" for note in summary.notes]
+    for face in faces[:_MOST_FACES]:
+        lines += ["", *_face_lines(face, top)]
+    if len(faces) > _MOST_FACES:
+        lines.append(f"\n  and {_plural(len(faces) - _MOST_FACES, 'face')} seen for a shorter time")
+    return "\n".join(lines) + "\n"
+
+
+def live_text(summary: Summary) -> str:
+    """How a live source went."""
+    head = f"{summary.source}: {summary.wall_s:.1f} s, {_plural(summary.frames, 'frame')}"
+    lines = [f"{head}, {_plural(summary.faces, 'face')}, {summary.fps:.1f} frames/s"]
+    if summary.latency.count:
+        latency = summary.latency
+        lines.append(
+            f"  from capture to result {latency.median_ms:.0f} ms, "
+            f"95 % within {latency.p95_ms:.0f} ms"
+        )
+    lines += [f"  dropped: {count} ({cause})" for cause, count in summary.drops.items()]
+    lines += [f"  note: {note}" for note in summary.notes]
+    return "\n".join(lines)
+
+
+def bench_text(bench: Bench) -> str:
+    """A bench as a small table."""
+    offline, live = bench.offline, bench.live
+    lines = [
+        f"{offline.source}: {_plural(offline.frames, 'frame')}, "
+        f"{offline.faces_per_frame:.1f} faces per frame",
+        "",
+        f"  {'offline':<26}{offline.fps:9.1f} frames/s",
+        f"  {'capture to result, p95':<26}{live.latency.p95_ms:9.1f} ms, "
+        f"{sum(live.drops.values())} frames dropped at the clip's pace",
+        f"  {'peak memory':<26}{bench.peak_rss_mb:9.0f} MB",
+        f"  {'start to first result':<26}{bench.startup_s:9.2f} s",
+        "",
+        f"  {'stage':<14}{'median ms':>12}{'p95 ms':>12}",
+    ]
+    for name, times in offline.stages.items():
+        lines.append(f"  {name:<14}{times.median_ms:12.2f}{times.p95_ms:12.2f}")
+    return "\n".join(lines)
+
+
+def _face_lines(face: FaceSummary, top: int) -> list[str]:
+    """A face's label and its words with bars."""
+    doubt = ", uncertain" if face.uncertain > 0.5 else ""
+    lines = [
+        f"  face {face.id}  {face.from_s:.1f} to {face.to_s:.1f} s, "
+        f"{_plural(face.frames, 'frame')}: {face.label.upper()}"
+        f"  (neutral {100 * face.neutral:.0f} %, intensity {face.intensity:.2f}{doubt})"
+    ]
+    words = face.ranked[:top]
+    longest = max((probability for _, probability in words), default=1.0) or 1.0
+    encoding = (getattr(sys.stdout, "encoding", None) or "").lower()
+    block = "█" if encoding.startswith("utf") else "#"
+    for word, probability in words:
+        bar = block * max(1, round(_BAR_CHARACTERS * probability / longest))
+        lines.append(f"    {word:<16}{100 * probability:5.1f} %  {bar}")
+    return lines
+
+
+def _times_json(times: StageTimes) -> dict[str, float]:
+    return {"median_ms": round(times.median_ms, 3), "p95_ms": round(times.p95_ms, 3)}
+
+
+def _plural(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

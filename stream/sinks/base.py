@@ -1,0 +1,61 @@
+"""What a sink is: it is opened, given every frame with its result, and closed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from ..errors import SinkError
+from ..frame import Frame
+from ..result import Result
+
+
+@dataclass(frozen=True, slots=True)
+class SinkInfo:
+    """What a sink knows before the first frame."""
+
+    source: str
+    size: tuple[int, int] | None = None
+    """Width and height in pixels, where the source knows them in advance."""
+    rate_hz: float | None = None
+    live: bool = False
+    about: Mapping[str, Any] = field(default_factory=dict)
+    """Plain facts for a header: bundle, versions, how each head was supervised."""
+
+
+class Sink(Protocol):
+    """Writes results down or shows them.
+
+    `close` is called once, also after Ctrl-C or a failure, and leaves what was written complete.
+    Every method raises `SinkError` where the output cannot be written.
+    """
+
+    def open(self, info: SinkInfo) -> None:
+        """Begin; called before the first frame."""
+
+    def write(self, frame: Frame, result: Result) -> None:
+        """Take one frame and what was found in it; neither may be changed."""
+
+    def close(self) -> None:
+        """Finish."""
+
+
+def check_writable(path: Path) -> None:
+    """Raise `SinkError` where no file can be made at `path`; changes nothing."""
+    folder = path.parent
+    if path.is_dir():
+        raise SinkError(f"{path} is a folder: name a file in it to write to")
+    if not folder.is_dir():
+        raise SinkError(f"cannot write {path}: there is no folder {folder}; make it first")
+    if not os.access(path if path.exists() else folder, os.W_OK):
+        raise SinkError(f"cannot write {path}: no permission; name another place")
+
+
+def write_failure(path: Path, error: OSError) -> SinkError:
+    """The operating system's reason, with the file it is about."""
+    return SinkError(
+        f"cannot write {path}: {(error.strerror or str(error)).lower()}; name another place"
+    )

@@ -1,0 +1,99 @@
+"""CSV in OpenFace's habits: a row per face and frame, and a row where no face is (success 0).
+
+| column | meaning |
+|---|---|
+| frame, face_id, timestamp | the frame's index, the face's id (-1: none), seconds |
+| confidence, success | 0..1 how much to trust the view of the face; 1 a face, 0 none |
+| box_x, box_y, box_w, box_h | the face, pixels |
+| pose_yaw, pose_pitch | degrees |
+| label, neutral, intensity, uncertain | the reading in short; uncertain is 0 or 1 |
+| basic8_*, family_* | probabilities |
+| attention | the frame's share of the clip's attention, 0..1 |
+| top1, top1_p, top2, ... | words and probabilities, best first |
+"""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import TextIO
+
+from engines.taxonomy import load_taxonomy
+
+from ..frame import Frame
+from ..result import FaceResult, Result
+from .base import SinkInfo, write_failure
+
+
+class CsvSink:
+    """Writes a .csv file; `top` words per face."""
+
+    def __init__(self, path: Path, top: int = 10) -> None:
+        self._path = path
+        self._top = top
+        self._basic8 = load_taxonomy("basic8").labels
+        self._families = load_taxonomy("emo135").families
+        self._file: TextIO | None = None
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of the columns, in order."""
+        names = ["frame", "face_id", "timestamp", "confidence", "success"]
+        names += ["box_x", "box_y", "box_w", "box_h"]
+        names += ["pose_yaw", "pose_pitch", "label", "neutral", "intensity", "uncertain"]
+        names += [f"basic8_{name}" for name in self._basic8]
+        names += [f"family_{name}" for name in self._families]
+        names.append("attention")
+        for place in range(1, self._top + 1):
+            names += [f"top{place}", f"top{place}_p"]
+        return names
+
+    def open(self, info: SinkInfo) -> None:
+        """Make the file and write the names of its columns."""
+        try:
+            self._file = self._path.open("w", encoding="utf-8", newline="")
+        except OSError as error:
+            raise write_failure(self._path, error) from error
+        self._write_rows([self.columns])
+
+    def write(self, frame: Frame, result: Result) -> None:
+        """Append the frame's faces, or its one row without any."""
+        place = [str(result.frame), "", f"{result.time_s:.4f}"]
+        rows = [
+            [place[0], str(found.face.id), place[2], *self._values(found)] for found in result.faces
+        ]
+        if not rows:
+            absent = [place[0], "-1", place[2], "0", "0"]
+            rows.append(absent + [""] * (len(self.columns) - len(absent)))
+        self._write_rows(rows)
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _values(self, found: FaceResult) -> list[str]:
+        """The columns from confidence on."""
+        quality, emotions = found.face.quality, found.emotions
+        values = [f"{quality.score:.3f}", "1"]
+        values += [f"{value:.1f}" for value in found.face.box]
+        values += [f"{quality.yaw_deg:.1f}", f"{quality.pitch_deg:.1f}"]
+        values += [emotions.label, f"{emotions.neutral:.4f}", f"{emotions.intensity:.4f}"]
+        values.append(str(int(emotions.uncertain)))
+        values += [f"{emotions.basic8[name]:.4f}" for name in self._basic8]
+        values += [f"{emotions.families[name]:.4f}" for name in self._families]
+        values.append(f"{found.attention:.4f}")
+        words = emotions.top(self._top)
+        for word, probability in words:
+            values += [word, f"{probability:.4f}"]
+        return values + [""] * (2 * (self._top - len(words)))
+
+    def _write_rows(self, rows: list[list[str]]) -> None:
+        if self._file is None:
+            raise ValueError("open the sink before writing to it")
+        try:
+            csv.writer(self._file, lineterminator="\n").writerows(rows)
+            self._file.flush()
+        except OSError as error:
+            raise write_failure(self._path, error) from error

@@ -1,0 +1,44 @@
+"""Lines of text on a terminal, about one a second and face, for watching without a window."""
+
+from __future__ import annotations
+
+import sys
+from typing import TextIO
+
+from ..frame import Frame
+from ..result import Result
+from .base import SinkInfo
+
+
+class LinesSink:
+    """Prints what each face expresses once in `every_s` seconds of the source's time."""
+
+    def __init__(self, top: int = 3, every_s: float = 1.0, file: TextIO | None = None) -> None:
+        self._top = top
+        self._every_s = every_s
+        self._file = file
+        self._start_s: float | None = None
+        self._next_s = 0.0
+
+    def open(self, info: SinkInfo) -> None:
+        """Say what is being watched."""
+        print(f"watching {info.source}; Ctrl-C ends", file=self._file or sys.stdout, flush=True)
+
+    def write(self, frame: Frame, result: Result) -> None:
+        """Print the faces, if it is time again."""
+        if self._start_s is None:
+            self._start_s = self._next_s = result.time_s
+        if result.time_s < self._next_s:
+            return
+        self._next_s = result.time_s + self._every_s
+        clock = f"{result.time_s - self._start_s:7.1f} s"
+        lines = [f"{clock}  no face"] if not result.faces else []
+        for found in result.faces:
+            words = [f"{word} {100 * p:.0f} %" for word, p in found.emotions.top(self._top)]
+            if found.emotions.label == "neutral":
+                words.insert(0, f"neutral {100 * found.emotions.neutral:.0f} %")
+            lines.append(f"{clock}  face {found.face.id}: {', '.join(words)}")
+        print("\n".join(lines), file=self._file or sys.stdout, flush=True)
+
+    def close(self) -> None:
+        """Nothing to let go of."""

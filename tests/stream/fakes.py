@@ -1,0 +1,88 @@
+"""A recogniser that invents its results, for tests of what is around it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from engines.taxonomy import load_taxonomy
+from stream.emotions import Emotions
+from stream.frame import Frame
+from stream.quality import Quality
+from stream.result import FaceResult, Result
+from stream.track import Face
+
+Box = tuple[float, float, float, float]
+
+
+def emotions(label: str = "happiness", strength: float = 0.8) -> Emotions:
+    """Emotions whose best basic label is `label`, with probabilities that sum to 1."""
+    basic8 = load_taxonomy("basic8")
+    words = load_taxonomy("emo135")
+    rest = (1 - strength) / (len(basic8.labels) - 1)
+    probabilities = {name: strength if name == label else rest for name in basic8.labels}
+    family_at = basic8.family_of[basic8.index(label)]
+    family = words.families[family_at] if family_at >= 0 else words.families[0]
+    members = words.members(family)
+    best = [(word, 0.3 * 0.8**place) for place, word in enumerate(members[:10])]
+    others = [(word, 0.0001) for word in words.labels if word not in dict(best)]
+    return Emotions(
+        basic8=probabilities,
+        ranked=(*best, *others),
+        families={name: 0.7 if name == family else 0.06 for name in words.families},
+        intensity=1 - probabilities["neutral"],
+        uncertain=False,
+        label="neutral" if label == "neutral" else best[0][0],
+        supervision={"basic8": "trained", "emo135": "weakly supervised"},
+    )
+
+
+def face(
+    face_id: int = 1,
+    box: Box = (20.0, 20.0, 60.0, 60.0),
+    label: str = "happiness",
+    attention: float = 0.5,
+    strength: float = 0.8,
+) -> FaceResult:
+    """One face somewhere in the frame."""
+    x, y, w, h = box
+    angles = np.linspace(0, 2 * np.pi, 468, endpoint=False)
+    outline = np.stack((x + w / 2 * (1 + np.cos(angles)), y + h / 2 * (1 + np.sin(angles))), 1)
+    quality = Quality(w, 0.9, 3.0, -2.0, 0.99, 0.5, 0.87)
+    read = emotions(label, strength)
+    return FaceResult(
+        face=Face(face_id, box, outline.astype(np.float32), quality, np.zeros((64, 64), np.uint8)),
+        emotions=read,
+        frame_emotions=read,
+        au=np.zeros(52, np.float32),
+        attention=attention,
+        zoom=np.full(2, 0.5, np.float32),
+    )
+
+
+class FakeRecognizer:
+    """Answers each frame with what `faces_in` makes of it."""
+
+    def __init__(self, faces_in: Callable[[Frame], list[FaceResult]] | None = None) -> None:
+        self._faces_in = faces_in or (lambda frame: [face()])
+        self.seen: list[Frame] = []
+        self.ended: list[str | None] = []
+
+    def find(self, frame: Frame) -> Frame:
+        """Nothing is found yet."""
+        return frame
+
+    def score(self, sightings: Sequence[Frame]) -> list[Result]:
+        """The invented results; remembers the frames."""
+        return [self.process(frame) for frame in sightings]
+
+    def process(self, frame: Frame) -> Result:
+        """The invented result of one frame."""
+        self.seen.append(frame)
+        faces = self._faces_in(frame)
+        return Result(frame.index, frame.time_s, frame.source, faces, {"detect": 1.0})
+
+    def reset(self, source: str | None = None) -> None:
+        """Remember that a source is done."""
+        self.ended.append(source)
