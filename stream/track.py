@@ -38,9 +38,10 @@ _MIN_PRESENCE = 0.5
 _MIN_WIDTH_PX = 8.0
 _SAME_PLACE = 0.25  # mean distance of two meshes' landmarks, in face sizes
 _SAME_LOOKS = 0.75  # correlation; one face from frame to frame has 0.85 and more, two have less
-_LOOKS_PX = 24
+_SAME_FACE = 0.55  # of `_Track.surety`, for a face that comes back
+_LOOKS_PX = 24  # side of the thumbnail
 _VELOCITY_S = 0.15  # velocities are averaged over about this time
-_SCENE_ROWS, _SCENE_COLUMNS = 18, 32
+_SCENE_GRID = (18, 32)  # rows and columns of pixels that stand for the picture
 _SAME_SCENE = 0.85  # correlation of two frames' thumbnails; a cut has less
 _SAME_SCENE_GREY = 10.0  # and it changes their grey levels by more than noise does
 
@@ -75,23 +76,29 @@ class _Sight:
         self.centre = (low + high) / 2
         self.size_px = max(width, height)
         self.crop = aligned_crop(rgb, mesh.xy, MOTION_CROP_PX)
-        self.looks = _looks(self.crop)
+        thumbnail = cv2.resize(self.crop, (_LOOKS_PX, _LOOKS_PX), interpolation=cv2.INTER_AREA)
+        self.looks = _unit(thumbnail)
 
     def covers(self, other: _Sight) -> bool:
         """Whether both are one face: their landmarks lie on each other."""
-        apart = np.linalg.norm(self.mesh.xy - other.mesh.xy, axis=1).mean()
-        return bool(apart < _SAME_PLACE * max(self.size_px, other.size_px))
+        apart = float(np.linalg.norm(self.mesh.xy - other.mesh.xy, axis=1).mean())
+        return apart < _SAME_PLACE * max(self.size_px, other.size_px)
+
+    def touches(self, other: _Sight) -> bool:
+        """Whether another face may hide part of this one."""
+        return other is not self and overlap(self.box, other.box) > 0.1
 
 
 class _Track:
     """A face over time."""
 
-    __slots__ = ("id", "looks", "seen_s", "sight", "usual", "velocity")
+    __slots__ = ("id", "looks", "moved_scene", "seen_s", "sight", "usual", "velocity")
 
     def __init__(self, identity: int, sight: _Sight, now_s: float) -> None:
         self.id = identity
         self.sight = sight
         self.seen_s = now_s
+        self.moved_scene = False  # since it was last seen: its place says nothing then
         self.velocity = np.zeros(2, np.float32)  # pixels per second
         self.looks = sight.looks
         self.usual = sight.looks.copy()
@@ -106,11 +113,15 @@ class _Track:
         """-1..1: correlation with what the face last looked like, or usually does."""
         return float(max(self.looks @ sight.looks, self.usual @ sight.looks))
 
-    def distance(self, sight: _Sight, now_s: float) -> float:
-        """From where the face was, or would be had it gone on, to the sight; in face sizes."""
+    def surety(self, sight: _Sight, now_s: float) -> float:
+        """-inf..2: how surely this face is in the sight, by its looks and by its place.
+
+        The place is held against where the face was and where it would be had it gone on, in face
+        sizes. Half hidden behind another, a face hardly looks like itself: then the place decides.
+        """
         gone = self.sight.centre + self.velocity * (now_s - self.seen_s)
         apart = min(np.linalg.norm(sight.centre - place) for place in (self.sight.centre, gone))
-        return float(apart) / max(self.sight.size_px, sight.size_px)
+        return self.likeness(sight) + 1 - float(apart) / max(self.sight.size_px, sight.size_px)
 
     def see(self, sight: _Sight, now_s: float, in_contact: bool) -> None:
         """Go on with this sight; next to another face its looks and speed are not trusted."""
@@ -124,7 +135,7 @@ class _Track:
                 self.velocity = np.zeros(2, np.float32)
             self.looks = sight.looks
             self.usual += min(elapsed, 0.2) * (sight.looks - self.usual)
-        self.sight, self.seen_s = sight, now_s
+        self.sight, self.seen_s, self.moved_scene = sight, now_s, False
 
     def face(self) -> Face:
         """What the outside sees."""
@@ -172,7 +183,8 @@ class FaceTracker:
         live = [track for track in self._tracks if track.seen_s == before_s]
         self._follow(rgb, now_s, live, cut)
         if cut:
-            self._tracks = [track for track in self._tracks if track.seen_s == now_s]
+            for track in self._tracks:
+                track.moved_scene = track.seen_s != now_s
         lost = any(track.seen_s != now_s for track in live)
         waited_s = now_s - self._detected_s
         if first or cut or lost or waited_s >= self._patience_s(now_s) - 1e-3:
@@ -196,12 +208,11 @@ class FaceTracker:
             if not _plausible(mesh, region, rgb.shape):
                 continue
             sight = _Sight(rgb, mesh)
-            doubtful = cut or track not in live
+            doubtful = cut or track.moved_scene or track not in live
             if not doubtful or track.likeness(sight) >= _SAME_LOOKS:
                 found.append((track, sight))
         for track, sight in _without_doubles(found, now_s):
-            others = (other for _, other in found if other is not sight)
-            track.see(sight, now_s, any(overlap(sight.box, other.box) > 0.1 for other in others))
+            track.see(sight, now_s, any(sight.touches(other) for _, other in found))
 
     def _find(self, rgb: NDArray[np.uint8], now_s: float, thorough: bool) -> None:
         """Detect; give faces that come back their ids, and new ones new ids."""
@@ -219,31 +230,37 @@ class FaceTracker:
                 if not any(sight.covers(other) for other in (*known, *fresh)):
                     fresh.append(sight)
         fresh.sort(key=lambda sight: -sight.size_px)
-        fresh = self._welcome_back(fresh[: max(self._max_faces - len(known), 0)], now_s)
-        for sight in fresh:
+        fresh = fresh[: max(self._max_faces - len(known), 0)]
+        for sight in self._welcome_back(fresh, known, now_s):
             self._tracks.append(_Track(self._next_id, sight, now_s))
             self._next_id += 1
 
-    def _welcome_back(self, fresh: list[_Sight], now_s: float) -> list[_Sight]:
+    def _welcome_back(self, fresh: list[_Sight], known: list[_Sight], now_s: float) -> list[_Sight]:
         """Hand sights to lost faces, the surest pair first; returns the strangers."""
+        strangers = list(fresh)
         lost = [track for track in self._tracks if track.seen_s != now_s]
         pairs = [
-            (track.likeness(sight) - 0.25 * track.distance(sight, now_s), track, sight)
+            (track.surety(sight, now_s), track, sight)
             for track in lost
             for sight in fresh
             if 0.5 < track.sight.size_px / sight.size_px < 2
+            and (track.likeness(sight) >= _SAME_LOOKS or not track.moved_scene)
         ]
         for surety, track, sight in sorted(pairs, key=lambda pair: -pair[0]):
-            if surety > 0.3 and track.seen_s != now_s and sight in fresh:
-                track.see(sight, now_s, in_contact=False)
-                fresh.remove(sight)
-        return fresh
+            if surety > _SAME_FACE and track.seen_s != now_s and sight in strangers:
+                track.see(sight, now_s, any(sight.touches(other) for other in (*known, *fresh)))
+                strangers.remove(sight)
+        return strangers
 
     def _scene_changed(self, rgb: NDArray[np.uint8]) -> bool:
         """Whether the whole picture is another one, judged by a few hundred of its pixels."""
-        rows = np.linspace(0, rgb.shape[0] - 1, _SCENE_ROWS).astype(int)
-        columns = np.linspace(0, rgb.shape[1] - 1, _SCENE_COLUMNS).astype(int)
-        before, now = self._scene, rgb[np.ix_(rows, columns)].mean(-1, dtype=np.float32).ravel()
+        grid = np.ix_(
+            *(
+                np.linspace(0, size - 1, count).astype(int)
+                for size, count in zip(rgb.shape[:2], _SCENE_GRID, strict=True)
+            )
+        )
+        before, now = self._scene, rgb[grid].mean(-1, dtype=np.float32).ravel()
         self._scene = now
         if before is None or np.abs(now - before).mean() < _SAME_SCENE_GREY:
             return False
@@ -273,16 +290,9 @@ def _without_doubles(
     losers: set[int] = set()
     for (one, first), (other, second) in combinations(found, 2):
         if overlap(first.box, second.box) > 0.5 and first.covers(second):
-            surety = one.likeness(first) - 0.25 * one.distance(first, now_s)
-            rival = other.likeness(second) - 0.25 * other.distance(second, now_s)
-            losers.add(other.id if surety >= rival else one.id)
+            stays = one.surety(first, now_s) >= other.surety(second, now_s)
+            losers.add(other.id if stays else one.id)
     return [(track, sight) for track, sight in found if track.id not in losers]
-
-
-def _looks(crop: NDArray[np.uint8]) -> Looks:
-    """A crop as a vector of which only the pattern counts: mean 0, length 1."""
-    small = cv2.resize(crop, (_LOOKS_PX, _LOOKS_PX), interpolation=cv2.INTER_AREA)
-    return _unit(small)
 
 
 def _unit(picture: NDArray[np.generic]) -> Looks:
