@@ -1,0 +1,62 @@
+"""A set of motion stacks on disk, made once from one split."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from .fer import FerPlus
+from .motion import KIND_SHARE, KINDS, FaceShape, MotionMaker, motion_target
+
+
+@dataclass(frozen=True)
+class MotionSet:
+    """motion (N, 2F, 32, 32) float16; target (N, 8) float32; kind (N,) numbers of KINDS;
+    photograph (N,) row in the split that each was made from."""
+
+    motion: npt.NDArray[np.float16]
+    target: npt.NDArray[np.float32]
+    kind: npt.NDArray[np.int64]
+    photograph: npt.NDArray[np.int64]
+
+
+def make_motion_set(
+    data: FerPlus,
+    shape: FaceShape,
+    photographs: Iterable[int],
+    *,
+    seed: int,
+    kind: str | None = None,
+) -> MotionSet:
+    """One stack for each of ``photographs`` (rows of ``data``); of one kind, or a mixture."""
+    maker = MotionMaker(data, shape, seed)
+    motion, target, kinds, rows = [], [], [], []
+    for row in photographs:
+        chosen = kind or str(maker.rng.choice(KINDS, p=KIND_SHARE))
+        stack, level = maker.stack(int(row), chosen)
+        motion.append(stack.astype(np.float16))
+        target.append(motion_target(data.votes[row], level))
+        kinds.append(KINDS.index(chosen))
+        rows.append(int(row))
+    return MotionSet(np.stack(motion), np.stack(target), np.array(kinds), np.array(rows))
+
+
+def save_motion_set(path: Path, made: MotionSet) -> None:
+    """Write it; the file appears only when whole."""
+    partial = path.with_suffix(".partial.npz")
+    np.savez(partial, **made.__dict__)
+    partial.replace(path)
+
+
+def load_motion_set(path: Path) -> MotionSet:
+    """Read what `save_motion_set` wrote.
+
+    Raises:
+        FileNotFoundError: it was not made yet.
+    """
+    with np.load(path) as stored:
+        return MotionSet(**{name: stored[name] for name in stored.files})

@@ -1,0 +1,192 @@
+"""Measure a bundle, as deployed, on photographs with crowd labels.
+
+The crops come from the run-time alignment, the scores from the bundle's engines, the
+probabilities from the code that users see. A photograph is a clip of one frame without motion.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.stats import spearmanr
+
+from calibration.reliability import (
+    divergence,
+    expected_calibration_error,
+    negative_log_likelihood,
+)
+from engines.bundle import Bundle
+from engines.engine import open_engine
+from engines.taxonomy import load_taxonomy, roll_up
+from stream.align import warp
+from stream.emotions import probabilities
+
+from .data.fer import BASIC8, FerPlus
+
+Array = npt.NDArray[np.float32]
+
+SECOND_VOTES = 3
+"""Raters, of ten, from whom a second emotion counts as seen."""
+TOP_WORDS = 10
+EXPRESSION_FAMILIES = ("joy", "surprise", "anger", "sadness", "fear")
+"""What the crowd's seven expressions roll up to; love counts as joy (happiness)."""
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What a bundle says of N photographs: basic8 (N, 8) and emo135 (N, 135) probabilities."""
+
+    basic8: Array
+    emo135: Array
+    backend: str
+    precision: str
+
+
+def crops_of(data: FerPlus, crop_px: int) -> npt.NDArray[np.uint8]:
+    """Aligned crops (N, 1, crop_px, crop_px)."""
+    matrices = data.matrices(crop_px)
+    pairs = zip(data.pixels, matrices, strict=True)
+    return np.stack([warp(pixels, matrix, crop_px) for pixels, matrix in pairs])[:, None]
+
+
+def photograph_logits(
+    bundle: Bundle,
+    crops: npt.NDArray[np.uint8],
+    *,
+    engine: str = "auto",
+    precision: str = "auto",
+    batch: int = 128,
+) -> tuple[Array, Array, str, str]:
+    """Clip logits (N, 8) and (N, 135) of single photographs, the backend and the precision."""
+    spatial = open_engine(bundle, "spatial", backend=engine, precision=precision)
+    fusion = open_engine(bundle, "fusion", backend=engine)
+    basic8, emo135 = [], []
+    for start in range(0, len(crops), batch):
+        feature = spatial.run({"crop": crops[start : start + batch]})["feature"]
+        rows = len(feature)
+        out = fusion.run(
+            {
+                "feature": feature[:, None],
+                "mask": np.ones((rows, 1), np.float32),
+                "temporal": np.zeros((rows, 8), np.float32),
+                "has_motion": np.zeros((rows, 1), np.float32),
+            }
+        )
+        basic8.append(out["basic8"])
+        emo135.append(out["emo135"])
+    used = spatial.backend, spatial.precision
+    spatial.close()
+    fusion.close()
+    return np.concatenate(basic8), np.concatenate(emo135), *used
+
+
+def score(bundle: Bundle, data: FerPlus, *, engine: str, precision: str) -> Scores:
+    """Probabilities of every photograph."""
+    crops = crops_of(data, bundle.manifest.crop.px)
+    basic8, emo135, backend, used = photograph_logits(
+        bundle, crops, engine=engine, precision=precision
+    )
+    manifest = bundle.manifest
+    return Scores(
+        probabilities(basic8, manifest.head("basic8")),
+        probabilities(emo135, manifest.head("emo135")),
+        backend,
+        used,
+    )
+
+
+def basic8_figures(probability: Array, data: FerPlus) -> dict[str, Any]:
+    """Figures of the measuring protocol; shares are 0..1, kl and nll in nats."""
+    label, guess = data.majority, probability.argmax(axis=1)
+    recall = {
+        name: float((guess[label == k] == k).mean())
+        for k, name in enumerate(BASIC8)
+        if (label == k).any()
+    }
+    return {
+        "n": len(data),
+        "top1": float((guess == label).mean()),
+        "macro_recall": float(np.mean(list(recall.values()))),
+        "ece": expected_calibration_error(probability, label),
+        "kl": divergence(probability, data.votes),
+        "nll": negative_log_likelihood(probability, data.votes),
+        "recall": recall,
+    }
+
+
+def emo135_figures(scores: Scores, data: FerPlus) -> dict[str, Any]:
+    """How the words agree with the crowd, whose votes know only eight emotions.
+
+    family_top1 and basic8_family_top1: share of faces whose majority is not neutral for which
+    the strongest family is the majority's (love counts as joy; neutral left out of basic8).
+    second_family_in_top10: where at least three raters chose a second emotion of another family,
+    whether a word of it is among the ten. intensity_rank_correlation: Spearman's, of the
+    intensity shown with the share of votes that are not neutral, over all faces.
+    """
+    words_to_family = _five_families(roll_up("emo135", "family6"))
+    basic_to_family = _five_families(_basic8_to_family())
+    family = scores.emo135 @ words_to_family
+    basic_family = (scores.basic8 @ basic_to_family).argmax(axis=1)
+    rows = data.majority != 0
+    label = basic_to_family[data.majority].argmax(axis=1)
+    ten = np.argsort(-scores.emo135, axis=1)[:, :TOP_WORDS]
+    shown = words_to_family[ten].max(axis=1)
+    hits = [
+        bool(shown[row, second])
+        for row in np.flatnonzero(rows)
+        if (second := _second_family(data.raw_votes[row], basic_to_family)) is not None
+    ]
+    strength = np.array(load_taxonomy("emo135").intensity, np.float32)
+    intensity = (1 - scores.basic8[:, 0]) * (scores.emo135 @ strength)
+    expressed = 1 - data.raw_votes[:, 0] / data.raw_votes.sum(axis=1)
+    return {
+        "n": int(rows.sum()),
+        "family_top1": float((family.argmax(axis=1) == label)[rows].mean()),
+        "basic8_family_top1": float((basic_family == label)[rows].mean()),
+        "second_n": len(hits),
+        "second_family_in_top10": float(np.mean(hits)),
+        "intensity_rank_correlation": float(spearmanr(intensity, expressed).statistic),
+    }
+
+
+def figures(bundle: Bundle, data: FerPlus, *, engine: str, precision: str) -> dict[str, Any]:
+    """Everything that ``ferstream evaluate`` prints; ``data`` holds rated photographs only."""
+    scores = score(bundle, data, engine=engine, precision=precision)
+    return {
+        "basic8": basic8_figures(scores.basic8, data),
+        "emo135": emo135_figures(scores, data),
+        "engine": scores.backend,
+        "precision": scores.precision,
+    }
+
+
+def _basic8_to_family() -> Array:
+    """(8, 6): which of the six families an expression belongs to; neutral to none."""
+    basic8, families = load_taxonomy("basic8"), load_taxonomy("family6").labels
+    matrix = np.zeros((len(BASIC8), len(families)), np.float32)
+    for row, at in enumerate(basic8.family_of):
+        if at >= 0:
+            matrix[row, families.index(basic8.families[at])] = 1
+    return matrix
+
+
+def _five_families(to_family6: Array) -> Array:
+    """(K, 6) to (K, 5) in EXPRESSION_FAMILIES' order, love added to joy."""
+    families = load_taxonomy("family6").labels
+    five = to_family6[:, [families.index(name) for name in EXPRESSION_FAMILIES]]
+    five[:, 0] += to_family6[:, families.index("love")]
+    return np.asarray(five, np.float32)
+
+
+def _second_family(votes_K: Array, to_family: Array) -> int | None:
+    """The family of the second emotion seen, if enough raters saw it and it is another family."""
+    expressed = votes_K.copy()
+    expressed[0] = 0
+    first, second = np.argsort(-expressed, kind="stable")[:2]
+    if expressed[second] < SECOND_VOTES:
+        return None
+    family = int(to_family[second].argmax())
+    return None if family == int(to_family[first].argmax()) else family

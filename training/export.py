@@ -1,0 +1,187 @@
+"""Trained checkpoints to a bundle: fold in the priors and temperatures, write ONNX, check it."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import subprocess
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from calibration.int8 import qdq_from_onnx
+from calibration.probability import fit_temperature
+from engines import contract
+from engines.bundle import Bundle, Crop, Head, Manifest, Motion, load_bundle, write_bundle
+from engines.taxonomy import load_taxonomy
+
+from .data.crops import CROP_PX
+from .data.fer import BASIC8, FerPlus, load_fer_plus
+from .data.motion import FIELDS
+from .data.words import word_affinity, word_targets
+from .evaluate import crops_of, figures, photograph_logits
+from .networks.compact_msau import CompactMSAU
+from .networks.fusion import CascadedAttention, Fusion
+from .networks.motion_net import MotionNet
+from .onnx import onnx_from_fusion, onnx_from_spatial, onnx_from_temporal
+
+Array = npt.NDArray[np.float32]
+
+NOTES = {
+    "basic8": "trained on the votes of ten raters per photograph (FER+)",
+    "emo135": "weakly supervised: the raters' eight emotions and how many saw one, spread over "
+    "135 words by a word-similarity matrix; nobody labelled faces with these words",
+    "fg33": "derived: the 135 words' probabilities added up",
+    "au": "trained on what another network (MediaPipe's face landmarker) estimates",
+}
+TRAINING_DATA = (
+    "FER2013 photographs (Goodfellow et al. 2013, research use) with FER+ votes (Barsoum et al. "
+    "2016); the temporal network and the attention on these photographs set in motion or spoiled"
+)
+
+
+@dataclass(frozen=True)
+class TrainedNetworks:
+    """The three networks, their heads calibrated, and the blendshapes' names."""
+
+    spatial: CompactMSAU
+    temporal: MotionNet
+    fusion: Fusion
+    blendshape_names: tuple[str, ...]
+
+
+def averaged_weights(checkpoint: Path, prefix: str) -> dict[str, Tensor]:
+    """The averaged weights of one module in a Lightning checkpoint of `training.fit`."""
+    stored = torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"]
+    return {
+        name.removeprefix(prefix): value
+        for name, value in stored.items()
+        if name.startswith(prefix)
+    }
+
+
+@torch.no_grad()
+def fold(head: nn.Linear, temperature: float, prior: Tensor | None = None) -> None:
+    """Put a temperature and a shift of the class prior (in logits) into a head's weights."""
+    if prior is not None:
+        head.bias += prior
+    head.weight /= temperature
+    head.bias /= temperature
+
+
+def write_networks(networks: TrainedNetworks, folder: Path) -> None:
+    """The three ONNX files in float."""
+    folder.mkdir(parents=True, exist_ok=True)
+    onnx_from_spatial(networks.spatial, folder / "spatial.onnx")
+    onnx_from_temporal(networks.temporal, folder / "temporal.onnx")
+    onnx_from_fusion(networks.fusion, folder / "fusion.onnx")
+
+
+def manifest_for(networks: TrainedNetworks, fusion: dict[str, float], commit: str) -> Manifest:
+    """What the bundle says of itself, before anything was measured."""
+    features = networks.spatial.features
+    basic8, emo135, fg33 = (load_taxonomy(name) for name in ("basic8", "emo135", "fg33"))
+
+    def families(name: str) -> tuple[str, ...]:
+        taxonomy = load_taxonomy(name)
+        return tuple(taxonomy.families[f] if f >= 0 else "" for f in taxonomy.family_of)
+
+    heads = (
+        Head("basic8", basic8.labels, families("basic8"), "trained", 1.0, NOTES["basic8"]),
+        Head(
+            "emo135", emo135.labels, families("emo135"), "weakly supervised", 1.0, NOTES["emo135"]
+        ),
+        Head("fg33", fg33.labels, families("fg33"), "derived", 1.0, NOTES["fg33"]),
+        Head("au", networks.blendshape_names, (), "trained", 1.0, NOTES["au"]),
+    )
+    return Manifest(
+        name="default",
+        version="1",
+        heads=heads,
+        crop=Crop(CROP_PX, "grey", "eyes-and-nose"),
+        clip_duration_s=2.0,
+        clip_frames=32,
+        motion=Motion(32, FIELDS, 0.1),
+        networks={
+            "spatial": contract.spatial(features),
+            "temporal": contract.temporal(FIELDS),
+            "fusion": contract.fusion(features),
+        },
+        fusion=fusion,
+        measured={},
+        training_data=TRAINING_DATA,
+        licence="weights: research use, as FER2013's photographs; code: Apache-2.0",
+        commit=commit,
+        created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+    )
+
+
+def quantize(folder: Path, crops: npt.NDArray[np.uint8], motion: Array) -> None:
+    """INT8 forms of the two convolutional networks; the small fusion network stays in float."""
+    qdq_from_onnx(folder / "spatial.onnx", folder / "spatial.int8.onnx", {"crop": crops})
+    qdq_from_onnx(folder / "temporal.onnx", folder / "temporal.int8.onnx", {"motion": motion})
+
+
+def bundle_from_files(path: Path, manifest: Manifest, folder: Path) -> Bundle:
+    """Write every ONNX file of ``folder`` as a bundle."""
+    return write_bundle(path, manifest, {file.name: file for file in sorted(folder.glob("*.onnx"))})
+
+
+def with_temperatures(bundle: Bundle, validation: FerPlus) -> Bundle:
+    """Temperatures of the deployed engines' own outputs on the validation photographs."""
+    crops = crops_of(validation, bundle.manifest.crop.px)
+    basic8, emo135, _, _ = photograph_logits(bundle, crops)
+    words, weight = word_targets(validation)
+    fitted = {
+        "basic8": fit_temperature(basic8, validation.votes),
+        "emo135": fit_temperature(emo135, words, weight),
+    }
+    heads = tuple(
+        replace(head, temperature=round(fitted.get(head.name, head.temperature), 4))
+        for head in bundle.manifest.heads
+    )
+    return _rewritten(bundle, replace(bundle.manifest, heads=heads))
+
+
+def with_figures(bundle: Bundle, test: FerPlus, more: dict[str, Any]) -> Bundle:
+    """The measured figures written into the manifest."""
+    measured = {
+        "data": "FER+ test split (PrivateTest), at least 5 usable votes, twins removed",
+        **figures(bundle, test, engine="auto", precision="auto"),
+        **more,
+    }
+    return _rewritten(bundle, replace(bundle.manifest, measured=json.loads(json.dumps(measured))))
+
+
+def rated(split: str, folder: str | None) -> FerPlus:
+    """The photographs of a split that the measuring protocol counts."""
+    data = load_fer_plus(split, folder)
+    return data.subset(data.rated)
+
+
+def current_commit() -> str:
+    """The commit that the code was exported from; empty outside a repository."""
+    done = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"],  # noqa: S607
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=Path(__file__).parent,
+    )
+    return done.stdout.strip()
+
+
+def _rewritten(bundle: Bundle, manifest: Manifest) -> Bundle:
+    files: dict[str, bytes | Path] = {
+        name: (bundle.path / name).read_bytes() for name in bundle.manifest.files
+    }
+    write_bundle(bundle.path, manifest, files)
+    return load_bundle(bundle.path)
+
+
+__all__ = ["BASIC8", "TrainedNetworks", "write_networks"]

@@ -1,0 +1,39 @@
+"""Losses of the papers.  B batch, K classes, A action units."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def vote_cross_entropy(logits_BK: Tensor, votes_BK: Tensor, weight_B: Tensor) -> Tensor:
+    """Cross entropy to the raters' vote distribution, averaged by weight: a scalar."""
+    loss_B = -(votes_BK * F.log_softmax(logits_BK.float(), dim=1)).sum(1)
+    return (loss_B * weight_B).sum() / weight_B.sum().clamp(min=1e-6)
+
+
+def action_unit_loss(logits_BA: Tensor, units_BA: Tensor, seen_B: Tensor) -> Tensor:
+    """Multi-label cross entropy (paper 003, eq. 2) with soft labels 0..1.
+
+    Where ``seen`` is 0 the teacher saw no face: the paper's label 0, "says nothing".
+    """
+    loss_BA = F.binary_cross_entropy_with_logits(logits_BA.float(), units_BA, reduction="none")
+    return (loss_BA.mean(1) * seen_B).sum() / seen_B.sum().clamp(min=1.0)
+
+
+def ranking_loss(coarse_BK: Tensor, fine_BK: Tensor, votes_BK: Tensor, margin: float) -> Tensor:
+    """Paper 003, eq. 1: the finer scale should be surer of the raters' choice than the coarser.
+
+    The probability of "the correct class" is the probability of the votes' majority.
+    """
+    label_B1 = votes_BK.argmax(1, keepdim=True)
+    coarse_B = coarse_BK.float().softmax(1).gather(1, label_B1)
+    fine_B = fine_BK.float().softmax(1).gather(1, label_B1)
+    return F.relu(coarse_B - fine_B + margin).mean()
+
+
+def logit_prior(share_K: Tensor) -> Tensor:
+    """Log of class shares, mean removed: what a balanced sampler takes out of the logits."""
+    log_share = torch.log(share_K.clamp(min=1e-8))
+    return log_share - log_share.mean()

@@ -1,0 +1,132 @@
+"""MSAU-Net's structure (paper 003, IV-A) on a compact backbone made for a CPU and INT8.
+
+B batch, C channels, D features, Z side of the zoomed crop, R its reach in the crop.
+
+Two scales. The coarse one sees the whole crop: stem, region layer, residual stages; from its
+last map come the fully connected feature, the MAC descriptor (each channel's maximum) and the
+action units. The strongest of those maxima says where to look closer: that part of the crop is
+magnified for the fine scale. Where the paper and this network differ, ARCHITECTURE.md says why.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .blocks import RegionLayer, residual_stages
+
+
+class SpatialOutput(NamedTuple):
+    """feature (B, D); basic8 (B, 8) and emo135 (B, 135) logits of both scales together;
+    coarse_basic8 (B, 8) logits of the first scale alone, for the ranking loss; au (B, 52)
+    logits; zoom (B, 2) centre of the magnified part, x and y in 0..1 of the crop."""
+
+    feature: Tensor
+    basic8: Tensor
+    emo135: Tensor
+    coarse_basic8: Tensor
+    au: Tensor
+    zoom: Tensor
+
+
+def normalised(crop: Tensor) -> Tensor:
+    """uint8 crops (B, 1, H, W) to zero mean and unit deviation each: light does not matter."""
+    x = crop.float()
+    centred = x - x.mean((2, 3), keepdim=True)
+    spread = (centred.square().mean((2, 3), keepdim=True) + 16.0).sqrt()
+    return centred / spread
+
+
+def strongest_cell(maps: Tensor) -> Tensor:
+    """Where the largest of all activations lies: (B, C, h, w) to centres (B, 2), x y in 0..1."""
+    height, width = maps.shape[2:]
+    cell = maps.amax(1).flatten(1).argmax(1)
+    x = (cell % width).float() + 0.5
+    y = torch.div(cell, width, rounding_mode="floor").float() + 0.5
+    return torch.stack([x / width, y / height], dim=1)
+
+
+def zoom_in(x: Tensor, centre: Tensor, reach_px: int, out_px: int) -> Tensor:
+    """Magnify a window of ``reach_px`` about ``centre`` (B, 2) to (B, 1, Z, Z).
+
+    Bilinear sampling written as two matrix products, which every engine knows; the window is
+    kept inside the crop.
+    """
+    size = x.shape[-1]
+    half = reach_px / 2
+    centre_px = (centre * size).clamp(half, size - half)
+    steps = (torch.arange(out_px, device=x.device) + 0.5) * (reach_px / out_px) - half - 0.5
+    pixels = torch.arange(size, device=x.device)
+    at_B2Z = centre_px[:, :, None] + steps
+    weight_B2ZH = F.relu(1 - (at_B2Z[..., None] - pixels).abs())
+    rows, columns = weight_B2ZH[:, 1], weight_B2ZH[:, 0]
+    return (rows @ x[:, 0] @ columns.transpose(1, 2))[:, None]
+
+
+def descriptor(maps: Tensor) -> Tensor:
+    """MAC descriptor beside the mean of each channel: (B, C, h, w) to (B, 2C)."""
+    return torch.cat([maps.amax((2, 3)), maps.mean((2, 3))], dim=1)
+
+
+class CompactMSAU(nn.Module):
+    """Crops (B, 1, 48, 48) uint8 to `SpatialOutput`; D = 672 as built."""
+
+    def __init__(
+        self,
+        *,
+        stem: int = 16,
+        widths: tuple[int, ...] = (48, 112, 176),
+        grid: int = 4,
+        full: int = 128,
+        fine_stem: int = 16,
+        fine_widths: tuple[int, ...] = (32, 64, 96),
+        reach_px: int = 24,
+        zoom_px: int = 32,
+        action_units: int = 52,
+        dropout: float = 0.3,
+    ) -> None:
+        super().__init__()
+        self.reach_px, self.zoom_px = reach_px, zoom_px
+        self.stem = nn.Sequential(
+            nn.Conv2d(1, stem, 3, padding=1, bias=False), nn.BatchNorm2d(stem), nn.ReLU()
+        )
+        self.regions = RegionLayer(stem, grid)
+        self.coarse = residual_stages(stem, widths, 2)
+        self.squeeze = nn.Conv2d(widths[-1], 32, 1)
+        self.full = nn.Sequential(
+            nn.Linear(32 * 6 * 6, full, bias=False), nn.BatchNorm1d(full), nn.ReLU()
+        )
+        self.fine = nn.Sequential(
+            nn.Conv2d(1, fine_stem, 3, padding=1, bias=False),
+            nn.BatchNorm2d(fine_stem),
+            nn.ReLU(),
+            residual_stages(fine_stem, fine_widths, 1),
+        )
+        coarse_features = full + 2 * widths[-1]
+        self.features = coarse_features + 2 * fine_widths[-1]
+        self.dropout = nn.Dropout(dropout)
+        self.action_units = nn.Linear(coarse_features, action_units)
+        self.coarse_basic8 = nn.Linear(coarse_features, 8)
+        self.basic8 = nn.Linear(self.features, 8)
+        self.emo135 = nn.Linear(self.features, 135)
+
+    def forward(self, crop: Tensor) -> SpatialOutput:
+        x = normalised(crop)
+        maps = self.coarse(self.regions(self.stem(x)))
+        full = self.full(self.squeeze(maps).flatten(1))
+        coarse = torch.cat([full, descriptor(maps)], dim=1)
+        zoom = strongest_cell(maps.detach())
+        fine = descriptor(self.fine(zoom_in(x, zoom, self.reach_px, self.zoom_px)))
+        feature = torch.cat([coarse, fine], dim=1)
+        kept = self.dropout(feature)
+        return SpatialOutput(
+            feature=feature,
+            basic8=self.basic8(kept),
+            emo135=self.emo135(kept),
+            coarse_basic8=self.coarse_basic8(kept[:, : coarse.shape[1]]),
+            au=self.action_units(self.dropout(coarse)),
+            zoom=zoom,
+        )

@@ -1,0 +1,131 @@
+"""PyTorch modules to ONNX files under the bundle's contract."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+from torch import Tensor, nn
+
+from .networks.compact_msau import CompactMSAU
+from .networks.fusion import Fusion
+from .networks.motion_net import MotionNet
+
+OPSET = 20
+
+
+class SpatialGraph(nn.Module):
+    """`CompactMSAU` with the contract's outputs: action units as probabilities."""
+
+    def __init__(self, network: CompactMSAU) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, crop: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """feature, basic8, emo135, au, zoom."""
+        out = self.network(crop)
+        return out.feature, out.basic8, out.emo135, torch.sigmoid(out.au), out.zoom
+
+
+def onnx_from_module(
+    module: nn.Module,
+    inputs: dict[str, Tensor],
+    outputs: tuple[str, ...],
+    path: Path,
+    *,
+    free: dict[str, dict[int, str]],
+) -> None:
+    """Write a module as ONNX; ``free`` names each input's free dimensions by number."""
+    dynamic = {
+        name: {axis: torch.export.Dim.DYNAMIC for axis in axes} for name, axes in free.items()
+    }
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            module.eval().float().cpu(),
+            kwargs=inputs,
+            input_names=list(inputs),
+            output_names=list(outputs),
+            dynamic_shapes=dynamic,
+            opset_version=OPSET,
+            dynamo=True,
+            verbose=False,
+        )
+    if program is None:
+        raise RuntimeError(f"exporting {path.name} gave no program")
+    program.save(str(path), external_data=False)
+    store_weights_in_half(path)
+
+
+def onnx_from_spatial(network: CompactMSAU, path: Path) -> None:
+    """crop (B, 1, 48, 48) uint8 to feature, basic8, emo135, au, zoom."""
+    crop = torch.randint(0, 255, (2, 1, 48, 48), dtype=torch.uint8)
+    onnx_from_module(
+        SpatialGraph(network),
+        {"crop": crop},
+        ("feature", "basic8", "emo135", "au", "zoom"),
+        path,
+        free={"crop": {0: "B"}},
+    )
+
+
+def onnx_from_temporal(network: MotionNet, path: Path) -> None:
+    """motion (B, 2F, 32, 32) to basic8."""
+    motion = torch.randn(2, network.stem[0].in_channels, 32, 32)  # type: ignore[arg-type]
+    onnx_from_module(network, {"motion": motion}, ("basic8",), path, free={"motion": {0: "B"}})
+
+
+def onnx_from_fusion(network: Fusion, path: Path) -> None:
+    """feature (B, T, D), mask (B, T), temporal (B, 8), has_motion (B, 1) to the clip's scores."""
+    features = network.basic8.in_features
+    inputs = {
+        "feature": torch.randn(2, 5, features),
+        "mask": torch.ones(2, 5),
+        "temporal": torch.randn(2, 8),
+        "has_motion": torch.ones(2, 1),
+    }
+    onnx_from_module(
+        network,
+        inputs,
+        ("basic8", "emo135", "attention"),
+        path,
+        free={
+            "feature": {0: "B", 1: "T"},
+            "mask": {0: "B", 1: "T"},
+            "temporal": {0: "B"},
+            "has_motion": {0: "B"},
+        },
+    )
+
+
+def store_weights_in_half(path: Path, least: int = 256) -> None:
+    """Rewrite an ONNX file so that large weights are stored as float16 and cast when loaded.
+
+    Computation stays in float32 and engines fold the cast away; the file is half the size and
+    the weights are rounded to 11 bits, far below what training determines.
+    """
+    model = onnx.load(str(path))
+    graph = model.graph
+    casts = []
+    for weight in list(graph.initializer):
+        values = onnx.numpy_helper.to_array(weight)
+        if values.dtype != np.float32 or values.size < least:
+            continue
+        half = values.astype(np.float16)
+        if not np.isfinite(half).all():
+            continue
+        stored = f"{weight.name}.half"
+        graph.initializer.remove(weight)
+        graph.initializer.append(onnx.numpy_helper.from_array(half, stored))
+        casts.append(
+            onnx.helper.make_node("Cast", [stored], [weight.name], to=onnx.TensorProto.FLOAT)
+        )
+    for index, cast in enumerate(casts):
+        graph.node.insert(index, cast)
+    onnx.checker.check_model(model)
+    onnx.save(model, str(path))

@@ -1,0 +1,177 @@
+"""The attention over frames, learned on clips of one face's views, and the weight of fusion."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning
+import numpy as np
+import numpy.typing as npt
+import torch
+from rich.progress import track
+from torch import Tensor
+from torch.utils.data import DataLoader, TensorDataset
+
+from ..data.crops import CROP_PX
+from ..data.motion import FIELDS, KIND_SHARE, KINDS, FaceShape, MotionMaker, motion_target
+from ..data.views import ViewMaker
+from ..losses import vote_cross_entropy
+from ..networks.compact_msau import CompactMSAU
+from ..networks.fusion import CascadedAttention
+from .spatial import sampling_weights
+from .temporal import movable
+
+Array = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class AttentionOptions:
+    """What one training of the attention is made of."""
+
+    clips: int = 8_000
+    views: int = 8
+    """a clip"""
+    epochs: int = 20
+    batch: int = 128
+    peak_rate: float = 0.003
+    weight_decay: float = 0.01
+    balance: float = 0.3
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class FeatureClips:
+    """feature (N, T, D), spoiled (N, T) 1 or 0, votes (N, 8)."""
+
+    feature: Tensor
+    spoiled: Tensor
+    votes: Tensor
+
+
+@torch.inference_mode()
+def features_of(network: CompactMSAU, crops: npt.NDArray[np.uint8]) -> Tensor:
+    """Crops (N, 48, 48) to features (N, D) float32, in evaluation mode."""
+    network.eval()
+    parts = torch.from_numpy(crops)[:, None].split(512)
+    device = next(network.parameters()).device
+    return torch.cat([network(part.to(device)).feature.float().cpu() for part in parts])
+
+
+def view_clips(
+    network: CompactMSAU,
+    shape: FaceShape,
+    split: str,
+    folder: str | None,
+    options: AttentionOptions,
+    *,
+    clips: int | None,
+    spoiled: int | None,
+) -> FeatureClips:
+    """Clips of views of photographs of one split.
+
+    ``clips`` None takes every photograph once, in order; else so many are drawn, the rarer
+    emotions more often. ``spoiled`` None spoils 1 to T - 1 views of each.
+    """
+    data = movable(split, folder)
+    maker = ViewMaker(data, shape, options.seed + len(split))
+    rows = np.arange(len(data))
+    if clips is not None:
+        weights = sampling_weights(data.votes, options.balance).numpy()
+        rows = maker.rng.choice(len(data), clips, p=weights / weights.sum())
+    features, marks = [], []
+    for row in track(rows, f"Making clips of {split} photographs"):
+        bad = int(maker.rng.integers(1, options.views)) if spoiled is None else spoiled
+        views, mark = maker.clip(int(row), options.views, bad)
+        features.append(features_of(network, views))
+        marks.append(torch.from_numpy(mark).float())
+    votes = torch.from_numpy(data.votes[rows])
+    return FeatureClips(torch.stack(features), torch.stack(marks), votes)
+
+
+class AttentionTraining(lightning.LightningModule):
+    """`CascadedAttention` under the spatial network's own, fixed head."""
+
+    def __init__(self, head: torch.nn.Linear, options: AttentionOptions, steps: int) -> None:
+        super().__init__()
+        self.options = options
+        self.steps = steps
+        self.network = CascadedAttention(head.in_features)
+        self.head = head.requires_grad_(False)
+
+    def training_step(self, batch: list[Tensor], index: int) -> Tensor:
+        feature, _, votes = batch
+        clip, _ = self.network(feature, torch.ones_like(feature[:, :, 0]))
+        loss = vote_cross_entropy(self.head(clip), votes, torch.ones_like(votes[:, 0]))
+        self.log("loss", loss, prog_bar=True)
+        return loss
+
+    def validation_step(self, batch: list[Tensor], index: int) -> None:
+        feature, spoiled, votes = batch
+        clip, attention = self.network(feature, torch.ones_like(feature[:, :, 0]))
+        label = votes.argmax(1)
+        hit = (self.head(clip).argmax(1) == label).float().mean()
+        plain = (self.head(feature.mean(1)).argmax(1) == label).float().mean()
+        on_spoiled = (attention * spoiled).sum(1).mean()
+        self.log_dict(
+            {"top1": hit, "averaging": plain, "on_spoiled": on_spoiled},
+            prog_bar=True,
+            batch_size=len(votes),
+        )
+
+    def configure_optimizers(self) -> Any:
+        options = self.options
+        optimizer = torch.optim.AdamW(
+            self.network.parameters(), lr=options.peak_rate, weight_decay=options.weight_decay
+        )
+        schedule = torch.optim.lr_scheduler.OneCycleLR(
+            optimizer, options.peak_rate, total_steps=self.steps
+        )
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def clip_loader(clips: FeatureClips, batch: int, shuffle: bool) -> DataLoader[Any]:
+    """Batches of (feature, spoiled, votes)."""
+    made = TensorDataset(clips.feature, clips.spoiled, clips.votes)
+    return DataLoader(made, batch, shuffle=shuffle)
+
+
+@dataclass(frozen=True)
+class StreamClips:
+    """Photographs set in motion as both streams see them.
+
+    crops (N, T, 48, 48) uint8, motion (N, 2F, 32, 32), target (N, 8), level (N,) 0..1.
+    """
+
+    crops: npt.NDArray[np.uint8]
+    motion: Array
+    target: Array
+    level: Array
+
+
+def stream_clips(
+    shape: FaceShape, split: str, folder: str | None, *, seed: int, kind: str | None = None
+) -> StreamClips:
+    """Every photograph of a split set in motion once; of one kind, or the usual mixture."""
+    data = movable(split, folder)
+    maker = MotionMaker(data, shape, seed)
+    crops, motion, target, level = [], [], [], []
+    for row in track(range(len(data)), f"Setting {split} photographs in motion"):
+        chosen = kind or str(maker.rng.choice(KINDS, p=KIND_SHARE))
+        clip = maker.clip(row, chosen, CROP_PX)
+        crops.append(np.stack(clip.crops))
+        motion.append(maker.motion(clip))
+        target.append(motion_target(data.votes[row], clip.level))
+        level.append(clip.level)
+    assert crops[0].shape[0] == FIELDS + 1
+    return StreamClips(
+        np.stack(crops), np.stack(motion), np.stack(target), np.array(level, np.float32)
+    )
+
+
+def save_clips(path: Path, clips: StreamClips) -> None:
+    """Write them; the file appears only when whole."""
+    partial = path.with_suffix(".partial.npz")
+    np.savez(partial, **clips.__dict__)
+    partial.replace(path)
