@@ -70,9 +70,14 @@ def test_nothing_but_code_and_its_data_is_in(wheel: zipfile.ZipFile) -> None:
     assert not stray
 
 
-def test_label_lists_are_in(wheel: zipfile.ZipFile) -> None:
-    held = {file.stem for file in contents(wheel) if file.is_relative_to("engines/taxonomies")}
-    assert held >= {"basic8", "fg33", "emo135", "family6", "roll_up"}
+def test_label_lists_and_bundles_are_in(wheel: zipfile.ZipFile, repository: Path) -> None:
+    wanted = {
+        file.relative_to(repository).as_posix()
+        for pattern in ("taxonomies/*.json", "bundles/**/*.json", "bundles/**/*.onnx")
+        for file in (repository / "engines").glob(pattern)
+    }
+    assert len(wanted) >= 5
+    assert wanted <= {str(file) for file in contents(wheel)}
 
 
 def test_no_data_of_people_is_in(wheel: zipfile.ZipFile) -> None:
