@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize_scalar
 
-Array = npt.NDArray[np.floating]
+Array = npt.NDArray[np.floating[Any]]
 
 LEAST, MOST = 0.2, 5.0
 """Temperatures outside these bounds would mean a broken head, not an unsure one."""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
-Array = npt.NDArray[np.floating]
+Array = npt.NDArray[np.floating[Any]]
 
 
 def expected_calibration_error(
-    probability_NK: Array, label_N: npt.NDArray[np.integer], bins: int = 15
+    probability_NK: Array, label_N: npt.NDArray[np.integer[Any]], bins: int = 15
 ) -> float:
     """Equal-width ECE of the top class, 0..1 (Guo et al. 2017, eq. 5).
 

@@ -5,14 +5,12 @@ from __future__ import annotations
 import datetime
 import json
 import subprocess
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor, nn
 
 from calibration.int8 import qdq_from_onnx
 from calibration.probability import fit_temperature
@@ -20,14 +18,13 @@ from engines import contract
 from engines.bundle import Bundle, Crop, Head, Manifest, Motion, load_bundle, write_bundle
 from engines.taxonomy import load_taxonomy
 
+from .assemble import TrainedNetworks, assemble
 from .data.crops import CROP_PX
-from .data.fer import BASIC8, FerPlus, load_fer_plus
+from .data.fer import FerPlus, load_fer_plus
 from .data.motion import FIELDS
-from .data.words import word_affinity, word_targets
+from .data.motion_set import load_motion_set
+from .data.words import word_targets
 from .evaluate import crops_of, figures, photograph_logits
-from .networks.compact_msau import CompactMSAU
-from .networks.fusion import CascadedAttention, Fusion
-from .networks.motion_net import MotionNet
 from .onnx import onnx_from_fusion, onnx_from_spatial, onnx_from_temporal
 
 Array = npt.NDArray[np.float32]
@@ -43,35 +40,6 @@ TRAINING_DATA = (
     "FER2013 photographs (Goodfellow et al. 2013, research use) with FER+ votes (Barsoum et al. "
     "2016); the temporal network and the attention on these photographs set in motion or spoiled"
 )
-
-
-@dataclass(frozen=True)
-class TrainedNetworks:
-    """The three networks, their heads calibrated, and the blendshapes' names."""
-
-    spatial: CompactMSAU
-    temporal: MotionNet
-    fusion: Fusion
-    blendshape_names: tuple[str, ...]
-
-
-def averaged_weights(checkpoint: Path, prefix: str) -> dict[str, Tensor]:
-    """The averaged weights of one module in a Lightning checkpoint of `training.fit`."""
-    stored = torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"]
-    return {
-        name.removeprefix(prefix): value
-        for name, value in stored.items()
-        if name.startswith(prefix)
-    }
-
-
-@torch.no_grad()
-def fold(head: nn.Linear, temperature: float, prior: Tensor | None = None) -> None:
-    """Put a temperature and a shift of the class prior (in logits) into a head's weights."""
-    if prior is not None:
-        head.bias += prior
-    head.weight /= temperature
-    head.bias /= temperature
 
 
 def write_networks(networks: TrainedNetworks, folder: Path) -> None:
@@ -167,7 +135,7 @@ def rated(split: str, folder: str | None) -> FerPlus:
 def current_commit() -> str:
     """The commit that the code was exported from; empty outside a repository."""
     done = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"],  # noqa: S607
+        ["git", "rev-parse", "--short", "HEAD"],
         capture_output=True,
         text=True,
         check=False,
@@ -184,4 +152,33 @@ def _rewritten(bundle: Bundle, manifest: Manifest) -> Bundle:
     return load_bundle(bundle.path)
 
 
-__all__ = ["BASIC8", "TrainedNetworks", "write_networks"]
+def export(run: Path, path: Path, folder: str | None) -> tuple[Bundle, dict[str, Any]]:
+    """A run's networks as a calibrated, quantized, measured bundle, and how it was put together.
+
+    Raises:
+        StageMissing: a stage of the run has not been trained.
+    """
+    networks, report = assemble(run, folder)
+    onnx = run / "onnx"
+    write_networks(networks, onnx)
+    crops, motion = quantization_samples(run, folder)
+    quantize(onnx, crops, motion)
+    fusion = {"spatial_weight": float(report["weight"])}
+    bundle = bundle_from_files(path, manifest_for(networks, fusion, current_commit()), onnx)
+    bundle = with_temperatures(bundle, rated("validation", folder))
+    (run / "assembly.json").write_text(json.dumps(report, indent=1) + "\n")
+    return with_figures(bundle, rated("test", folder), {}), report
+
+
+def quantization_samples(
+    run: Path, folder: str | None, each: int = 96, seed: int = 0
+) -> tuple[npt.NDArray[np.uint8], Array]:
+    """Training crops (N, 1, 48, 48), ``each`` of every emotion, and 768 motion stacks."""
+    rng = np.random.default_rng(seed)
+    data = rated("train", folder)
+    rows = np.concatenate(
+        [rng.permutation(np.flatnonzero(data.majority == k))[:each] for k in range(8)]
+    )
+    stacks = load_motion_set(run / "temporal" / "train.npz").motion
+    chosen = stacks[rng.choice(len(stacks), 8 * each, replace=False)].astype(np.float32)
+    return crops_of(data.subset(rows), CROP_PX), chosen

@@ -76,7 +76,7 @@ def onnx_from_spatial(network: CompactMSAU, path: Path) -> None:
 
 def onnx_from_temporal(network: MotionNet, path: Path) -> None:
     """motion (B, 2F, 32, 32) to basic8."""
-    motion = torch.randn(2, network.stem[0].in_channels, 32, 32)  # type: ignore[arg-type]
+    motion = torch.randn(2, 2 * network.fields, 32, 32)
     onnx_from_module(network, {"motion": motion}, ("basic8",), path, free={"motion": {0: "B"}})
 
 

@@ -76,7 +76,7 @@ def vary_light(
         h, w = (rng.uniform(0.1, how.erase_side, 2) * CROP_PX).astype(int)
         y, x = rng.integers(0, CROP_PX - h + 1), rng.integers(0, CROP_PX - w + 1)
         image[y : y + h, x : x + w] = rng.uniform(0, 255)
-    return np.clip(image + 0.5, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(image + 0.5, 0, 255), dtype=np.uint8)
 
 
 def mirrored_blendshapes(names: tuple[str, ...]) -> npt.NDArray[np.int64]:

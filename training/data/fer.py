@@ -20,8 +20,10 @@ MIN_VOTES = 5
 MIN_PRESENCE = 0.5
 LAYOUT = """expected a folder fer2013plus/ with
   pixels_a.npz, pixels_b.npz   pixels (N, 48, 48) uint8, stacked in this order
-  labels.npz                   votes (N, 10) uint8, split (N,) 0 train 1 validation 2 test, keep (N,) bool
-  teacher.npz                  blendshapes (N, 52), face_presence (N,), landmarks (N, 160, 2), landmark_index (160,)"""
+  labels.npz                   votes (N, 10) uint8, keep (N,) bool,
+                               split (N,) 0 train, 1 validation, 2 test
+  teacher.npz                  blendshapes (N, 52), face_presence (N,),
+                               landmarks (N, 160, 2), landmark_index (160,)"""
 
 
 class DataMissing(FileNotFoundError):
@@ -56,7 +58,7 @@ class FerPlus:
     @property
     def majority(self) -> npt.NDArray[np.int64]:
         """The label of the measuring protocol: the emotion most raters chose, (N,)."""
-        return self.votes.argmax(axis=1)
+        return np.asarray(self.votes.argmax(axis=1), dtype=np.int64)
 
     def matrices(self, crop_px: int) -> npt.NDArray[np.float64]:
         """Alignment (N, 2, 3) of each photograph; those without landmarks stay as they are."""

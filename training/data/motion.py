@@ -12,6 +12,7 @@ L landmarks, U blendshapes and pose terms, G grid nodes, F motion fields in a st
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import cv2
@@ -174,8 +175,7 @@ class MotionMaker:
 
     def motion(self, clip: MovingClip) -> Array:
         """The stack (2F, 32, 32) that the run-time estimator sees in a clip."""
-        crops = clip.motion_crops
-        pairs = zip(crops, crops[1:], strict=False)
+        pairs = itertools.pairwise(clip.motion_crops)
         return np.concatenate([self._estimator.field(a, b, clip.gap_s) for a, b in pairs])
 
     def clip(self, index: int, kind: str, crop_px: int | None = None) -> MovingClip:

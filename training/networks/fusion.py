@@ -52,27 +52,23 @@ class Fusion(nn.Module):
 
     The heads are the spatial network's own, so a clip of one frame gives that frame's scores.
     Class scores are fused as in the paper, ``weight`` of the spatial and the rest of the
-    temporal probability; the words follow the emotions that motion raised or lowered.
+    temporal probability, both calibrated before; the words follow the emotions that motion
+    raised or lowered.
 
     Args:
         features: D.
         words: word affinity (135, 8), see training.data.words.
         weight: share of the spatial stream, 0..1.
-        temperatures: of the spatial and the temporal logits, so that neither stream is surer
-            than it may be before they are mixed.
     """
 
     word_share: Tensor
 
-    def __init__(
-        self, features: int, words: Tensor, weight: float, temperatures: tuple[float, float]
-    ) -> None:
+    def __init__(self, features: int, words: Tensor, weight: float) -> None:
         super().__init__()
         self.attend = CascadedAttention(features)
         self.basic8 = nn.Linear(features, 8)
         self.emo135 = nn.Linear(features, 135)
         self.weight = weight
-        self.temperatures = temperatures
         share = words / words.sum(1, keepdim=True).clamp(min=1e-6)
         self.register_buffer("word_share", share)
 
@@ -81,8 +77,8 @@ class Fusion(nn.Module):
     ) -> FusionOutput:
         """feature (B, T, D), mask (B, T), temporal (B, 8) logits, has_motion (B, 1) 0 or 1."""
         clip, attention = self.attend(feature, mask)
-        spatial = torch.softmax(self.basic8(clip) / self.temperatures[0], dim=1)
-        moving = torch.softmax(temporal / self.temperatures[1], dim=1)
+        spatial = torch.softmax(self.basic8(clip), dim=1)
+        moving = torch.softmax(temporal, dim=1)
         share = (1 - self.weight) * has_motion
         fused = torch.log((1 - share) * spatial + share * moving + 1e-9)
         raised = fused - torch.log(spatial + 1e-9)

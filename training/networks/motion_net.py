@@ -26,6 +26,7 @@ class MotionNet(nn.Module):
         dropout: float = 0.4,
     ) -> None:
         super().__init__()
+        self.fields = fields
         self.stem = nn.Sequential(
             nn.Conv2d(2 * fields, stem, 3, padding=1, bias=False), nn.BatchNorm2d(stem), nn.ReLU()
         )

@@ -54,7 +54,7 @@ class FeatureClips:
 def features_of(network: CompactMSAU, crops: npt.NDArray[np.uint8]) -> Tensor:
     """Crops (N, 48, 48) to features (N, D) float32, in evaluation mode."""
     network.eval()
-    parts = torch.from_numpy(crops)[:, None].split(512)
+    parts = torch.split(torch.from_numpy(crops)[:, None], 512)
     device = next(network.parameters()).device
     return torch.cat([network(part.to(device)).feature.float().cpu() for part in parts])
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import lightning
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, WeightedRandomSampler
@@ -119,7 +120,7 @@ class SpatialTraining(lightning.LightningModule):
         }
 
 
-def sampling_weights(votes: np.ndarray, balance: float) -> Tensor:
+def sampling_weights(votes: npt.NDArray[np.float32], balance: float) -> Tensor:
     """How often each photograph is shown, (N,): the rarer its emotions, the more often."""
     share = votes.mean(axis=0)
     per_class = (1 / np.maximum(share, 1e-6)) ** balance

@@ -1,0 +1,126 @@
+"""The commands of the training side: train, evaluate, export."""
+
+from __future__ import annotations
+
+import json as jsonlib
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+app = typer.Typer(no_args_is_help=True, help="Train the default bundle's networks.")
+
+Run = Annotated[Path, typer.Option(help="Folder of this training; a stopped one goes on there.")]
+Data = Annotated[
+    str | None, typer.Option(help="Data folder; else FERSTREAM_DATA, else ../shared/data.")
+]
+Epochs = Annotated[int | None, typer.Option(min=1, help="Instead of the default number.")]
+Seed = Annotated[int, typer.Option(help="Of every random choice.")]
+
+DEFAULT_RUN = Path("runs/default")
+
+
+def _chosen(options: Any, epochs: int | None, seed: int) -> Any:
+    return replace(options, seed=seed, **({"epochs": epochs} if epochs else {}))
+
+
+@app.command()
+def spatial(
+    run: Run = DEFAULT_RUN, data: Data = None, epochs: Epochs = None, seed: Seed = 0
+) -> None:
+    """The spatial network: action units first, then emotions."""
+    from .stages import train_spatial
+    from .systems.spatial import SpatialOptions
+
+    train_spatial(run, data, _chosen(SpatialOptions(), epochs, seed))
+
+
+@app.command()
+def temporal(
+    run: Run = DEFAULT_RUN, data: Data = None, epochs: Epochs = None, seed: Seed = 0
+) -> None:
+    """The temporal network, on photographs set in motion."""
+    from .stages import train_temporal
+    from .systems.temporal import TemporalOptions
+
+    train_temporal(run, data, _chosen(TemporalOptions(), epochs, seed))
+
+
+@app.command()
+def attention(
+    run: Run = DEFAULT_RUN, data: Data = None, epochs: Epochs = None, seed: Seed = 0
+) -> None:
+    """The attention over frames; the spatial network comes first."""
+    from .stages import train_attention
+    from .systems.attention import AttentionOptions
+
+    train_attention(run, data, _chosen(AttentionOptions(), epochs, seed))
+
+
+@app.command()
+def default(run: Run = DEFAULT_RUN, data: Data = None, seed: Seed = 0) -> None:
+    """All stages of the default bundle, one after the other."""
+    spatial(run, data, None, seed)
+    temporal(run, data, None, seed)
+    attention(run, data, None, seed)
+
+
+def export(
+    out: Annotated[Path, typer.Argument(help="Folder of the bundle to write.")],
+    run: Run = DEFAULT_RUN,
+    data: Data = None,
+) -> None:
+    """Write a trained run as a bundle: ONNX, INT8, temperatures, measured figures."""
+    from .export import export as export_run
+
+    bundle, report = export_run(run, out, data)
+    console = Console(stderr=True)
+    table = Table("spatial weight", "top-1", "NLL", "ECE", title="Fusion on validation clips")
+    for weight, row in report["fusion"].items():
+        table.add_row(f"{weight}", *(f"{row[name]:.3f}" for name in ("top1", "nll", "ece")))
+    console.print(table)
+    console.print(f"{bundle.path}: {bundle.size_bytes / 1e6:.1f} MB")
+
+
+def evaluate(
+    bundle: Annotated[str, typer.Option(help="Folder of a bundle, or default.")] = "default",
+    data: Data = None,
+    split: Annotated[str, typer.Option(help="validation or test.")] = "test",
+    engine: Annotated[str, typer.Option(help="auto, onnxruntime or openvino.")] = "auto",
+    precision: Annotated[str, typer.Option(help="auto, fp32 or int8.")] = "auto",
+    json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
+) -> None:
+    """Measure a bundle on photographs with crowd labels (FER+)."""
+    from engines.bundle import load_bundle
+
+    from .data.fer import load_fer_plus
+    from .evaluate import figures
+
+    if split not in ("validation", "test"):
+        raise typer.BadParameter(f"there is no split {split!r} to measure on: validation, test")
+    opened = load_bundle(bundle)
+    photographs = load_fer_plus(split, data)
+    photographs = photographs.subset(photographs.rated)
+    found = figures(opened, photographs, engine=engine, precision=precision)
+    if json:
+        typer.echo(jsonlib.dumps(found, indent=1))
+        return
+    Console().print(_table(found))
+
+
+def _table(found: dict[str, Any]) -> Table:
+    title = f"{found['basic8']['n']} photographs, {found['engine']}, {found['precision']}"
+    table = Table("figure", "value", title=title)
+    for head in ("basic8", "emo135"):
+        for name, value in found[head].items():
+            if isinstance(value, dict):
+                for label, share in value.items():
+                    table.add_row(f"  {name} {label}", f"{share:.3f}")
+            else:
+                table.add_row(
+                    f"{head} {name}", f"{value:.4f}" if value != int(value) else f"{value}"
+                )
+    return table
