@@ -71,11 +71,11 @@ class FaceClip:
         """
         if time_s <= self.time_s:
             self._time_T[:] = -np.inf
-        before_s = self._time_T[self._newest - 1]
-        if time_s - before_s < self._spacing_s - _CLOCK_S or np.isneginf(self.time_s):
-            row = self._newest  # the newest so far was too close to the one before it
-        else:
-            row = (self._newest + 1) % len(self._time_T)
+        row = self._newest
+        if np.isfinite(self.time_s):
+            since_s = self.time_s - self._time_T[row - 1]
+            if since_s >= self._spacing_s - _CLOCK_S:  # far enough from the one before it: it stays
+                row = (row + 1) % len(self._time_T)
         self._feature_TD[row] = feature_D
         self._time_T[row] = time_s
         self._newest = row

@@ -100,8 +100,7 @@ class _Track:
         self.seen_s = now_s
         self.moved_scene = False  # since it was last seen: its place says nothing then
         self.velocity = np.zeros(2, np.float32)  # pixels per second
-        self.looks = sight.looks
-        self.usual = sight.looks.copy()
+        self.looks, self.usual = sight.looks, sight.looks.copy()
 
     def region(self, now_s: float) -> Region:
         """Where the face should be now; half its size away at most."""
@@ -141,8 +140,7 @@ class _Track:
         """What the outside sees."""
         mesh = self.sight.mesh
         quality = measure(mesh.landmarks, self.sight.crop, mesh.presence)
-        xy = np.ascontiguousarray(mesh.xy)
-        return Face(self.id, self.sight.box, xy, quality, self.sight.crop)
+        return Face(self.id, self.sight.box, mesh.xy.copy(), quality, self.sight.crop)
 
 
 class FaceTracker:
@@ -150,7 +148,7 @@ class FaceTracker:
 
     Args:
         max_faces: at most so many are followed; the largest of the first frame come first.
-        detector, mesh: to share the networks between trackers; None: the tracker makes its own.
+        detector, mesh: networks to share between trackers; None: the tracker makes its own.
     """
 
     def __init__(

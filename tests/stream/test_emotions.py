@@ -1,0 +1,129 @@
+"""Emotions: probabilities, names and honest doubt."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from engines.errors import ContractMismatch
+from engines.taxonomy import load_taxonomy
+from stream.emotions import EmotionReader, Emotions, probabilities
+from tests.engines import tiny
+
+BASIC8, WORDS = load_taxonomy("basic8"), load_taxonomy("emo135")
+
+
+def logits(labels: tuple[str, ...], **scores: float) -> NDArray[np.float32]:
+    return np.array([[scores.get(label, 0.0) for label in labels]], np.float32)
+
+
+def read(basic8: NDArray[np.float32], words: NDArray[np.float32] | None = None) -> Emotions:
+    words = logits(WORDS.labels, joy=3.0, delight=2.0) if words is None else words
+    (emotions,) = EmotionReader(tiny.manifest()).read(basic8, words)
+    return emotions
+
+
+def test_probabilities_use_the_heads_temperature() -> None:
+    head = replace(tiny.manifest().head("basic8"), temperature=2.0)
+    p_BK = probabilities(logits(BASIC8.labels, happiness=4.0), head)
+    assert p_BK.shape == (1, 8)
+    assert p_BK.sum() == pytest.approx(1)
+    assert p_BK[0, 1] / p_BK[0, 0] == pytest.approx(np.exp(4.0 / 2.0), rel=1e-5)
+    huge = probabilities(logits(BASIC8.labels, happiness=1e4), head)
+    assert huge[0, 1] == 1, "no overflow"
+
+
+def test_a_clear_expression_is_named_by_its_best_word() -> None:
+    emotions = read(logits(BASIC8.labels, happiness=9.0))
+    assert emotions.label == "joy"
+    assert not emotions.uncertain
+    assert [word for word, _ in emotions.top(2)] == ["joy", "delight"]
+    assert len(emotions.top()) == 10
+    assert len(emotions.ranked) == 135
+    chances = [p for _, p in emotions.ranked]
+    assert chances == sorted(chances, reverse=True)
+    assert sum(chances) == pytest.approx(1, abs=1e-5)
+
+
+def test_families_add_up_their_words() -> None:
+    emotions = read(logits(BASIC8.labels, happiness=9.0))
+    assert tuple(emotions.families) == WORDS.families
+    assert sum(emotions.families.values()) == pytest.approx(1, abs=1e-5)
+    chance = dict(emotions.ranked)
+    for family, p in emotions.families.items():
+        assert p == pytest.approx(sum(chance[word] for word in WORDS.members(family)), abs=1e-5)
+    assert max(emotions.families, key=emotions.families.__getitem__) == "joy"
+
+
+def test_a_neutral_face_is_neutral_whatever_the_words_say() -> None:
+    emotions = read(logits(BASIC8.labels, neutral=9.0))
+    assert emotions.label == "neutral"
+    assert emotions.neutral == emotions.basic8["neutral"] > 0.95
+    assert emotions.intensity < 0.05
+    assert emotions.ranked[0][0] == "joy"
+
+
+def test_intensity_is_what_is_not_neutral_and_how_strong_the_words_are() -> None:
+    weak = read(logits(BASIC8.labels, anger=9.0), logits(WORDS.labels, annoyance=12.0))
+    strong = read(logits(BASIC8.labels, anger=9.0), logits(WORDS.labels, rage=12.0))
+    half = read(logits(BASIC8.labels, anger=9.0, neutral=9.0), logits(WORDS.labels, rage=12.0))
+    assert 0 <= weak.intensity <= strong.intensity <= 1
+    assert half.intensity == pytest.approx(strong.intensity / 2, abs=0.02)
+    if WORDS.intensity:
+        assert weak.intensity < strong.intensity - 0.1
+
+
+@pytest.mark.parametrize(
+    ("scores", "uncertain"),
+    [
+        ({}, True),
+        ({"happiness": 0.5}, True),
+        ({"happiness": 3.0, "surprise": 3.0, "fear": 3.0}, True),  # a third each
+        ({"happiness": 6.0, "surprise": 5.5}, False),
+        ({"happiness": 9.0}, False),
+    ],
+)
+def test_uncertain_where_the_basic_expressions_are_spread(
+    scores: dict[str, float], uncertain: bool
+) -> None:
+    assert read(logits(BASIC8.labels, **scores)).uncertain is uncertain
+
+
+def test_json_is_plain_and_complete() -> None:
+    emotions = read(logits(BASIC8.labels, happiness=9.0))
+    document = json.loads(json.dumps(emotions.to_json(3)))
+    assert list(document) == [
+        "label", "neutral", "intensity", "uncertain", "basic8", "families", "top",
+    ]  # fmt: skip
+    assert [entry["word"] for entry in document["top"]][:2] == ["joy", "delight"]
+    assert len(document["top"]) == 3
+    assert document["top"][0]["p"] == pytest.approx(emotions.ranked[0][1], abs=1e-4)
+    assert tuple(document["basic8"]) == BASIC8.labels
+    assert emotions.supervision["emo135"] == "weakly supervised"
+
+
+def test_rows_of_a_batch_are_read_one_by_one() -> None:
+    reader = EmotionReader(tiny.manifest())
+    basic8 = np.random.default_rng(0).normal(size=(5, 8)).astype(np.float32)
+    words = np.random.default_rng(1).normal(size=(5, 135)).astype(np.float32)
+    together = reader.read(basic8, words)
+    for row, emotions in enumerate(together):
+        (alone,) = reader.read(basic8[row : row + 1], words[row : row + 1])
+        assert alone.label == emotions.label
+        assert alone.basic8 == pytest.approx(emotions.basic8)
+    assert reader.read(basic8[:0], words[:0]) == []
+
+
+def test_a_bundle_with_other_words_is_refused() -> None:
+    heads = tiny.manifest().heads
+    swapped = tuple(
+        replace(head, labels=head.labels[::-1]) if head.name == "emo135" else head for head in heads
+    )
+    with pytest.raises(ValueError, match="emo135 are not this version's"):
+        EmotionReader(tiny.manifest(heads=swapped))
+    with pytest.raises(ContractMismatch, match="no head 'basic8'"):
+        EmotionReader(tiny.manifest(heads=heads[1:]))
