@@ -14,7 +14,14 @@ MAY_IMPORT = {
     "engines": set[str](),
     "stream": {"engines"},
     "calibration": {"engines"},
-    "training": {"engines", "stream.align", "stream.flow", "stream.detect"},
+    "training": {
+        "engines",
+        "calibration",
+        "stream.align",
+        "stream.flow",
+        "stream.detect",
+        "stream.emotions",
+    },
     "demo": {"stream", "engines"},
 }
 """Packages, or modules of packages, beside a package's own."""

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from calibration.probability import fit_temperature, softmax
 from calibration.reliability import expected_calibration_error, negative_log_likelihood
 
+from .data.crops import CROP_PX
 from .data.fer import load_fer_plus
 from .data.words import word_affinity, word_targets
 from .evaluate import crops_of
@@ -80,7 +81,7 @@ def calibrate_heads(network: CompactMSAU, folder: str | None) -> dict[str, float
     """
     data = load_fer_plus("validation", folder)
     data = data.subset(data.rated)
-    features = features_of(network, crops_of(data, 48)[:, 0])
+    features = features_of(network, crops_of(data, CROP_PX)[:, 0], exact=True)
     logits = network.basic8(features).numpy()
     shift = sampled_prior(folder)
     label = data.majority
@@ -122,7 +123,7 @@ def fold(head: nn.Linear, temperature: float, prior: Tensor | None = None) -> No
     head.bias.div_(temperature)
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def temporal_logits(network: MotionNet, motion: Array) -> Array:
     """Stacks (N, 2F, 32, 32) to logits (N, 8)."""
     parts = torch.split(torch.from_numpy(motion), 256)
@@ -136,7 +137,7 @@ def clip_features(network: CompactMSAU, clips: StreamClips) -> Tensor:
     return features.reshape(count, frames, -1)
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def sweep_weights(
     fusion: Fusion, features: Tensor, temporal: Array, clips: StreamClips
 ) -> dict[float, dict[str, float]]:

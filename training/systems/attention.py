@@ -50,13 +50,21 @@ class FeatureClips:
     votes: Tensor
 
 
-@torch.inference_mode()
-def features_of(network: CompactMSAU, crops: npt.NDArray[np.uint8]) -> Tensor:
-    """Crops (N, 48, 48) to features (N, D) float32, in evaluation mode."""
-    network.eval()
-    parts = torch.split(torch.from_numpy(crops)[:, None], 512)
+@torch.no_grad()
+def features_of(
+    network: CompactMSAU, crops: npt.NDArray[np.uint8], *, exact: bool = False
+) -> Tensor:
+    """Crops (N, 48, 48) to features (N, D) float32, in evaluation mode.
+
+    In bf16, which is several times faster on a CPU, unless ``exact``.
+    """
     device = next(network.parameters()).device
-    return torch.cat([network(part.to(device)).feature.float().cpu() for part in parts])
+    network.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    parts = []
+    for part in torch.split(torch.from_numpy(crops)[:, None], 256):
+        with torch.autocast(device.type, torch.bfloat16, enabled=not exact):
+            parts.append(network(part.to(device)).feature.float().cpu())
+    return torch.cat(parts)
 
 
 def view_clips(
@@ -80,14 +88,18 @@ def view_clips(
     if clips is not None:
         weights = sampling_weights(data.votes, options.balance).numpy()
         rows = maker.rng.choice(len(data), clips, p=weights / weights.sum())
-    features, marks = [], []
+    clips_made, marks = [], []
     for row in track(rows, f"Making clips of {split} photographs"):
         bad = int(maker.rng.integers(1, options.views)) if spoiled is None else spoiled
         views, mark = maker.clip(int(row), options.views, bad)
-        features.append(features_of(network, views))
+        clips_made.append(views)
         marks.append(torch.from_numpy(mark).float())
-    votes = torch.from_numpy(data.votes[rows])
-    return FeatureClips(torch.stack(features), torch.stack(marks), votes)
+    features = features_of(network, np.concatenate(clips_made))
+    return FeatureClips(
+        features.reshape(len(rows), options.views, -1),
+        torch.stack(marks),
+        torch.from_numpy(data.votes[rows]),
+    )
 
 
 class AttentionTraining(lightning.LightningModule):
