@@ -79,8 +79,9 @@ def score(
     stop = threading.Event()
     with _recognizer(bundle, engine) as recognizer, stopping_on_signals(stop):
         facts = report.about(recognizer)
+        manifest = recognizer.bundle.manifest
         for name, files in zip(names, outputs, strict=True):
-            tally = TallySink()
+            tally = TallySink(manifest.clip_frames, manifest.clip_duration_s)
             try:
                 source = first or open_source(name)
                 with _progress(name, source.duration_s) as on_result:
@@ -115,7 +116,7 @@ def live(
         list[str],
         typer.Argument(
             metavar="SOURCE...",
-            help="Webcams (0 or /dev/video0), rtsp:// or http:// addresses; clips at their own pace.",
+            help="Webcams (0, /dev/video0), rtsp:// or http:// addresses, clips at their pace.",
         ),
     ],
     bundle: BundleOption = "default",

@@ -15,14 +15,15 @@
 from __future__ import annotations
 
 import csv
+import io
 from pathlib import Path
-from typing import TextIO
 
 from engines.taxonomy import load_taxonomy
 
 from ..frame import Frame
 from ..result import FaceResult, Result
-from .base import SinkInfo, write_failure
+from .base import SinkInfo
+from .whole import WholeLines
 
 
 class CsvSink:
@@ -33,7 +34,7 @@ class CsvSink:
         self._top = top
         self._basic8 = load_taxonomy("basic8").labels
         self._families = load_taxonomy("emo135").families
-        self._file: TextIO | None = None
+        self._file: WholeLines | None = None
 
     @property
     def columns(self) -> list[str]:
@@ -50,10 +51,7 @@ class CsvSink:
 
     def open(self, info: SinkInfo) -> None:
         """Make the file and write the names of its columns."""
-        try:
-            self._file = self._path.open("w", encoding="utf-8", newline="")
-        except OSError as error:
-            raise write_failure(self._path, error) from error
+        self._file = WholeLines(self._path)
         self._write_rows([self.columns])
 
     def write(self, frame: Frame, result: Result) -> None:
@@ -92,8 +90,6 @@ class CsvSink:
     def _write_rows(self, rows: list[list[str]]) -> None:
         if self._file is None:
             raise ValueError("open the sink before writing to it")
-        try:
-            csv.writer(self._file, lineterminator="\n").writerows(rows)
-            self._file.flush()
-        except OSError as error:
-            raise write_failure(self._path, error) from error
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows(rows)
+        self._file.write(text.getvalue())

@@ -9,11 +9,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from ..frame import Frame
 from ..result import Result
-from .base import SinkInfo, write_failure
+from .base import SinkInfo
+from .whole import WholeLines
 
 SCHEMA = 1
 
@@ -24,14 +25,11 @@ class JsonlSink:
     def __init__(self, path: Path, top: int = 10) -> None:
         self._path = path
         self._top = top
-        self._file: BinaryIO | None = None
+        self._file: WholeLines | None = None
 
     def open(self, info: SinkInfo) -> None:
         """Make the file and write its header line."""
-        try:
-            self._file = self._path.open("wb", buffering=0)
-        except OSError as error:
-            raise write_failure(self._path, error) from error
+        self._file = WholeLines(self._path)
         self._write_line(header(info))
 
     def write(self, frame: Frame, result: Result) -> None:
@@ -47,13 +45,8 @@ class JsonlSink:
     def _write_line(self, row: Mapping[str, Any]) -> None:
         if self._file is None:
             raise ValueError("open the sink before writing to it")
-        line = json.dumps(row, ensure_ascii=False, separators=(",", ":"), allow_nan=False) + "\n"
-        rest = memoryview(line.encode())
-        try:
-            while rest:
-                rest = rest[self._file.write(rest) :]
-        except OSError as error:
-            raise write_failure(self._path, error) from error
+        line = json.dumps(row, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+        self._file.write(line + "\n")
 
 
 def header(info: SinkInfo) -> dict[str, Any]:

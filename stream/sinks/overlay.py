@@ -84,7 +84,7 @@ def draw(pixels: Image, result: Result, timeline: Timeline | None = None, top: i
         _draw_tag(canvas, found, text_px)
         if not crowded and top > 0:
             free = _Rect(0, 0, width_px, height_px - strip_px)
-            for words in dict.fromkeys((top, min(top, 3), 1)):
+            for words in dict.fromkeys((top, min(top, 5), min(top, 3), 1)):
                 size = _panel_size(text_px, words)
                 panel = _place(free, _rect_of(found), size, text_px, taken)
                 if panel is not None:
@@ -220,7 +220,8 @@ def _draw_curves(
     canvas: Image, timeline: Timeline, moments: list[Moment], area: _Rect, text_px: int
 ) -> None:
     """Attention as coloured columns, motion as a line; now is at the right."""
-    most = max((moment.attention for moment in moments), default=0.0) or 1.0
+    # Shares shrink as a clip fills; half the height is what is usual, not what was first.
+    usual = float(np.median([moment.attention for moment in moments] or [0.0])) or 1.0
     start_s = timeline.now_s - timeline.duration_s
     edges = [area.x + (m.time_s - start_s) / timeline.duration_s * area.w for m in moments]
     base = area.y + area.h
@@ -230,7 +231,7 @@ def _draw_curves(
         # A column reaches back to the moment before, but not over a time without the face.
         before = max(before, edges[place] - area.w / 12)
         left, right = round(before), max(round(edges[place]), round(before) + 1)
-        peak = round(area.h * moment.attention / most)
+        peak = round(area.h * min(moment.attention / (2 * usual), 1.0))
         colour = colour_of(moment.label)
         cv2.rectangle(canvas, (left, base - max(peak, 1)), (right - 1, base), colour, cv2.FILLED)
         speed = min(moment.motion / _FULL_MOTION, 1.0)

@@ -1,7 +1,13 @@
-"""A clip in a few lines: what each face showed, averaged over its frames."""
+"""A clip in a few lines: what each face showed, averaged over its frames.
+
+A frame's attention is its share among the frames that its clip held at that moment, and a face's
+first frames share with few. Frames are therefore weighted by their attention in units of an even
+share: 1 for a frame like the others, less for a poor one, more for a telling one.
+"""
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,16 +58,20 @@ class FaceSummary:
 class _Sums:
     """Weighted sums of one face's emotions."""
 
-    def __init__(self, time_s: float) -> None:
+    def __init__(self, time_s: float, clip_frames: int) -> None:
         self.frames = 0
+        self.lately_s: deque[float] = deque(maxlen=clip_frames)
         self.from_s = self.to_s = time_s
         self.weight = 0.0
         self.values: dict[str, dict[str, float]] = {"basic8": {}, "families": {}, "words": {}}
         self.intensity = 0.0
         self.uncertain = 0.0
 
-    def add(self, found: FaceResult, time_s: float) -> None:
-        weight = max(found.attention, _LEAST_WEIGHT)
+    def add(self, found: FaceResult, time_s: float, clip_duration_s: float) -> None:
+        self.lately_s.append(time_s)
+        while self.lately_s[0] < time_s - clip_duration_s:
+            self.lately_s.popleft()
+        weight = max(found.attention * len(self.lately_s), _LEAST_WEIGHT)
         emotions = found.emotions
         self.frames += 1
         self.to_s = time_s
@@ -101,9 +111,14 @@ class _Sums:
 
 
 class TallySink:
-    """Keeps sums per face; memory grows with the number of faces, not with time."""
+    """Keeps sums per face; memory grows with the number of faces, not with time.
 
-    def __init__(self) -> None:
+    `clip_frames` and `clip_duration_s` are the bundle's: how many frames share an attention of 1.
+    """
+
+    def __init__(self, clip_frames: int, clip_duration_s: float) -> None:
+        self._clip_frames = clip_frames
+        self._clip_duration_s = clip_duration_s
         self._sums: dict[int, _Sums] = {}
 
     def open(self, info: SinkInfo) -> None:
@@ -113,8 +128,10 @@ class TallySink:
     def write(self, frame: Frame, result: Result) -> None:
         """Add one frame."""
         for found in result.faces:
-            sums = self._sums.setdefault(found.face.id, _Sums(result.time_s))
-            sums.add(found, result.time_s)
+            sums = self._sums.get(found.face.id)
+            if sums is None:
+                sums = self._sums[found.face.id] = _Sums(result.time_s, self._clip_frames)
+            sums.add(found, result.time_s, self._clip_duration_s)
 
     def close(self) -> None:
         """Nothing to let go of."""

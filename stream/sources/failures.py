@@ -27,6 +27,8 @@ def file_failure(path: str, error: BaseException) -> SourceError:
         return SourceMissing(f"no file {path}: check the name")
     if isinstance(error, IsADirectoryError):
         return SourceUnreadable(f"{path} is a folder: name a video or an image in it")
+    if isinstance(error, EOFError):
+        return SourceUnreadable(f"{path} holds no picture: copy or record it again")
     if isinstance(error, PermissionError) and Path(path).is_file():
         return SourceRefused(f"{path} may not be read: check its permissions")
     return SourceUnreadable(f"{path} is not a video or image that can be read ({reason(error)})")

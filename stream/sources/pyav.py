@@ -41,7 +41,11 @@ _WEBCAM_OPTIONS: tuple[dict[str, str], ...] = (
     {"framerate": "30"},
     {},
 )
+# FFmpeg draws text files as on an old terminal, which nobody means by a video.
+_TEXT_FORMATS = frozenset(("tty", "bin", "xbin", "adf", "idf"))
 _MAX_DAMAGED_PACKETS = 1000
+# Where in an image Exif can begin: its segment is one of the first.
+_EXIF_WITHIN_BYTES = 256 * 1024
 
 
 class PyavSource:
@@ -92,8 +96,7 @@ class PyavSource:
         try:
             for picture in self._pictures():
                 if self._orientation is None:
-                    matrix = picture.side_data.get("DISPLAYMATRIX")
-                    self._orientation = Orientation.from_matrix(_bytes(matrix))
+                    self._orientation = _orientation(picture, self.name)
                 pixels = np.asarray(picture.to_ndarray(format="rgb24"), np.uint8)
                 pixels = self._orientation.apply(pixels)
                 if self.live:
@@ -178,6 +181,9 @@ def open_file(path: Path) -> PyavSource:
         container = av.open(name, metadata_errors="replace")
     except (OSError, ValueError, av.error.FFmpegError) as error:
         raise file_failure(name, error) from error
+    if container.format.name in _TEXT_FORMATS:
+        container.close()
+        raise file_failure(name, ValueError("it is text"))
     return _source(container, name, live=False)
 
 
@@ -243,9 +249,21 @@ def _picture_stream(container: InputContainer, name: str) -> VideoStream:
     raise SourceUnreadable(f"{name} holds no video: name a video or an image")
 
 
-def _bytes(side_data: Any) -> bytes | None:
-    """A copy of a frame's side data."""
-    return None if side_data is None else bytes(side_data)
+def _orientation(picture: av.VideoFrame, name: str) -> Orientation:
+    """How a decoded picture is to be turned."""
+    try:
+        matrix: Any = picture.side_data.get("DISPLAYMATRIX")
+    except ValueError:
+        # PyAV 18 lists no side data where FFmpeg adds a kind it does not know, such as Exif; its
+        # `rotation` is right there, but takes a mirrored picture for a turned one.
+        path = Path(name)
+        if path.is_file():
+            with path.open("rb") as file:
+                exif = Orientation.from_exif(file.read(_EXIF_WITHIN_BYTES))
+            if exif is not None:
+                return exif
+        return Orientation.from_rotation(picture.rotation)
+    return Orientation.from_matrix(None if matrix is None else bytes(matrix))
 
 
 def _duration_s(container: InputContainer, stream: VideoStream) -> float | None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
 from engines.taxonomy import load_taxonomy
 from stream.emotions import Emotions
+from stream.errors import SinkError
 from stream.frame import Frame
 from stream.quality import Quality
 from stream.result import FaceResult, Result
+from stream.sinks.base import SinkInfo
 from stream.track import Face
 
 Box = tuple[float, float, float, float]
@@ -86,3 +88,62 @@ class FakeRecognizer:
     def reset(self, source: str | None = None) -> None:
         """Remember that a source is done."""
         self.ended.append(source)
+
+
+class FakeSource:
+    """Frames with given times, black 64 by 48, and a failure at the end if one is given."""
+
+    def __init__(
+        self,
+        times_s: Sequence[float] = (0.0, 0.1, 0.2),
+        *,
+        name: str = "fake",
+        live: bool = False,
+        error: Exception | None = None,
+        before_each: Callable[[int], object] = lambda index: None,
+    ) -> None:
+        self.name, self.live = name, live
+        self.rate_hz: float | None = 10.0
+        self.size: tuple[int, int] | None = (64, 48)
+        self.duration_s: float | None = None
+        self.notes: tuple[str, ...] = ()
+        self.closed = 0
+        self._times_s, self._error, self._before_each = times_s, error, before_each
+
+    def frames(self) -> Iterator[Frame]:
+        """The frames, then the failure."""
+        for index, time_s in enumerate(self._times_s):
+            self._before_each(index)
+            if self.closed:
+                return
+            yield Frame(np.zeros((48, 64, 3), np.uint8), time_s, index, self.name)
+        if self._error is not None:
+            raise self._error
+
+    def close(self) -> None:
+        """Count the closings."""
+        self.closed += 1
+
+
+class ListSink:
+    """Keeps what it is given."""
+
+    def __init__(self, fail_at: int | None = None) -> None:
+        self.info: SinkInfo | None = None
+        self.rows: list[Result] = []
+        self.closed = 0
+        self._fail_at = fail_at
+
+    def open(self, info: SinkInfo) -> None:
+        """Keep the info."""
+        self.info = info
+
+    def write(self, frame: Frame, result: Result) -> None:
+        """Keep the result, or fail as asked."""
+        if len(self.rows) == self._fail_at:
+            raise SinkError("the disk is full")
+        self.rows.append(result)
+
+    def close(self) -> None:
+        """Count the closings."""
+        self.closed += 1

@@ -1,0 +1,134 @@
+"""Makes the videos, images and broken files that tests need."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+Image = NDArray[np.uint8]
+
+
+def picture(index: int = 0, size: tuple[int, int] = (64, 48)) -> Image:
+    """(H, W, 3) RGB: red above green on the left, blue above black right, brighter with index.
+
+    The quarters tell which way is up; `level` reads the index back.
+    """
+    width_px, height_px = size
+    pixels = np.zeros((height_px, width_px, 3), np.uint8)
+    level = 60 + 9 * (index % 20)
+    pixels[: height_px // 2, : width_px // 2, 0] = level
+    pixels[height_px // 2 :, : width_px // 2, 1] = level
+    pixels[: height_px // 2, width_px // 2 :, 2] = level
+    return pixels
+
+
+def level(pixels: Image) -> int:
+    """The index of an upright `picture`, read from its red quarter, modulo 20."""
+    red = pixels[: max(1, pixels.shape[0] // 2 - 2), : max(1, pixels.shape[1] // 2 - 2), 0]
+    return round((float(np.median(red)) - 60) / 9)
+
+
+def quarters(pixels: Image) -> str:
+    """The colours of the four quarters, row by row: `rbg.` for an upright `picture`."""
+    height_px, width_px = pixels.shape[:2]
+    names = ""
+    for row in (0, 1):
+        for column in (0, 1):
+            y, x = height_px // 4 + row * height_px // 2, width_px // 4 + column * width_px // 2
+            colour = pixels[y, x].astype(int)
+            names += "." if colour.max() < 40 else "rgb"[int(colour.argmax())]
+    return names
+
+
+def video(
+    path: Path,
+    frames: int = 12,
+    size: tuple[int, int] = (64, 48),
+    *,
+    rate: int = 30,
+    codec: str = "libx264",
+    pixel_format: str = "yuv420p",
+    times_s: Sequence[float] | None = None,
+    rotation_deg: int | None = None,
+    flip: bool = False,
+    options: dict[str, str] | None = None,
+    container_options: dict[str, str] | None = None,
+) -> Path:
+    """A video of `picture`s; `times_s` instead of an even rate where given."""
+    with av.open(str(path), "w", options=container_options or {}) as file:
+        crisp = {"crf": "4"} if codec == "libx264" else {}
+        stream = file.add_stream(codec, rate=rate, options={**crisp, **(options or {})})
+        stream.width, stream.height, stream.pix_fmt = *size, pixel_format
+        ticks = Fraction(1, 90_000)
+        stream.codec_context.time_base = ticks
+        if rotation_deg is not None:
+            stream.set_display_rotation(rotation_deg, hflip=flip)
+        for index in range(frames):
+            frame = av.VideoFrame.from_ndarray(picture(index, size), format="rgb24")
+            time_s = index / rate if times_s is None else times_s[index]
+            frame.pts, frame.time_base = round(time_s / ticks), ticks
+            file.mux(stream.encode(frame))
+        file.mux(stream.encode(None))
+    return path
+
+
+def audio_only(path: Path) -> Path:
+    """Half a second of a tone."""
+    with av.open(str(path), "w") as file:
+        stream: Any = file.add_stream("aac", rate=16_000, layout="mono")
+        samples = np.sin(np.arange(8000) / 8).astype(np.float32)[None]
+        frame = av.AudioFrame.from_ndarray(samples, format="fltp", layout="mono")
+        frame.sample_rate = 16_000
+        file.mux(stream.encode(frame))
+        file.mux(stream.encode(None))
+    return path
+
+
+def truncated(path: Path, share: float = 0.5, frames: int = 200) -> Path:
+    """The first `share` of a video whose index stands at its front."""
+    whole = path.with_name(f"whole_{path.name}")
+    video(whole, frames, (320, 240), container_options={"movflags": "faststart"})
+    data = whole.read_bytes()
+    path.write_bytes(data[: int(len(data) * share)])
+    whole.unlink()
+    return path
+
+
+def no_frames(path: Path) -> Path:
+    """A container that announces a video and holds none of its frames."""
+    with av.open(str(path), "w", format="matroska") as file:
+        stream = file.add_stream("libx264", rate=30)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        file.start_encoding()
+    return path
+
+
+def image(path: Path, pixels: Image | None = None) -> Path:
+    """An image of the kind that the name says: png, jpg, bmp, tiff."""
+    pixels = picture() if pixels is None else pixels
+    codec = {".jpg": "mjpeg", ".png": "png", ".bmp": "bmp", ".tiff": "tiff"}[path.suffix]
+    pixel_format = {"mjpeg": "yuvj420p", "bmp": "bgr24"}.get(codec, "rgb24")
+    context: Any = av.CodecContext.create(codec, "w")
+    context.width, context.height = pixels.shape[1], pixels.shape[0]
+    context.pix_fmt, context.time_base = pixel_format, Fraction(1, 25)
+    frame = av.VideoFrame.from_ndarray(pixels, format="rgb24").reformat(format=pixel_format)
+    packets = [*context.encode(frame), *context.encode(None)]
+    path.write_bytes(b"".join(bytes(packet) for packet in packets))
+    return path
+
+
+def oriented_jpeg(path: Path, orientation: int) -> Path:
+    """A JPEG whose Exif says how it is to be turned (1 upright .. 8), as phones write it."""
+    data = image(path).read_bytes()
+    entry = struct.pack(">HHIHH", 0x0112, 3, 1, orientation, 0)
+    tiff = b"MM\x00\x2a" + struct.pack(">IH", 8, 1) + entry + struct.pack(">I", 0)
+    exif = b"Exif\x00\x00" + tiff
+    path.write_bytes(data[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + data[2:])
+    return path

@@ -1,0 +1,209 @@
+"""Cameras and addresses: what is not there, what goes away, what comes back."""
+
+from __future__ import annotations
+
+import http.server
+import socket
+import threading
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import av.error
+import pytest
+
+from stream.errors import (
+    SourceLost,
+    SourceMissing,
+    SourceRefused,
+    SourceTimeout,
+    SourceUnreadable,
+)
+from stream.sources import open_live, open_source
+from stream.sources.failures import address_failure, camera_failure
+from stream.sources.paced import PacedSource
+from stream.sources.pyav import open_address
+from stream.sources.reopening import ReopeningSource
+from tests import media
+
+from .fakes import FakeSource
+
+
+class FakeClock:
+    """A clock that only waiting moves."""
+
+    def __init__(self, now_s: float = 100.0) -> None:
+        self.now_s = now_s
+        self.waits_s: list[float] = []
+
+    def __call__(self) -> float:
+        return self.now_s
+
+    def wait(self, duration_s: float) -> None:
+        self.waits_s.append(round(duration_s, 6))
+        self.now_s += duration_s
+
+
+def test_a_paced_file_comes_at_its_own_pace() -> None:
+    clock = FakeClock()
+    paced = PacedSource(FakeSource([0.0, 0.04, 0.05, 1.0]), clock, clock.wait)
+    frames = list(paced.frames())
+    assert [frame.time_s for frame in frames] == pytest.approx([100, 100.04, 100.05, 101])
+    assert clock.waits_s == pytest.approx([0.04, 0.01, 0.95])
+    assert paced.live
+
+
+def test_a_paced_file_that_is_late_does_not_wait_and_catches_up() -> None:
+    clock = FakeClock()
+
+    def stumble(index: int) -> None:
+        if index == 1:
+            clock.wait(0.25)
+
+    slow = FakeSource([0.0, 0.1, 0.2, 0.3], before_each=stumble)
+    frames = list(PacedSource(slow, clock, clock.wait).frames())
+    assert [frame.time_s for frame in frames] == pytest.approx([100, 100.1, 100.2, 100.3])
+    assert clock.waits_s == pytest.approx([0.25, 0.05])
+
+
+def test_a_lost_camera_is_opened_again_and_leaves_a_gap() -> None:
+    clock = FakeClock()
+    lost = SourceLost("camera was lost")
+    first = FakeSource([0.0, 0.1], live=True, error=lost)
+    answers: list[Exception | FakeSource] = [
+        SourceRefused("not yet"),
+        SourceTimeout("nor now"),
+        FakeSource([5.0, 5.1, 5.2], live=True, error=lost),
+    ]
+
+    def reopen() -> FakeSource:
+        if not answers:
+            raise SourceMissing("gone for good")
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    source = ReopeningSource(first, reopen, patience_s=10, wait=clock.wait)
+    frames = source.frames()
+    seen = [next(frames) for _ in range(5)]
+    assert [frame.index for frame in seen] == [0, 1, 3, 4, 5]
+    assert [frame.time_s for frame in seen] == [0.0, 0.1, 5.0, 5.1, 5.2]
+    assert clock.waits_s == [0.5, 1.0, 2.0]
+    assert source.notes == ("lost and reopened once; last: camera was lost",)
+    with pytest.raises(SourceLost, match="5 attempts to reopen it failed, last: gone for good"):
+        next(frames)
+    assert clock.waits_s[3:] == [0.5, 1.0, 2.0, 4.0, 8.0]
+
+
+def test_a_closed_camera_is_not_opened_again() -> None:
+    source = ReopeningSource(
+        FakeSource([0.0], live=True, error=SourceLost("away")), lambda: pytest.fail("reopened")
+    )
+    frames = source.frames()
+    next(frames)
+    source.close()
+    assert list(frames) == []
+
+
+def test_a_clip_plays_as_a_live_source() -> None:
+    source = open_live("sample")
+    assert isinstance(source, PacedSource)
+    assert source.name == "sample"
+
+
+@pytest.mark.parametrize("spec", ["/dev/video97", 97, "97"])
+def test_a_camera_that_is_not_there(spec: str | int) -> None:
+    with pytest.raises(SourceMissing, match="no camera at /dev/video97"):
+        open_source(spec)
+
+
+def test_what_cameras_say(tmp_path: Path) -> None:
+    device = str(media.image(tmp_path / "video.png"))
+    busy = camera_failure(device, OSError(16, "Device or resource busy"))
+    denied = camera_failure(device, PermissionError(13, "Permission denied"))
+    assert isinstance(busy, SourceRefused) and "is in use" in str(busy)
+    assert isinstance(denied, SourceRefused) and "group video" in str(denied)
+    assert "gives no picture" in str(camera_failure(device, ValueError("bad")))
+
+
+@pytest.mark.parametrize(
+    ("error", "waited_s", "kind", "words"),
+    [
+        (ConnectionRefusedError(111, "Connection refused"), 0.1, SourceRefused, "port"),
+        (av.error.ExitError(1, "Immediate exit"), 2.0, SourceTimeout, "within 2 s"),
+        (av.error.InvalidDataError(1, "Invalid data"), 1.95, SourceTimeout, "within 2 s"),
+        (av.error.InvalidDataError(1, "Invalid data"), 0.1, SourceUnreadable, "no picture"),
+        (av.error.HTTPUnauthorizedError(1, "401"), 0.1, SourceRefused, "password"),
+        (av.error.HTTPNotFoundError(1, "404"), 0.1, SourceMissing, "check the path"),
+        (OSError(5, "Input/output error"), 0.1, SourceRefused, "cannot be reached"),
+        (OSError(113, "No route to host"), 0.1, SourceRefused, "no route to host"),
+        (av.error.ProtocolNotFoundError(1, "?"), 0.1, SourceUnreadable, "use rtsp or http"),
+    ],
+)
+def test_what_addresses_say(
+    error: Exception, waited_s: float, kind: type[Exception], words: str
+) -> None:
+    failure = address_failure("rtsp://ann:s3cret@cam/1", error, waited_s, 2.0)
+    assert isinstance(failure, kind)
+    assert words in str(failure)
+    assert "rtsp://ann:***@cam/1" in str(failure)
+    assert "s3cret" not in str(failure)
+
+
+@pytest.fixture
+def silent_port() -> Iterator[int]:
+    """A port that accepts and says nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+    return port
+
+
+def test_a_refused_address_hides_its_password() -> None:
+    with pytest.raises(SourceRefused, match="refuses the connection") as caught:
+        open_source(f"rtsp://ann:s3cret@127.0.0.1:{free_port()}/1")
+    assert "s3cret" not in str(caught.value)
+    assert caught.value.__cause__ is None
+
+
+def test_a_stalled_address_times_out(silent_port: int) -> None:
+    with pytest.raises(SourceTimeout, match=r"does not answer within 0\.5 s"):
+        open_address(f"rtsp://127.0.0.1:{silent_port}/1", open_limit_s=0.5)
+
+
+class _Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[str]:
+    """A folder with a video on a web server."""
+    media.video(tmp_path / "a.mp4", 10, container_options={"movflags": "faststart"})
+    (tmp_path / "page.html").write_text("<p>no video")
+    handler = partial(_Quiet, directory=str(tmp_path))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+def test_a_video_on_a_server_is_a_file(served: str) -> None:
+    source = open_source(f"{served}/a.mp4?token=abc")
+    assert not source.live
+    assert source.name == f"{served}/a.mp4?token=***"
+    assert len(list(source.frames())) == 10
+
+
+def test_what_is_not_on_a_server(served: str) -> None:
+    with pytest.raises(SourceMissing, match="check the path"):
+        open_source(f"{served}/b.mp4")
+    with pytest.raises(SourceUnreadable, match="gives no picture"):
+        open_source(f"{served}/page.html")

@@ -1,0 +1,189 @@
+"""The wiring: nothing lost of files, nothing late of cameras, every end a clean one."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+
+import pytest
+
+from stream.errors import SinkError, SourceLost
+from stream.frame import Frame
+from stream.loop import Route, run, run_many, stopping_on_signals
+from stream.result import FaceResult
+
+from .fakes import FakeRecognizer, FakeSource, ListSink, face
+
+
+def test_a_file_loses_nothing() -> None:
+    times_s = [k / 25 for k in range(200)]
+    recognizer, sink = FakeRecognizer(), ListSink()
+    source = FakeSource(times_s)
+    summary = run(source, recognizer, [sink], about={"bundle": "fake"})
+    assert [row.time_s for row in sink.rows] == times_s
+    assert (summary.frames, summary.faces, summary.faces_per_frame) == (200, 1, 1.0)
+    assert summary.drops == {}
+    assert summary.duration_s == pytest.approx(199 / 25 + 0.1)
+    assert set(summary.stages) == {"decode", "detect", "sinks"}
+    assert summary.latency.count == 0
+    assert not summary.interrupted
+    assert sink.info is not None and sink.info.about == {"bundle": "fake"}
+    assert sink.closed == 1
+    assert source.closed >= 1
+    assert recognizer.ended == ["fake"]
+
+
+def test_a_slow_recogniser_drops_frames_of_a_camera_and_counts_them() -> None:
+    """The camera gives ten frames while the first is being looked at; only the last waits."""
+    looking, ready = threading.Event(), threading.Event()
+
+    def on_frame(index: int) -> None:
+        if index == 1:
+            assert looking.wait(10)
+        if index == 10:
+            ready.set()
+
+    class Slow(FakeRecognizer):
+        def find(self, frame: Frame) -> Frame:
+            looking.set()
+            assert ready.wait(10)
+            return frame
+
+    source = FakeSource([k / 10 for k in range(11)], live=True, before_each=on_frame)
+    clock_s = iter([0.0] * 5 + [2.0] * 1000)
+    sink = ListSink()
+    summary = run(source, Slow(), [sink], clock=lambda: next(clock_s))
+    indices = [row.frame for row in sink.rows]
+    assert indices[0] == 0 and indices[-1] == 10
+    assert 2 <= len(indices) <= 4
+    assert summary.drops == {"too slow": 11 - len(indices)}
+
+
+def test_latency_is_from_capture_to_result() -> None:
+    source = FakeSource([99.95], live=True)
+    summary = run(source, FakeRecognizer(), clock=lambda: 100.0)
+    assert summary.latency.count == 1
+    assert summary.latency.median_ms == pytest.approx(50, rel=0.02)
+
+
+def test_a_lost_source_raises_after_what_it_gave_was_written() -> None:
+    sink = ListSink()
+    source = FakeSource([0.0, 0.1], error=SourceLost("the camera was lost"))
+    with pytest.raises(SourceLost, match="the camera was lost"):
+        run(source, FakeRecognizer(), [sink])
+    assert len(sink.rows) == 2
+    assert sink.closed == 1
+
+
+def test_one_source_of_several_may_fail() -> None:
+    good, bad = ListSink(), ListSink()
+    routes = [
+        Route(FakeSource([0.0, 0.1, 0.2, 0.3], name="good"), [good]),
+        Route(FakeSource([0.0], name="bad", error=SourceLost("bad was lost")), [bad]),
+    ]
+    summaries = run_many(routes, FakeRecognizer())
+    assert [len(good.rows), len(bad.rows)] == [4, 1]
+    assert summaries[0].failure is None
+    assert isinstance(summaries[1].failure, SourceLost)
+    assert {row.source for row in good.rows} == {"good"}
+
+
+def test_several_sources_are_scored_in_one_batch() -> None:
+    batches: list[int] = []
+
+    class Counting(FakeRecognizer):
+        def score(self, sightings):  # type: ignore[no-untyped-def]
+            batches.append(len(sightings))
+            return super().score(sightings)
+
+    names = ("a", "b", "c")
+    routes = [Route(FakeSource([k / 10 for k in range(30)], name=name)) for name in names]
+    recognizer = Counting()
+    run_many(routes, recognizer)
+    assert sum(batches) == 90
+    assert max(batches) == 3
+    assert sorted(str(name) for name in recognizer.ended) == ["a", "b", "c"]
+
+
+def test_two_sources_of_one_name_are_refused() -> None:
+    with pytest.raises(ValueError, match="each source once"):
+        run_many([Route(FakeSource()), Route(FakeSource())], FakeRecognizer())
+
+
+@pytest.mark.parametrize("where", ["source", "find", "score", "sink"])
+def test_a_bug_anywhere_arrives_with_its_cause_and_closes_the_sinks(where: str) -> None:
+    def broken(*_: object) -> list[FaceResult]:
+        raise ZeroDivisionError(where)
+
+    recognizer = FakeRecognizer(broken if where == "score" else None)
+    if where == "find":
+        recognizer.find = broken  # type: ignore[method-assign, assignment]
+    sink = ListSink(fail_at=1 if where == "sink" else None)
+    other = ListSink()
+    source = FakeSource(before_each=broken if where == "source" else lambda index: None)
+    expected = SinkError if where == "sink" else ZeroDivisionError
+    with pytest.raises(expected):
+        run(source, recognizer, [sink, other])
+    assert (sink.closed, other.closed) == (1, 1)
+    assert source.closed >= 1
+    assert not [thread for thread in threading.enumerate() if thread.name == "find faces"]
+
+
+def test_a_timeout_inside_a_source_is_not_taken_for_patience() -> None:
+    with pytest.raises(TimeoutError, match="disk"):
+        run(FakeSource(error=TimeoutError("disk")), FakeRecognizer())
+
+
+def test_a_sink_that_cannot_open_leaves_nothing_open() -> None:
+    class Broken(ListSink):
+        def open(self, info: object) -> None:
+            raise SinkError("no place")
+
+    first, source = ListSink(), FakeSource()
+    with pytest.raises(SinkError):
+        run(source, FakeRecognizer(), [first, Broken()])
+    assert first.closed == 1
+    assert source.closed >= 1
+
+
+def test_stop_ends_after_the_frame_in_hand() -> None:
+    stop, sink = threading.Event(), ListSink()
+
+    def after_five(frame: Frame, result: object) -> None:
+        if frame.index == 5:
+            stop.set()
+
+    source = FakeSource([k / 10 for k in range(10_000)])
+    summary = run(source, FakeRecognizer(), [sink], stop=stop, on_result=after_five)
+    assert summary.interrupted
+    assert len(sink.rows) == summary.frames == 6
+    assert sink.closed == 1
+
+
+def test_a_stalled_camera_ends_when_its_time_is_up() -> None:
+    stalled = threading.Event()
+    source = FakeSource([0.0, 0.1], live=True, before_each=lambda k: k and stalled.wait(0.5))
+    summary = run(source, FakeRecognizer(), seconds=0.2)
+    stalled.set()
+    assert summary.frames == 1
+    assert not summary.interrupted
+
+
+def test_the_first_signal_stops_and_the_second_interrupts() -> None:
+    stop = threading.Event()
+    before = signal.getsignal(signal.SIGINT)
+    with stopping_on_signals(stop):
+        os.kill(os.getpid(), signal.SIGINT)
+        assert stop.wait(5)
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGTERM)
+            threading.Event().wait(5)
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+@pytest.mark.parametrize("count", [0, 1, 20])
+def test_any_number_of_faces(count: int) -> None:
+    recognizer = FakeRecognizer(lambda frame: [face(k + 1) for k in range(count)])
+    summary = run(FakeSource(), recognizer)
+    assert (summary.faces, summary.faces_per_frame) == (count, count)

@@ -1,0 +1,278 @@
+"""score, live and bench as a user runs them: outputs, exit statuses, one line for each failure."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import av
+import pytest
+
+from engines import contract
+from tests import media
+from tests.engines import tiny
+
+ROOT = Path(__file__).resolve().parents[2]
+MOTION_PX = 32
+
+
+class Done(NamedTuple):
+    status: int
+    out: str
+    error: str
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A bundle of random networks with motion fields of the real size."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tiny, "MOTION_PX", MOTION_PX)
+        patch.setitem(tiny.SPECS, "temporal", contract.temporal(tiny.FIELDS, motion_px=MOTION_PX))
+        return str(tiny.bundle(tmp_path_factory.mktemp("bundle") / "tiny").path)
+
+
+def start(*arguments: str | Path, **environment: str) -> subprocess.Popen[str]:
+    plain = {k: v for k, v in os.environ.items() if k not in ("DISPLAY", "WAYLAND_DISPLAY")}
+    return subprocess.Popen(
+        [sys.executable, "ferstream.py", *map(str, arguments)],
+        cwd=ROOT,
+        env={**plain, "FERSTREAM_TRACE": "", **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def run(*arguments: str | Path, **environment: str) -> Done:
+    process = start(*arguments, **environment)
+    out, error = process.communicate(timeout=120)
+    assert "Traceback" not in out + error
+    return Done(process.returncode, out, error)
+
+
+def fails(done: Done, words: str, status: int = 1) -> None:
+    """One line on standard error, none on standard output."""
+    assert (done.status, done.out) == (status, "")
+    (line,) = done.error.splitlines()
+    assert line.startswith("ferstream: ")
+    assert words in line
+
+
+def test_the_sample_from_end_to_end(bundle: str, tmp_path: Path) -> None:
+    files = {kind: tmp_path / f"o.{kind}" for kind in ("jsonl", "csv", "mp4")}
+    done = run(
+        *("score", "sample", "--bundle", bundle, "--jsonl", files["jsonl"]),
+        *("--csv", files["csv"], "--video", files["mp4"], "--top", "7", "--json"),
+    )
+    assert (done.status, done.error) == (0, "")
+    document = json.loads(done.out)
+    (clip,) = document["clips"]
+    assert document["schema"] == 1
+    assert document["bundle"]["name"] == "tiny"
+    assert document["heads"]["emo135"]["supervision"] == "weakly supervised"
+    assert (clip["source"], clip["frames"], clip["interrupted"]) == ("sample", 108, False)
+    assert clip["duration_s"] == pytest.approx(3.6)
+    assert "NASA" in clip["notes"][0]
+    (found,) = clip["faces"]
+    assert found["frames"] >= 100
+    assert len(found["top"]) == 7
+    assert sum(found["basic8"].values()) == pytest.approx(1, abs=1e-3)
+    header, *rows = (json.loads(line) for line in files["jsonl"].read_text().splitlines())
+    assert header["kind"] == "header" and header["engines"]
+    assert [row["frame"] for row in rows] == list(range(108))
+    assert all(len(row["faces"][0]["top"]) == 7 for row in rows if row["faces"])
+    assert len(list(csv.reader(files["csv"].read_text().splitlines()))) == 109
+    with av.open(str(files["mp4"])) as video:
+        assert sum(1 for _ in video.decode(video=0)) == 108
+
+
+def test_the_summary_in_words(bundle: str) -> None:
+    done = run("score", "sample", "--bundle", bundle, "--top", "3")
+    assert (done.status, done.error) == (0, "")
+    assert done.out.startswith("sample: 3.6 s, 108 frames, 1 face, ")
+    assert "note: made from a public-domain NASA photograph" in done.out
+    assert done.out.count(" %  ") == 3
+
+
+def test_an_encoding_without_blocks(bundle: str, tmp_path: Path) -> None:
+    done = run("score", "sample", "--bundle", bundle, "--top", "1", PYTHONIOENCODING="ascii")
+    assert done.status == 0
+    assert "####" in done.out
+
+
+def test_several_clips_write_folders_and_one_bad_does_not_stop_the_rest(
+    bundle: str, tmp_path: Path
+) -> None:
+    clips = tmp_path / "clips"
+    clips.mkdir()
+    media.video(clips / "a.mp4", 5)
+    (clips / "b.mp4").write_text("no video")
+    media.image(clips / "c.png")
+    rows = tmp_path / "rows"
+    done = run("score", clips, "--bundle", bundle, "--jsonl", rows, "--json")
+    assert done.status == 1
+    (line,) = done.error.splitlines()
+    assert "b.mp4 is not a video" in line
+    parts = json.loads(done.out)["clips"]
+    assert [(Path(part["source"]).name, part["frames"]) for part in parts] == [
+        ("a.mp4", 5),
+        ("b.mp4", 0),
+        ("c.png", 1),
+    ]
+    assert parts[0]["faces"] == [] and parts[0]["error"] is None
+    assert sorted(path.name for path in rows.iterdir()) == ["a.jsonl", "c.jsonl"]
+
+
+def test_a_truncated_clip_is_scored_as_far_as_it_goes(bundle: str, tmp_path: Path) -> None:
+    done = run("score", media.truncated(tmp_path / "cut.mp4"), "--bundle", bundle)
+    assert done.status == 0
+    assert "of 200 frames could be read: the file is damaged" in done.out
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 1), (3, 200)])
+def test_tiny_pictures(bundle: str, tmp_path: Path, size: tuple[int, int]) -> None:
+    path = media.image(tmp_path / "i.png", media.picture(0, size))
+    done = run("score", path, "--bundle", bundle, "--video", tmp_path / "o.mp4", "--json")
+    assert (done.status, done.error) == (0, "")
+    assert json.loads(done.out)["clips"][0]["frames"] == 1
+
+
+def test_bad_input_is_one_line(bundle: str, tmp_path: Path) -> None:
+    """None of these gets as far as loading the networks."""
+    text = tmp_path / "words.txt"
+    text.write_text("only words")
+    empty = tmp_path / "empty.mp4"
+    empty.touch()
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    sound = media.audio_only(tmp_path / "sound.m4a")
+    clip = media.video(tmp_path / "a.mp4", 3)
+    cases: list[tuple[tuple[str | Path, ...], str]] = [
+        (("score", tmp_path / "gone.mp4"), "no file or folder"),
+        (("score", text), "not a video or image"),
+        (("score", empty), "is empty"),
+        (("score", folder), "no video or image in the folder"),
+        (("score", sound), "sound but no picture"),
+        (("score", "/dev/video97"), "use `ferstream live /dev/video97`"),
+        (("score", clip, "--jsonl", tmp_path / "no" / "o.jsonl"), "make it first"),
+        (("score", clip, "--video", clip), "is the clip itself"),
+        (("score", clip, "--csv", folder), "is a folder"),
+        (("live", "97", "--no-window"), "no camera at /dev/video97"),
+        (("live", "rtsp://ann:s3cret@127.0.0.1:9/1", "--no-window"), "ann:***@127.0.0.1"),
+        (("live", "sample", "--window"), "no display"),
+        (("bench", tmp_path / "gone.mp4"), "no file or folder"),
+        (("score", clip, "--bundle", folder), "manifest"),
+    ]
+    for arguments, words in cases:
+        options = () if "--bundle" in arguments else ("--bundle", bundle)
+        fails(run(*arguments, *options), words)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("score",),
+        ("score", "sample", "--top", "0"),
+        ("score", "sample", "--engine", "steam"),
+        ("score", "sample", "--nonsense"),
+        ("live", "sample", "--seconds", "soon"),
+        ("bench", "a", "b"),
+    ],
+)
+def test_misuse_is_status_2(arguments: tuple[str, ...]) -> None:
+    done = run(*arguments)
+    assert (done.status, done.out) == (2, "")
+    assert "Usage: ferstream" in done.error
+
+
+def test_live_for_some_seconds(bundle: str, tmp_path: Path) -> None:
+    done = run("live", "sample", "--no-window", "--seconds", "1.5", "--bundle", bundle)
+    assert (done.status, done.error) == (0, "")
+    assert "watching sample" in done.out
+    assert "from capture to result" in done.out
+
+
+def test_live_with_two_sources_in_json(bundle: str, tmp_path: Path) -> None:
+    clip = media.video(tmp_path / "a.mp4", 30)
+    rows = tmp_path / "rows"
+    done = run("live", "sample", clip, "--no-window", "--bundle", bundle, "--jsonl", rows, "--json")
+    assert (done.status, done.error) == (0, "")
+    first, second = json.loads(done.out)["sources"]
+    assert first["source"] == "sample"
+    assert first["frames"] + sum(first["drops"].values()) == 108
+    assert second["frames"] + sum(second["drops"].values()) == 30
+    assert first["latency"]["p95_ms"] > 0
+    assert len((rows / "a.jsonl").read_text().splitlines()) == second["frames"] + 1
+
+
+def interrupted(process: subprocess.Popen[str], rows: Path, number: int) -> Done:
+    """End a run by a signal once it has written ten rows."""
+    deadline_s = time.monotonic() + 60
+    while not rows.exists() or rows.read_bytes().count(b"\n") < 10:
+        assert process.poll() is None and time.monotonic() < deadline_s
+        time.sleep(0.02)
+    process.send_signal(number)
+    out, error = process.communicate(timeout=60)
+    return Done(process.returncode, out, error)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_what_was_written_before_an_interrupt_is_complete(
+    bundle: str, tmp_path: Path, number: int
+) -> None:
+    files = {kind: tmp_path / f"o.{kind}" for kind in ("jsonl", "csv", "mp4")}
+    process = start(
+        *("live", "sample", "--no-window", "--bundle", bundle, "--jsonl", files["jsonl"]),
+        *("--csv", files["csv"], "--video", files["mp4"], "--json"),
+    )
+    done = interrupted(process, files["jsonl"], number)
+    assert (done.status, done.error) == (130, "")
+    (part,) = json.loads(done.out)["sources"]
+    assert part["interrupted"] and 10 <= part["frames"] + 1 < 108
+    rows: list[Any] = [json.loads(line) for line in files["jsonl"].read_text().splitlines()]
+    assert len(rows) == part["frames"] + 1
+    assert len(files["csv"].read_text().splitlines()) == part["frames"] + 1
+    with av.open(str(files["mp4"])) as video:
+        times_s = [float(frame.time or 0) for frame in video.decode(video=0)]
+    begun_s = rows[1]["time_s"]
+    assert times_s == pytest.approx([row["time_s"] - begun_s for row in rows[1:]], abs=1e-3)
+
+
+def test_an_interrupted_score_sums_up_what_it_saw(bundle: str, tmp_path: Path) -> None:
+    clip = media.video(tmp_path / "long.mp4", 4000, (320, 240))
+    rows = tmp_path / "o.jsonl"
+    done = interrupted(start("score", clip, "--bundle", bundle, "--jsonl", rows), rows, 2)
+    assert (done.status, done.error) == (130, "")
+    assert "long.mp4" in done.out
+    assert json.loads(rows.read_text().splitlines()[-1])["faces"] == []
+
+
+def test_bench_has_the_promised_fields(bundle: str) -> None:
+    done = run("bench", "sample", "--bundle", bundle, "--json")
+    assert (done.status, done.error) == (0, "")
+    found = json.loads(done.out)
+    assert found["frames"] == 108
+    assert found["faces_per_frame"] == pytest.approx(1, abs=0.1)
+    assert found["fps"] > 5
+    assert {"decode", "detect", "align", "flow", "spatial", "temporal", "fusion"} <= set(
+        found["stages"]
+    )
+    for times in found["stages"].values():
+        assert set(times) == {"median_ms", "p95_ms"}
+    assert found["latency_p95_ms"] > 0
+    assert 50 < found["peak_rss_mb"] < 2000
+    assert 0 < found["startup_s"] < 60
+
+
+def test_a_real_clip(bundle: str, clips_dir: Path) -> None:
+    done = run("score", clips_dir / "face_noface.mov", "--bundle", bundle, "--json")
+    (clip,) = json.loads(done.out)["clips"]
+    assert clip["frames"] == 169
+    assert clip["faces"][0]["to_s"] < clip["duration_s"] - 1, "the face leaves before the end"
