@@ -93,7 +93,7 @@ def calibrate_heads(network: CompactMSAU, folder: str | None) -> dict[str, float
 
     step = max(PRIOR_STEPS, key=worth)
     shifted = logits - step * shift
-    basic8_temperature = fit_temperature(shifted, data.votes)
+    basic8_temperature = fit_temperature(shifted, one_hot(label))
     fold(network.basic8, basic8_temperature, torch.from_numpy(-step * shift).float())
     words, weight = word_targets(data)
     words_temperature = fit_temperature(network.emo135(features).numpy(), words, weight)
@@ -103,6 +103,12 @@ def calibrate_heads(network: CompactMSAU, folder: str | None) -> dict[str, float
         "basic8_temperature": basic8_temperature,
         "emo135_temperature": words_temperature,
     }
+
+
+def one_hot(label: npt.NDArray[np.int64]) -> Array:
+    """Labels (N,) to rows (N, 8): temperatures are fitted on the raters' majority, so that of
+    the faces given 0.7 seven in ten are what most raters say."""
+    return np.eye(8, dtype=np.float32)[label]
 
 
 def sampled_prior(folder: str | None) -> Array:

@@ -18,7 +18,7 @@ from engines import contract
 from engines.bundle import Bundle, Crop, Head, Manifest, Motion, load_bundle, write_bundle
 from engines.taxonomy import load_taxonomy
 
-from .assemble import TrainedNetworks, assemble
+from .assemble import TrainedNetworks, assemble, one_hot
 from .data.crops import CROP_PX
 from .data.fer import FerPlus, load_fer_plus
 from .data.motion import FIELDS
@@ -106,7 +106,7 @@ def with_temperatures(bundle: Bundle, validation: FerPlus) -> Bundle:
     basic8, emo135, _, _ = photograph_logits(bundle, crops)
     words, weight = word_targets(validation)
     fitted = {
-        "basic8": fit_temperature(basic8, validation.votes),
+        "basic8": fit_temperature(basic8, one_hot(validation.majority)),
         "emo135": fit_temperature(emo135, words, weight),
     }
     heads = tuple(
