@@ -141,7 +141,7 @@ def _draw_tag(canvas: Image, found: FaceResult, text_px: int) -> None:
 
 def _panel_size(text_px: int, top: int) -> tuple[int, int]:
     """Width and height of a panel with `top` words."""
-    return round(16.5 * text_px), round(text_px * (3.9 + 2.1 * top))
+    return round(16.5 * text_px), 4 * text_px + top * round(2.1 * text_px)
 
 
 def _place(

@@ -56,11 +56,13 @@ class PyavSource:
         container: InputContainer,
         name: str,
         live: bool,
+        read_limit_s: float = _READ_LIMIT_S,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._container = container
         self.name = name
         self.live = live
+        self._read_limit_s = read_limit_s
         self._clock = clock
         self._stop = False
         self._reading = False
@@ -97,7 +99,8 @@ class PyavSource:
             for picture in self._pictures():
                 if self._orientation is None:
                     self._orientation = _orientation(picture, self.name)
-                pixels = np.asarray(picture.to_ndarray(format="rgb24"), np.uint8)
+                # One thread: for a video's frame, waking others takes longer than the work.
+                pixels = np.asarray(picture.to_ndarray(format="rgb24", threads=1), np.uint8)
                 pixels = self._orientation.apply(pixels)
                 if self.live:
                     time_s = self._clock()
@@ -115,7 +118,7 @@ class PyavSource:
             if self.live:
                 cause = reason(error)
                 if isinstance(error, av.error.ExitError):
-                    cause = f"no picture for {_READ_LIMIT_S:g} s"
+                    cause = f"no picture for {self._read_limit_s:g} s"
                 raise lost(self.name, index, cause) from error
             if index == 0:
                 raise file_failure(self.name, error) from error
@@ -227,13 +230,16 @@ def open_address(
     except (OSError, ValueError, av.error.FFmpegError) as error:
         # `from None`: the cause's own message holds the address with its password.
         raise address_failure(url, error, clock() - begun_s, open_limit_s) from None
-    return _source(container, without_password(url), live=rtsp or not container.duration)
+    live = rtsp or not container.duration
+    return _source(container, without_password(url), live, read_limit_s)
 
 
-def _source(container: InputContainer, name: str, live: bool) -> PyavSource:
+def _source(
+    container: InputContainer, name: str, live: bool, read_limit_s: float = _READ_LIMIT_S
+) -> PyavSource:
     """The source of an opened container, which is closed where it has no picture."""
     try:
-        return PyavSource(container, name, live)
+        return PyavSource(container, name, live, read_limit_s)
     except SourceError:
         container.close()
         raise

@@ -177,6 +177,20 @@ def test_a_stalled_address_times_out(silent_port: int) -> None:
 
 
 class _Quiet(http.server.SimpleHTTPRequestHandler):
+    def do_GET(self) -> None:
+        """A file; `/camera/FILE` as a stream without length that ends, `/stalled/` or stalls."""
+        _, kind, *rest = self.path.split("/")
+        if kind not in ("camera", "stalled"):
+            return super().do_GET()
+        self.send_response(200)
+        self.send_header("Content-Type", "video/mp2t")
+        self.end_headers()
+        self.wfile.write(Path(self.directory, *rest).read_bytes())
+        self.wfile.flush()
+        if kind == "stalled":
+            self.server.over.wait(20)  # type: ignore[attr-defined]
+        return None
+
     def log_message(self, format: str, *args: object) -> None:
         """Say nothing."""
 
@@ -185,12 +199,15 @@ class _Quiet(http.server.SimpleHTTPRequestHandler):
 def served(tmp_path: Path) -> Iterator[str]:
     """A folder with a video on a web server."""
     media.video(tmp_path / "a.mp4", 10, container_options={"movflags": "faststart"})
+    media.video(tmp_path / "live.ts", 60)
     (tmp_path / "page.html").write_text("<p>no video")
     handler = partial(_Quiet, directory=str(tmp_path))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        server.over = threading.Event()  # type: ignore[attr-defined]
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         yield f"http://127.0.0.1:{server.server_port}"
+        server.over.set()  # type: ignore[attr-defined]
         server.shutdown()
         thread.join()
 
@@ -207,3 +224,18 @@ def test_what_is_not_on_a_server(served: str) -> None:
         open_source(f"{served}/b.mp4")
     with pytest.raises(SourceUnreadable, match="gives no picture"):
         open_source(f"{served}/page.html")
+
+
+@pytest.mark.parametrize(
+    ("kind", "cause"),
+    [("camera", "input/output error|it ended the stream"), ("stalled", r"no picture for 0\.5 s")],
+)
+def test_a_network_camera_that_goes_away_is_lost(served: str, kind: str, cause: str) -> None:
+    source = open_address(f"{served}/{kind}/live.ts", read_limit_s=0.5)
+    assert source.live
+    count = 0
+    with pytest.raises(SourceLost, match=rf"was lost after \d+ frames \((?:{cause})\)"):
+        for frame in source.frames():
+            assert frame.index == count
+            count += 1
+    assert count > 30

@@ -5,10 +5,12 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -173,6 +175,25 @@ def test_bad_input_is_one_line(bundle: str, tmp_path: Path) -> None:
     for arguments, words in cases:
         options = () if "--bundle" in arguments else ("--bundle", bundle)
         fails(run(*arguments, *options), words)
+
+
+def test_a_broken_bundle_is_one_line(bundle: str, tmp_path: Path) -> None:
+    def broken(name: str, change: Callable[[Path], object]) -> Path:
+        copy = shutil.copytree(bundle, tmp_path / name)
+        change(copy)
+        return copy
+
+    def newer(folder: Path) -> None:
+        manifest = json.loads((folder / "manifest.json").read_text())
+        (folder / "manifest.json").write_text(json.dumps({**manifest, "schema": 99}))
+
+    cases = [
+        (broken("hash", lambda b: (b / "fusion.onnx").write_bytes(b"changed")), "fusion.onnx"),
+        (broken("gone", lambda b: (b / "temporal.onnx").unlink()), "temporal.onnx"),
+        (broken("newer", newer), "99"),
+    ]
+    for path, words in cases:
+        fails(run("score", "sample", "--bundle", path), words)
 
 
 @pytest.mark.parametrize(
