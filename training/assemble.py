@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from calibration.probability import fit_temperature, softmax
 from calibration.reliability import expected_calibration_error, negative_log_likelihood
 
-from .data.crops import CROP_PX
+from .data.augment import CROP_PX
 from .data.fer import load_fer_plus
 from .data.words import word_affinity, word_targets
 from .evaluate import crops_of

@@ -91,6 +91,9 @@ def evaluate(
     split: Annotated[str, typer.Option(help="validation or test.")] = "test",
     engine: Annotated[str, typer.Option(help="auto, onnxruntime or openvino.")] = "auto",
     precision: Annotated[str, typer.Option(help="auto, fp32 or int8.")] = "auto",
+    clips: Annotated[
+        bool, typer.Option("--clips", help="Also clips made from the photographs (minutes).")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
 ) -> None:
     """Measure a bundle on photographs with crowd labels (FER+)."""
@@ -105,6 +108,13 @@ def evaluate(
     photographs = load_fer_plus(split, data)
     photographs = photographs.subset(photographs.rated)
     found = figures(opened, photographs, engine=engine, precision=precision)
+    if clips:
+        from .data.motion import fit_face_shape
+        from .evaluate_clips import clip_figures
+
+        train = load_fer_plus("train", data)
+        shape = fit_face_shape(train.subset(train.rated & train.seen))
+        found |= clip_figures(opened, photographs.subset(photographs.seen), shape)
     if json:
         typer.echo(jsonlib.dumps(found, indent=1))
         return
@@ -114,13 +124,11 @@ def evaluate(
 def _table(found: dict[str, Any]) -> Table:
     title = f"{found['basic8']['n']} photographs, {found['engine']}, {found['precision']}"
     table = Table("figure", "value", title=title)
-    for head in ("basic8", "emo135"):
-        for name, value in found[head].items():
+    for head, values in found.items():
+        for name, value in values.items() if isinstance(values, dict) else ():
             if isinstance(value, dict):
                 for label, share in value.items():
-                    table.add_row(f"  {name} {label}", f"{share:.3f}")
+                    table.add_row(f"  {head} {name} {label}", f"{share:.3f}")
             else:
-                table.add_row(
-                    f"{head} {name}", f"{value:.4f}" if value != int(value) else f"{value}"
-                )
+                table.add_row(f"{head} {name}", str(value) if name == "n" else f"{value:.4f}")
     return table

@@ -19,7 +19,7 @@ from engines.bundle import Bundle, Crop, Head, Manifest, Motion, load_bundle, wr
 from engines.taxonomy import load_taxonomy
 
 from .assemble import TrainedNetworks, assemble, one_hot
-from .data.crops import CROP_PX
+from .data.augment import CROP_PX
 from .data.fer import FerPlus, load_fer_plus
 from .data.motion import FIELDS
 from .data.motion_set import load_motion_set

@@ -6,9 +6,6 @@ cuts crops at run time.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -16,67 +13,9 @@ from torch.utils.data import Dataset
 
 from stream.align import warp
 
+from .augment import CROP_PX, Augmentation, random_matrix, vary_light
 from .fer import FerPlus
 from .words import word_targets
-
-CROP_PX = 48
-
-
-@dataclass(frozen=True)
-class Augmentation:
-    """How far crops are varied; ranges are symmetric about no change."""
-
-    shift: float = 0.07
-    """in crop sides"""
-    rotation_deg: float = 12.0
-    scale: float = 0.12
-    aspect: float = 0.06
-    contrast: float = 0.35
-    brightness: float = 30.0
-    blur_share: float = 0.15
-    noise_share: float = 0.2
-    erase_share: float = 0.5
-    erase_side: float = 0.4
-    """largest side of the erased rectangle in crop sides"""
-
-
-def random_matrix(
-    rng: np.random.Generator, how: Augmentation, mirror: bool
-) -> npt.NDArray[np.float64]:
-    """A random similarity with a little stretch about the crop's centre, (3, 3)."""
-    angle = np.deg2rad(rng.uniform(-how.rotation_deg, how.rotation_deg))
-    scale = np.exp(rng.uniform(-how.scale, how.scale))
-    stretch = np.exp(rng.uniform(-how.aspect, how.aspect))
-    centre = (CROP_PX - 1) / 2
-    shift = rng.uniform(-how.shift, how.shift, 2) * CROP_PX
-    linear = (
-        scale
-        * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-        @ np.diag([stretch * (-1 if mirror else 1), 1 / stretch])
-    )
-    matrix = np.eye(3)
-    matrix[:2, :2] = linear
-    matrix[:2, 2] = centre + shift - linear @ [centre, centre]
-    return matrix
-
-
-def vary_light(
-    crop: npt.NDArray[np.uint8], rng: np.random.Generator, how: Augmentation
-) -> npt.NDArray[np.uint8]:
-    """Contrast, brightness, blur, noise and an erased rectangle."""
-    image = crop.astype(np.float32)
-    mean = image.mean()
-    image = (image - mean) * np.exp(rng.uniform(-how.contrast, how.contrast)) + mean
-    image += rng.uniform(-how.brightness, how.brightness)
-    if rng.random() < how.blur_share:
-        image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.4, 1.2))
-    if rng.random() < how.noise_share:
-        image += rng.normal(0, rng.uniform(2, 10), image.shape).astype(np.float32)
-    if rng.random() < how.erase_share:
-        h, w = (rng.uniform(0.1, how.erase_side, 2) * CROP_PX).astype(int)
-        y, x = rng.integers(0, CROP_PX - h + 1), rng.integers(0, CROP_PX - w + 1)
-        image[y : y + h, x : x + w] = rng.uniform(0, 255)
-    return np.asarray(np.clip(image + 0.5, 0, 255), dtype=np.uint8)
 
 
 def mirrored_blendshapes(names: tuple[str, ...]) -> npt.NDArray[np.int64]:

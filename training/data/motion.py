@@ -168,6 +168,10 @@ class MotionMaker:
         self._lids = shape.direction("eyeBlink")
         self._turn = shape.weights[len(shape.names)]
 
+    def any_kind(self) -> str:
+        """Onset, apex or offset, as often as KIND_SHARE says."""
+        return str(self.rng.choice(KINDS, p=KIND_SHARE))
+
     def stack(self, index: int, kind: str) -> tuple[Array, float]:
         """A stack (2F, 32, 32) of one photograph, and the level 0..1 at which it ends."""
         clip = self.clip(index, kind)

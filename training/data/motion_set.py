@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .fer import FerPlus
-from .motion import KIND_SHARE, KINDS, FaceShape, MotionMaker, motion_target
+from .motion import KINDS, FaceShape, MotionMaker, motion_target
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ def make_motion_set(
     maker = MotionMaker(data, shape, seed)
     motion, target, kinds, rows = [], [], [], []
     for row in photographs:
-        chosen = kind or str(maker.rng.choice(KINDS, p=KIND_SHARE))
+        chosen = kind or maker.any_kind()
         stack, level = maker.stack(int(row), chosen)
         motion.append(stack.astype(np.float16))
         target.append(motion_target(data.votes[row], level))

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from stream.align import warp
 
-from .crops import CROP_PX, Augmentation, random_matrix, vary_light
+from .augment import CROP_PX, Augmentation, random_matrix, vary_light
 from .fer import FerPlus
 from .motion import Crop, FaceShape, MovingFace, aligned_landmarks
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import lightning
@@ -14,8 +13,8 @@ from rich.progress import track
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
-from ..data.crops import CROP_PX
-from ..data.motion import FIELDS, KIND_SHARE, KINDS, FaceShape, MotionMaker, motion_target
+from ..data.augment import CROP_PX
+from ..data.motion import FIELDS, FaceShape, MotionMaker, motion_target
 from ..data.views import ViewMaker
 from ..losses import vote_cross_entropy
 from ..networks.compact_msau import CompactMSAU
@@ -170,8 +169,7 @@ def stream_clips(
     maker = MotionMaker(data, shape, seed)
     crops, motion, target, level = [], [], [], []
     for row in track(range(len(data)), f"Setting {split} photographs in motion"):
-        chosen = kind or str(maker.rng.choice(KINDS, p=KIND_SHARE))
-        clip = maker.clip(row, chosen, CROP_PX)
+        clip = maker.clip(row, kind or maker.any_kind(), CROP_PX)
         crops.append(np.stack(clip.crops))
         motion.append(maker.motion(clip))
         target.append(motion_target(data.votes[row], clip.level))
@@ -180,10 +178,3 @@ def stream_clips(
     return StreamClips(
         np.stack(crops), np.stack(motion), np.stack(target), np.array(level, np.float32)
     )
-
-
-def save_clips(path: Path, clips: StreamClips) -> None:
-    """Write them; the file appears only when whole."""
-    partial = path.with_suffix(".partial.npz")
-    np.savez(partial, **clips.__dict__)
-    partial.replace(path)

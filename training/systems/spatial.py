@@ -18,7 +18,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, WeightedRandomSampler
 
-from ..data.crops import Augmentation, CropDataset
+from ..data.augment import Augmentation
+from ..data.crops import CropDataset
 from ..data.fer import load_fer_plus
 from ..losses import action_unit_loss, ranking_loss, vote_cross_entropy
 from ..networks.compact_msau import CompactMSAU, SpatialOutput
