@@ -71,7 +71,8 @@ def score(
     first = open_source(names[0]) if len(names) == 1 else None
 
     from . import report
-    from .loop import run, stopping_on_signals
+    from .interrupt import stopping_on_signals
+    from .loop import run
     from .sinks.tally import TallySink
 
     documents: list[dict[str, Any]] = []
@@ -151,7 +152,8 @@ def live(
             window = False
 
     from . import report
-    from .loop import Route, run_many, stopping_on_signals
+    from .interrupt import stopping_on_signals
+    from .loop import Route, run_many
     from .sinks.lines import LinesSink
 
     stop = threading.Event()

@@ -9,13 +9,11 @@ complete.
 
 from __future__ import annotations
 
-import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
-from types import FrameType
 from typing import Any, Generic, Protocol, TypeVar
 
 from .errors import SourceError
@@ -322,27 +320,3 @@ def _room_for(size: tuple[int, int] | None) -> int:
     if size is None:
         return 2
     return max(1, min(_WAITING_FRAMES, _WAITING_BYTES // (3 * size[0] * size[1])))
-
-
-@contextmanager
-def stopping_on_signals(stop: threading.Event) -> Iterator[None]:
-    """Within the block Ctrl-C (and SIGTERM) set `stop`; a second one interrupts at once.
-
-    A frame in the middle is finished, so that no row is cut. Outside the main thread, where
-    signals do not arrive, it changes nothing.
-    """
-    before: dict[int, Any] = {}
-
-    def ask(number: int, _: FrameType | None) -> None:
-        if stop.is_set():
-            raise KeyboardInterrupt
-        stop.set()
-
-    try:
-        with suppress(ValueError):
-            for number in (int(signal.SIGINT), int(signal.SIGTERM)):
-                before[number] = signal.signal(number, ask)
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -10,7 +10,8 @@ import pytest
 
 from stream.errors import SinkError, SourceLost
 from stream.frame import Frame
-from stream.loop import Route, run, run_many, stopping_on_signals
+from stream.interrupt import stopping_on_signals
+from stream.loop import Route, run, run_many
 from stream.result import FaceResult
 
 from .fakes import FakeRecognizer, FakeSource, ListSink, face
