@@ -27,8 +27,6 @@ def mirrored_blendshapes(names: tuple[str, ...]) -> npt.NDArray[np.int64]:
         for side, other in swap.items():
             if name.endswith(side):
                 return name.removesuffix(side) + other
-            if name in ("jawLeft", "jawRight", "mouthLeft", "mouthRight"):
-                return name.replace(side, other) if side in name else name
         return name
 
     return np.array([position[mirror(name)] for name in names])
