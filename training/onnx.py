@@ -59,6 +59,7 @@ def onnx_from_module(
     if program is None:
         raise RuntimeError(f"exporting {path.name} gave no program")
     program.save(str(path), external_data=False)
+    forget_origin(path)
     store_weights_in_half(path)
 
 
@@ -101,6 +102,17 @@ def onnx_from_fusion(network: Fusion, path: Path) -> None:
             "has_motion": {0: "B"},
         },
     )
+
+
+def forget_origin(path: Path) -> None:
+    """Rewrite an ONNX file without the exporter's stack traces, which name this machine's paths."""
+    model = onnx.load(str(path))
+    graph = model.graph
+    for part in (model, graph, *graph.node, *graph.value_info, *graph.input, *graph.output):
+        part.ClearField("metadata_props")
+    for weight in graph.initializer:
+        weight.ClearField("metadata_props")
+    onnx.save(model, str(path))
 
 
 def store_weights_in_half(path: Path, least: int = 256) -> None:
