@@ -1,0 +1,77 @@
+"""Losses against numbers worked out by hand."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from training.losses import action_unit_loss, logit_prior, ranking_loss, vote_cross_entropy
+
+LN = math.log
+
+
+def test_vote_cross_entropy() -> None:
+    """Even logits cost ln K whatever the votes; logits of 3 to 1 cost ln 4/3 and ln 4."""
+    logits = torch.tensor([[0.0, 0.0], [LN(3), 0.0]])
+    votes = torch.tensor([[0.3, 0.7], [0.5, 0.5]])
+    second = 0.5 * LN(4 / 3) + 0.5 * LN(4)
+    even = vote_cross_entropy(logits, votes, torch.ones(2))
+    assert even.item() == pytest.approx((LN(2) + second) / 2)
+    weighed = vote_cross_entropy(logits, votes, torch.tensor([1.0, 3.0]))
+    assert weighed.item() == pytest.approx((LN(2) + 3 * second) / 4)
+
+
+def test_nothing_rated_costs_nothing() -> None:
+    logits = torch.randn(3, 8, requires_grad=True)
+    loss = vote_cross_entropy(logits, torch.full((3, 8), 1 / 8), torch.zeros(3))
+    assert loss.item() == 0
+    assert action_unit_loss(logits, torch.rand(3, 8), torch.zeros(3)).item() == 0
+
+
+def test_the_best_answer_is_the_votes_themselves() -> None:
+    votes = torch.tensor([[0.2, 0.5, 0.3]])
+    logits = votes.log().requires_grad_()
+    torch.autograd.backward(vote_cross_entropy(logits, votes, torch.ones(1)))
+    assert logits.grad is not None and logits.grad.abs().max() < 1e-6
+
+
+def test_action_unit_loss() -> None:
+    """A logit of 0 costs ln 2; ln 3 (probability 3/4) costs ln 4/3 where the unit is on."""
+    logits = torch.tensor([[0.0, LN(3)], [5.0, -5.0]])
+    units = torch.tensor([[0.4, 1.0], [1.0, 1.0]])
+    loss = action_unit_loss(logits, units, torch.tensor([1.0, 0.0]))
+    assert loss.item() == pytest.approx((LN(2) + LN(4 / 3)) / 2, abs=1e-6)
+
+
+def test_ranking_loss() -> None:
+    """Probabilities of the majority 1/2 then 3/4, and 1/2 then 1/4: the second one costs."""
+    coarse = torch.zeros(2, 2)
+    fine = torch.tensor([[LN(3), 0.0], [0.0, LN(3)]])
+    votes = torch.tensor([[0.9, 0.1], [0.6, 0.4]])
+    assert ranking_loss(coarse, fine, votes, 0.05).item() == pytest.approx((0 + 0.30) / 2)
+    assert ranking_loss(coarse, fine, votes, 0.5).item() == pytest.approx((0.25 + 0.75) / 2)
+
+
+def test_ranking_loss_teaches_both_scales() -> None:
+    coarse = torch.zeros(1, 3, requires_grad=True)
+    fine = torch.zeros(1, 3, requires_grad=True)
+    votes = torch.tensor([[1.0, 0.0, 0.0]])
+    torch.autograd.backward(ranking_loss(coarse, fine, votes, 0.05))
+    assert coarse.grad is not None and fine.grad is not None
+    assert coarse.grad[0, 0] > 0 > fine.grad[0, 0]
+
+
+def test_half_precision_logits_are_summed_in_full() -> None:
+    logits, votes = torch.randn(64, 8), torch.full((64, 8), 1 / 8)
+    full = vote_cross_entropy(logits, votes, torch.ones(64))
+    half = vote_cross_entropy(logits.bfloat16(), votes, torch.ones(64))
+    assert half.dtype == torch.float32 and half.item() == pytest.approx(full.item(), rel=0.01)
+
+
+def test_logit_prior() -> None:
+    prior = logit_prior(torch.tensor([0.5, 0.25, 0.25]))
+    third = LN(2) / 3
+    assert prior.tolist() == pytest.approx([2 * third, -third, -third])
+    assert torch.isfinite(logit_prior(torch.tensor([1.0, 0.0]))).all()
