@@ -16,9 +16,10 @@ from torch import Tensor, nn
 
 from calibration.probability import fit_temperature, softmax
 from calibration.reliability import expected_calibration_error, negative_log_likelihood
+from engines.taxonomy import roll_up
 
 from .data.augment import CROP_PX
-from .data.fer import load_fer_plus
+from .data.fer import FerPlus, load_fer_plus
 from .data.words import word_affinity, word_targets
 from .evaluate import crops_of
 from .networks.compact_msau import CompactMSAU
@@ -34,8 +35,8 @@ Array = npt.NDArray[np.float32]
 PRIOR_STEPS = (0.0, 0.25, 0.5, 0.75, 1.0)
 RARE_GAIN = 0.25
 """What a point of macro recall is worth in points of top-1 when the prior is chosen."""
+COUPLINGS = (0.0, 0.25, 0.5, 0.75, 1.0)
 WEIGHTS = tuple(round(0.1 * step, 1) for step in range(11))
-PAPER_WEIGHTS = (0.5, 0.7)
 
 
 @dataclass(frozen=True)
@@ -61,28 +62,26 @@ def assemble(run: Path, folder: str | None) -> tuple[TrainedNetworks, dict[str, 
     logits = temporal_logits(temporal, clips.motion)
     warmth = fit_temperature(logits, clips.target)
     fold(temporal.basic8, warmth)
-    words = torch.from_numpy(word_affinity())
-    fusion = Fusion(spatial.features, words, 1.0).eval()
+    fusion = Fusion(spatial.features, torch.from_numpy(word_affinity())).eval()
     fusion.attend = attention
     fusion.basic8.load_state_dict(spatial.basic8.state_dict())
     fusion.emo135.load_state_dict(spatial.emo135.state_dict())
     sweep = sweep_weights(fusion, clip_features(spatial, clips), logits / warmth, clips)
-    fusion.weight = min(WEIGHTS, key=lambda weight: float(sweep[weight]["nll"]))
+    fusion.weight = min(WEIGHTS, key=lambda weight: sweep[weight]["nll"])
+    fusion.mixture_temperature = sweep[fusion.weight]["temperature"]
     report |= {"temporal_temperature": warmth, "fusion": sweep, "weight": fusion.weight}
+    report["words"] = couple_words(spatial, fusion, folder)
     return TrainedNetworks(spatial, temporal, fusion, blendshape_names(folder)), report
 
 
-@torch.no_grad()
 def calibrate_heads(network: CompactMSAU, folder: str | None) -> dict[str, float]:
-    """Fold class prior and temperatures into the spatial heads; returns what was chosen.
+    """Fold class prior and temperature into the basic8 head; returns what was chosen.
 
     The balanced sampler showed rare emotions more often than they are; how much of that is taken
     back trades top-1 against the recall of rare emotions, and the validation split decides.
     """
-    data = load_fer_plus("validation", folder)
-    data = data.subset(data.rated)
-    features = features_of(network, crops_of(data, CROP_PX)[:, 0], exact=True)
-    logits = network.basic8(features).numpy()
+    data, features = validation_features(network, folder)
+    logits = network.basic8(features).detach().numpy()
     shift = sampled_prior(folder)
     label = data.majority
 
@@ -92,17 +91,46 @@ def calibrate_heads(network: CompactMSAU, folder: str | None) -> dict[str, float
         return float((guess == label).mean() + RARE_GAIN * np.mean(recall))
 
     step = max(PRIOR_STEPS, key=worth)
-    shifted = logits - step * shift
-    basic8_temperature = fit_temperature(shifted, one_hot(label))
-    fold(network.basic8, basic8_temperature, torch.from_numpy(-step * shift).float())
-    words, weight = word_targets(data)
-    words_temperature = fit_temperature(network.emo135(features).numpy(), words, weight)
-    fold(network.emo135, words_temperature)
-    return {
-        "prior": step,
-        "basic8_temperature": basic8_temperature,
-        "emo135_temperature": words_temperature,
-    }
+    temperature = fit_temperature(logits - step * shift, one_hot(label))
+    fold(network.basic8, temperature, torch.from_numpy(-step * shift).float())
+    return {"prior": step, "basic8_temperature": temperature}
+
+
+def couple_words(
+    network: CompactMSAU, fusion: Fusion, folder: str | None
+) -> dict[float, dict[str, float]]:
+    """Choose how closely the words follow the emotions; returns the figures of each choice.
+
+    The choice is the one whose families fit the crowd's best (least cross entropy). The words'
+    temperature is fitted later, on the deployed engine.
+    """
+    data, features = validation_features(network, folder)
+    targets, weight = word_targets(data)
+    families = roll_up("emo135", "family6")
+    crowd = targets @ families
+    found = {}
+    for coupling in COUPLINGS:
+        fusion.coupling = coupling
+        probability = softmax(single_word_logits(fusion, features))
+        agreed = -(crowd * np.log(probability @ families + 1e-9)).sum(axis=1)
+        found[coupling] = {"family_nll": float((agreed * weight).sum() / weight.sum())}
+    fusion.coupling = min(COUPLINGS, key=lambda coupling: found[coupling]["family_nll"])
+    return found
+
+
+@torch.no_grad()
+def single_word_logits(fusion: Fusion, features: Tensor) -> Array:
+    """Word logits (N, 135) of features (N, D), each a clip of one frame."""
+    one, none = torch.ones(len(features), 1), torch.zeros(len(features), 1)
+    out = fusion(features[:, None], one, torch.zeros(len(features), 8), none)
+    return np.asarray(out.emo135.numpy(), np.float32)
+
+
+def validation_features(network: CompactMSAU, folder: str | None) -> tuple[FerPlus, Tensor]:
+    """The rated validation photographs and their features (N, D)."""
+    data = load_fer_plus("validation", folder)
+    data = data.subset(data.rated)
+    return data, features_of(network, crops_of(data, CROP_PX)[:, 0], exact=True)
 
 
 def one_hot(label: npt.NDArray[np.int64]) -> Array:
@@ -147,7 +175,11 @@ def clip_features(network: CompactMSAU, clips: StreamClips) -> Tensor:
 def sweep_weights(
     fusion: Fusion, features: Tensor, temporal: Array, clips: StreamClips
 ) -> dict[float, dict[str, float]]:
-    """Figures of the fused score for each weight of the spatial stream, 0 to 1."""
+    """Figures of the fused score for each weight of the spatial stream, 0 to 1.
+
+    The label is the likelier of the votes as far as the expression is on at the clip's end; each
+    weight is judged at its own best temperature.
+    """
     rows = len(features)
     mask, moving = torch.ones(features.shape[:2]), torch.ones(rows, 1)
     label = clips.target.argmax(axis=1)
@@ -155,10 +187,12 @@ def sweep_weights(
     for weight in WEIGHTS:
         fusion.weight = weight
         logits = fusion(features, mask, torch.from_numpy(temporal), moving).basic8.numpy()
-        probability = softmax(logits)
+        temperature = fit_temperature(logits, one_hot(label))
+        probability = softmax(logits, temperature)
         found[weight] = {
             "top1": float((probability.argmax(axis=1) == label).mean()),
-            "nll": negative_log_likelihood(probability, clips.target),
+            "nll": negative_log_likelihood(probability, one_hot(label)),
             "ece": expected_calibration_error(probability, label),
+            "temperature": temperature,
         }
     return found

@@ -10,6 +10,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+EMOTION_FLOOR = 0.01
+"""Emotions this rare in a clip are not told apart when the words follow them."""
+
 
 class FusionOutput(NamedTuple):
     """basic8 (B, 8) and emo135 (B, 135) logits of the clip; attention (B, T) sums to 1."""
@@ -50,27 +53,39 @@ class CascadedAttention(nn.Module):
 class Fusion(nn.Module):
     """A clip's features and its motion scores to the clip's emotions.
 
-    The heads are the spatial network's own, so a clip of one frame gives that frame's scores.
+    The heads are the spatial network's own, so a clip of one frame gives that frame's basic8.
     Class scores are fused as in the paper, ``weight`` of the spatial and the rest of the
-    temporal probability, both calibrated before; the words follow the emotions that motion
-    raised or lowered.
+    temporal probability, both calibrated before; a mixture is less sure than its parts deserve,
+    so it is sharpened by ``mixture_temperature``. The words then follow the fused emotions:
+    each word's probability is scaled by how much more of its emotions the fused scores hold
+    than the words themselves do, to the power ``coupling``.
 
     Args:
         features: D.
         words: word affinity (135, 8), see training.data.words.
         weight: share of the spatial stream, 0..1.
+        mixture_temperature: of the fused scores where there is motion.
+        coupling: 0 leaves the words alone, 1 makes them agree with the fused emotions.
     """
 
     word_share: Tensor
 
-    def __init__(self, features: int, words: Tensor, weight: float) -> None:
+    def __init__(
+        self,
+        features: int,
+        words: Tensor,
+        weight: float = 1.0,
+        mixture_temperature: float = 1.0,
+        coupling: float = 0.0,
+    ) -> None:
         super().__init__()
         self.attend = CascadedAttention(features)
         self.basic8 = nn.Linear(features, 8)
         self.emo135 = nn.Linear(features, 135)
         self.weight = weight
-        share = words / words.sum(1, keepdim=True).clamp(min=1e-6)
-        self.register_buffer("word_share", share)
+        self.mixture_temperature = mixture_temperature
+        self.coupling = coupling
+        self.register_buffer("word_share", words / words.sum(1, keepdim=True).clamp(min=1e-6))
 
     def forward(
         self, feature: Tensor, mask: Tensor, temporal: Tensor, has_motion: Tensor
@@ -78,9 +93,15 @@ class Fusion(nn.Module):
         """feature (B, T, D), mask (B, T), temporal (B, 8) logits, has_motion (B, 1) 0 or 1."""
         clip, attention = self.attend(feature, mask)
         spatial = torch.softmax(self.basic8(clip), dim=1)
-        moving = torch.softmax(temporal, dim=1)
         share = (1 - self.weight) * has_motion
-        fused = torch.log((1 - share) * spatial + share * moving + 1e-9)
-        raised = fused - torch.log(spatial + 1e-9)
-        words = self.emo135(clip) + raised @ self.word_share.T
-        return FusionOutput(fused, words, attention)
+        mixture = torch.log((1 - share) * spatial + share * torch.softmax(temporal, 1) + 1e-9)
+        fused = mixture * (1 + has_motion * (1 / self.mixture_temperature - 1))
+        return FusionOutput(fused, self._words(clip, torch.softmax(fused, dim=1)), attention)
+
+    def _words(self, clip: Tensor, fused: Tensor) -> Tensor:
+        """Word logits (B, 135) that follow the fused emotions (B, 8)."""
+        log_word = torch.log_softmax(self.emo135(clip), dim=1)
+        in_words = log_word.exp() @ self.word_share
+        shown = fused[:, 1:] / (fused[:, 1:].sum(1, keepdim=True) + 1e-6)
+        ratio = ((shown + EMOTION_FLOOR) / (in_words[:, 1:] + EMOTION_FLOOR)) ** self.coupling
+        return log_word + torch.log(ratio @ self.word_share[:, 1:].T + 1e-6)

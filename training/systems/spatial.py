@@ -29,7 +29,7 @@ from ..networks.compact_msau import CompactMSAU, SpatialOutput
 class SpatialOptions:
     """What one training of the spatial network is made of."""
 
-    epochs: int = 60
+    epochs: int = 51
     """of stage 2"""
     unit_epochs: int = 3
     """of stage 1"""
