@@ -26,11 +26,10 @@ def seeded() -> None:
     torch.manual_seed(0)
 
 
-def a_fusion(weight: float, *, attentive: bool = True) -> Fusion:
-    fusion = Fusion(FEATURES, torch.from_numpy(word_affinity()), weight).eval()
-    if attentive:
-        nn.init.normal_(fusion.attend.kernel)
-        nn.init.normal_(fusion.attend.transfer.weight, std=0.3)
+def a_fusion(weight: float, **options: float) -> Fusion:
+    fusion = Fusion(FEATURES, torch.from_numpy(word_affinity()), weight, **options).eval()
+    nn.init.normal_(fusion.attend.kernel)
+    nn.init.normal_(fusion.attend.transfer.weight, std=0.3)
     return fusion
 
 
@@ -199,7 +198,8 @@ def test_one_frame_without_motion_keeps_its_own_scores() -> None:
     out = fusion(feature, torch.ones(4, 1), torch.randn(4, 8) * 9, torch.zeros(4, 1))
     frame = fusion.basic8(feature[:, 0])
     torch.testing.assert_close(out.basic8, frame.log_softmax(1), atol=1e-5, rtol=0)
-    torch.testing.assert_close(out.emo135, fusion.emo135(feature[:, 0]), atol=1e-4, rtol=0)
+    words = fusion.emo135(feature[:, 0]).log_softmax(1)
+    torch.testing.assert_close(out.emo135.log_softmax(1), words, atol=1e-4, rtol=0)
     torch.testing.assert_close(out.attention, torch.ones(4, 1))
 
 
@@ -232,14 +232,41 @@ def test_streams_are_mixed_as_probabilities() -> None:
     torch.testing.assert_close(out.basic8.exp().sum(1), torch.ones(3))
 
 
-def test_words_follow_the_emotion_that_motion_raises() -> None:
-    fusion, (feature, mask) = a_fusion(0.5), clip_inputs()
+def test_a_mixture_is_sharpened_where_there_is_motion() -> None:
+    fusion, (feature, mask), temporal = a_fusion(0.7), clip_inputs(), torch.randn(3, 8)
+    has_motion = torch.tensor([[1.0], [1.0], [0.0]])
+    plain = fusion(feature, mask, temporal, has_motion).basic8
+    fusion.mixture_temperature = 0.5
+    sharp = fusion(feature, mask, temporal, has_motion).basic8
+    torch.testing.assert_close(sharp[:2], 2 * plain[:2])
+    torch.testing.assert_close(sharp[2], plain[2])
+
+
+def emotions_of(word_logits: Tensor) -> Tensor:
+    """Shares (B, 7) of the seven expressions in the words' probabilities."""
     affinity = torch.from_numpy(word_affinity())
+    share = affinity / affinity.sum(1, keepdim=True)
+    return (word_logits.softmax(1) @ share)[:, 1:]
+
+
+def test_words_follow_the_emotion_that_motion_raises() -> None:
+    fusion, (feature, mask) = a_fusion(0.5, coupling=1.0), clip_inputs()
     anger = torch.zeros(3, 8)
     anger[:, 4] = 8
-    still = fusion(feature, mask, anger, torch.zeros(3, 1)).emo135.softmax(1)
-    moving = fusion(feature, mask, anger, torch.ones(3, 1)).emo135.softmax(1)
-    angry = affinity[:, 4] / affinity.sum(1) > 0.9
-    happy = affinity[:, 1] / affinity.sum(1) > 0.9
-    assert (moving[:, angry].sum(1) > still[:, angry].sum(1)).all()
-    assert (moving[:, happy].sum(1) < still[:, happy].sum(1)).all()
+    still = emotions_of(fusion(feature, mask, anger, torch.zeros(3, 1)).emo135)
+    moving = emotions_of(fusion(feature, mask, anger, torch.ones(3, 1)).emo135)
+    assert (moving[:, 3] > 1.3 * still[:, 3]).all(), "more of anger"
+    assert (moving[:, 0] < still[:, 0]).all(), "less of happiness"
+
+
+def test_coupled_words_agree_with_the_emotions() -> None:
+    fusion, (feature, mask) = a_fusion(1.0), clip_inputs()
+    fusion.basic8.weight.data *= 4
+    distances = []
+    for coupling in (0.0, 0.5, 1.0):
+        fusion.coupling = coupling
+        out = fusion(feature, mask, torch.zeros(3, 8), torch.zeros(3, 1))
+        shown = out.basic8.softmax(1)[:, 1:]
+        wanted = shown / shown.sum(1, keepdim=True)
+        distances.append(float((emotions_of(out.emo135) - wanted).abs().sum()))
+    assert distances[0] > 1.2 * distances[1] > 1.2 * distances[2]

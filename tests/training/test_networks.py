@@ -49,7 +49,7 @@ class Case:
 
 
 def _fusion() -> Fusion:
-    network = Fusion(FEATURES, torch.from_numpy(word_affinity()), 0.6)
+    network = Fusion(FEATURES, torch.from_numpy(word_affinity()), 0.6, 0.8, 0.5)
     nn.init.normal_(network.attend.kernel, std=0.05)
     nn.init.normal_(network.attend.transfer.weight, std=0.03)
     return network
