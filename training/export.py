@@ -173,12 +173,12 @@ def export(run: Path, path: Path, folder: str | None) -> tuple[Bundle, dict[str,
 def quantization_samples(
     run: Path, folder: str | None, each: int = 96, seed: int = 0
 ) -> tuple[npt.NDArray[np.uint8], Array]:
-    """Training crops (N, 1, 48, 48), ``each`` of every emotion, and 768 motion stacks."""
+    """Training crops (N, 1, 48, 48) and motion stacks, ``each`` of every emotion at most."""
     rng = np.random.default_rng(seed)
     data = rated("train", folder)
     rows = np.concatenate(
         [rng.permutation(np.flatnonzero(data.majority == k))[:each] for k in range(8)]
     )
     stacks = load_motion_set(run / "temporal" / "train.npz").motion
-    chosen = stacks[rng.choice(len(stacks), 8 * each, replace=False)].astype(np.float32)
+    chosen = stacks[rng.permutation(len(stacks))[: 8 * each]].astype(np.float32)
     return crops_of(data.subset(rows), CROP_PX), chosen
