@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -10,8 +12,16 @@ import torch
 
 from training.data.fer import FerPlus, load_fer_plus
 from training.data.motion import FaceShape, fit_face_shape
+from training.stages import train_attention, train_spatial, train_temporal
+from training.systems.attention import AttentionOptions
+from training.systems.spatial import SpatialOptions
+from training.systems.temporal import TemporalOptions
 
 from .layout import write_layout
+
+SPATIAL = SpatialOptions(unit_epochs=1, epochs=1, batch=32)
+TEMPORAL = TemporalOptions(stacks=64, epochs=2, batch=32)
+ATTENTION = AttentionOptions(clips=16, views=4, epochs=1, batch=8)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -45,3 +55,22 @@ def shape(tiny: FerPlus) -> FaceShape:
 def real(data_dir: Path) -> FerPlus:
     """The real test split; skips where the data is absent."""
     return load_fer_plus("test", data_dir)
+
+
+@contextmanager
+def lightning_warns() -> Iterator[None]:
+    """Lightning warns of few workers, short epochs and folders that are there already."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"lightning\..*")
+        yield
+
+
+@pytest.fixture(scope="session")
+def trained(tiny_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run folder with all stages, each trained for a few steps; tests leave it as it is."""
+    run = tmp_path_factory.mktemp("run")
+    with lightning_warns():
+        train_spatial(run, str(tiny_dir), SPATIAL)
+        train_temporal(run, str(tiny_dir), TEMPORAL)
+        train_attention(run, str(tiny_dir), ATTENTION)
+    return run

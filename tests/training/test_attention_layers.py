@@ -268,5 +268,5 @@ def test_coupled_words_agree_with_the_emotions() -> None:
         out = fusion(feature, mask, torch.zeros(3, 8), torch.zeros(3, 1))
         shown = out.basic8.softmax(1)[:, 1:]
         wanted = shown / shown.sum(1, keepdim=True)
-        distances.append(float((emotions_of(out.emo135) - wanted).abs().sum()))
+        distances.append((emotions_of(out.emo135) - wanted).abs().sum().item())
     assert distances[0] > 1.2 * distances[1] > 1.2 * distances[2]

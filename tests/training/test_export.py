@@ -1,0 +1,169 @@
+"""A trained run to a bundle that run time accepts, on the tiny data."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from calibration.probability import fit_temperature, softmax
+from engines.bundle import Bundle, load_bundle
+from engines.engine import open_engine
+from training.assemble import WEIGHTS, fold, sampled_prior
+from training.data.fer import BASIC8, FerPlus, load_fer_plus
+from training.data.words import word_targets
+from training.evaluate import crops_of, figures, photograph_logits
+from training.export import current_commit, export, quantization_samples, with_temperatures
+from training.stages import StageMissing, trained_spatial
+
+from .layout import BLENDSHAPES
+
+Exported = tuple[Bundle, dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def exported(trained: Path, tiny_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    return export(trained, tmp_path_factory.mktemp("exported") / "bundle", str(tiny_dir))
+
+
+def test_the_bundle_is_accepted(exported: Exported) -> None:
+    bundle = load_bundle(exported[0].path)
+    assert bundle.precisions("spatial") == bundle.precisions("temporal") == ("fp32", "int8")
+    assert bundle.precisions("fusion") == ("fp32",)
+    assert bundle.size_bytes < 12e6
+
+
+def test_the_manifest_says_what_is_in_it(exported: Exported) -> None:
+    manifest = exported[0].manifest
+    supervision = {head.name: head.supervision for head in manifest.heads}
+    assert supervision == {
+        "basic8": "trained",
+        "emo135": "weakly supervised",
+        "fg33": "derived",
+        "au": "trained",
+    }
+    assert manifest.head("basic8").labels == BASIC8
+    assert manifest.head("au").labels == BLENDSHAPES
+    assert all(head.note for head in manifest.heads)
+    assert manifest.crop.px == 48 and manifest.motion.fields == 8
+    assert manifest.commit == current_commit()
+    assert "FER" in manifest.training_data and manifest.licence
+
+
+def test_every_engine_runs_within_the_contract(exported: Exported) -> None:
+    bundle = exported[0]
+    for name, spec in bundle.manifest.networks.items():
+        for precision in bundle.precisions(name):
+            engine = open_engine(bundle, name, backend="onnxruntime", precision=precision)
+            found = engine.run(spec.example(B=2, T=3))
+            spec.check_outputs(found, ranges=True)
+            engine.close()
+
+
+def test_the_figures_are_those_of_the_bundle(exported: Exported, tiny_dir: Path) -> None:
+    test = load_fer_plus("test", tiny_dir)
+    found = figures(exported[0], test.subset(test.rated), engine="auto", precision="auto")
+    measured = exported[0].manifest.measured
+    assert "FER+" in measured["data"]
+    for head in ("basic8", "emo135"):
+        recall = found[head].pop("recall", {}), measured[head].get("recall", {})
+        assert recall[0] == pytest.approx(recall[1])
+        for name, value in found[head].items():
+            assert measured[head][name] == pytest.approx(value, abs=1e-6), name
+
+
+def test_how_it_was_put_together_is_kept(exported: Exported, trained: Path) -> None:
+    report = exported[1]
+    assert set(report["fusion"]) == set(WEIGHTS)
+    weight = exported[0].manifest.fusion["spatial_weight"]
+    assert weight == report["weight"] == min(WEIGHTS, key=lambda w: report["fusion"][w]["nll"])
+    stored = json.loads((trained / "assembly.json").read_text())
+    assert set(stored) == set(report)
+
+
+def test_a_photograph_keeps_its_spatial_scores(
+    exported: Exported, trained: Path, tiny: FerPlus
+) -> None:
+    """Priors and temperatures go through: the bundle's argmax is the shifted network's."""
+    bundle, report = exported
+    crops = crops_of(tiny, 48)
+    logits = photograph_logits(bundle, crops, engine="onnxruntime", precision="fp32")[0]
+    network = trained_spatial(trained)
+    with torch.no_grad():
+        plain = network(torch.from_numpy(crops)).basic8.numpy()
+    heads = report["heads"]
+    prior = np.log(prior_of_sampler(tiny))
+    wanted = softmax((plain - heads["prior"] * prior) / heads["basic8_temperature"])
+    np.testing.assert_allclose(softmax(logits), wanted, atol=0.01)
+
+
+def prior_of_sampler(data: FerPlus) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+    """How much more often than in the data each emotion was shown."""
+    rated = data.subset(data.rated)
+    share = rated.votes.mean(axis=0)
+    weight = rated.votes @ (1 / share) ** 0.4
+    shown = (rated.votes * weight[:, None]).sum(0) / weight.sum()
+    return np.asarray(shown / share, np.float64)
+
+
+def test_the_samplers_prior(tiny: FerPlus, tiny_dir: Path) -> None:
+    np.testing.assert_allclose(
+        sampled_prior(str(tiny_dir)), np.log(prior_of_sampler(tiny)), atol=1e-4
+    )
+
+
+def test_temperatures_are_fitted_on_the_deployed_outputs(
+    exported: Exported, tiny_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sure and mostly right outputs in place of those of a network that learned for a moment."""
+    shutil.copytree(exported[0].path, tmp_path / "bundle")
+    validation = load_fer_plus("validation", tiny_dir)
+    validation = validation.subset(validation.rated)
+    rng, label = np.random.default_rng(0), validation.majority
+    basic8 = 6 * np.eye(8)[label] + rng.normal(0, 4, (len(label), 8))
+    words = word_targets(validation)[0]
+    emo135 = 2 * np.log(words + 1e-6)
+    outputs = (basic8, emo135, "onnxruntime", "int8")
+    monkeypatch.setattr("training.export.photograph_logits", lambda *given: outputs)
+    again = with_temperatures(load_bundle(tmp_path / "bundle"), validation)
+    before = exported[0].manifest
+    heads = {head.name: head.temperature for head in again.manifest.heads}
+    best = fit_temperature(basic8, np.eye(8)[label])
+    assert 1.2 < best < 4 and heads["basic8"] == round(best, 4)
+    assert heads["emo135"] == pytest.approx(2, abs=0.05)
+    assert heads["fg33"] == before.head("fg33").temperature
+    assert again.manifest.files == before.files
+    assert load_bundle(tmp_path / "bundle").manifest == again.manifest
+
+
+@torch.no_grad()
+def test_folding_a_prior_and_a_temperature() -> None:
+    head, feature = nn.Linear(5, 8), torch.randn(4, 5)
+    before, prior = head(feature), torch.randn(8)
+    fold(head, 2.0, prior)
+    torch.testing.assert_close(head(feature), (before + prior) / 2)
+    fold(head, 0.5)
+    torch.testing.assert_close(head(feature), before + prior)
+
+
+def test_quantization_samples_hold_every_emotion(trained: Path, tiny_dir: Path) -> None:
+    crops, motion = quantization_samples(trained, str(tiny_dir), each=4)
+    assert crops.shape == (32, 1, 48, 48) and crops.dtype == np.uint8
+    assert motion.shape == (32, 16, 32, 32) and motion.dtype == np.float32
+    everything = quantization_samples(trained, str(tiny_dir))
+    assert len(everything[0]) == 96 and len(everything[1]) == 64
+
+
+def test_a_run_without_a_stage_is_not_exported(
+    trained: Path, tiny_dir: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(trained / "spatial", tmp_path / "run" / "spatial")
+    with pytest.raises(StageMissing, match="train temporal"):
+        export(tmp_path / "run", tmp_path / "bundle", str(tiny_dir))
+    assert not (tmp_path / "bundle").exists()
