@@ -6,18 +6,23 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+from engines.bundle import Bundle
 from training.data.fer import FerPlus, load_fer_plus
 from training.data.motion import FaceShape, fit_face_shape
+from training.export import export
 from training.stages import train_attention, train_spatial, train_temporal
 from training.systems.attention import AttentionOptions
 from training.systems.spatial import SpatialOptions
 from training.systems.temporal import TemporalOptions
 
 from .layout import write_layout
+
+Exported = tuple[Bundle, dict[str, Any]]
 
 SPATIAL = SpatialOptions(unit_epochs=1, epochs=1, batch=32)
 TEMPORAL = TemporalOptions(stacks=64, epochs=2, batch=32)
@@ -74,3 +79,9 @@ def trained(tiny_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         train_temporal(run, str(tiny_dir), TEMPORAL)
         train_attention(run, str(tiny_dir), ATTENTION)
     return run
+
+
+@pytest.fixture(scope="session")
+def exported(trained: Path, tiny_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    """That run as a bundle, and how it was put together; tests leave it as it is."""
+    return export(trained, tmp_path_factory.mktemp("exported") / "bundle", str(tiny_dir))

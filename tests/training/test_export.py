@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +12,7 @@ import torch
 from torch import nn
 
 from calibration.probability import fit_temperature, softmax
-from engines.bundle import Bundle, load_bundle
+from engines.bundle import load_bundle
 from engines.engine import open_engine
 from training.assemble import WEIGHTS, fold, sampled_prior
 from training.data.fer import BASIC8, FerPlus, load_fer_plus
@@ -22,14 +21,8 @@ from training.evaluate import crops_of, figures, photograph_logits
 from training.export import current_commit, export, quantization_samples, with_temperatures
 from training.stages import StageMissing, trained_spatial
 
+from .conftest import Exported
 from .layout import BLENDSHAPES
-
-Exported = tuple[Bundle, dict[str, Any]]
-
-
-@pytest.fixture(scope="module")
-def exported(trained: Path, tiny_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Exported:
-    return export(trained, tmp_path_factory.mktemp("exported") / "bundle", str(tiny_dir))
 
 
 def test_the_bundle_is_accepted(exported: Exported) -> None:

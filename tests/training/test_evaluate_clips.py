@@ -1,0 +1,59 @@
+"""Figures on clips made from photographs."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from training.data.fer import FerPlus
+from training.data.motion import FaceShape
+from training.evaluate_clips import ClipScorer, attention_figures, motion_figures
+
+from .conftest import Exported
+
+
+@pytest.fixture(scope="module")
+def scorer(exported: Exported) -> ClipScorer:
+    return ClipScorer(exported[0], "onnxruntime", "fp32")
+
+
+@pytest.fixture(scope="module")
+def few(tiny: FerPlus) -> FerPlus:
+    return tiny.subset(tiny.seen & tiny.rated).subset(np.arange(0, 80, 8))
+
+
+def test_clips_are_scored_frame_by_frame(scorer: ClipScorer, few: FerPlus) -> None:
+    crops = np.stack([few.pixels[:6], few.pixels[2:8]])
+    feature = scorer.features(crops)
+    assert feature.shape[:2] == (2, 6)
+    np.testing.assert_allclose(feature[0, 2:], feature[1, :4], atol=1e-4)
+    probability, attention = scorer.clips(feature)
+    np.testing.assert_allclose(probability.sum(1), 1, atol=1e-5)
+    np.testing.assert_allclose(attention.sum(1), 1, atol=1e-5)
+    alone = scorer.clips(feature[:, :1])[0]
+    np.testing.assert_allclose(scorer.single(feature[:, 0]), alone, atol=1e-6)
+
+
+def test_motion_counts_where_it_is_given(scorer: ClipScorer, few: FerPlus) -> None:
+    feature = scorer.features(few.pixels[None, :4])
+    angry = np.zeros((1, 8), np.float32)
+    angry[0, 4] = 20
+    assert scorer.clips(feature, angry)[0][0, 4] >= scorer.clips(feature)[0][0, 4]
+
+
+def test_attention_figures(scorer: ClipScorer, few: FerPlus, shape: FaceShape) -> None:
+    found = attention_figures(scorer, few, shape)
+    assert found["n"] == len(few)
+    assert 0 <= found["top1_attention"] <= 1 and 0 <= found["top1_averaging"] <= 1
+    assert found["weight_on_spoiled"] == pytest.approx(0.5, abs=0.2), "hardly trained: half"
+
+
+@pytest.mark.parametrize("kind", ["onset", None])
+def test_motion_figures(
+    scorer: ClipScorer, few: FerPlus, shape: FaceShape, kind: str | None
+) -> None:
+    found = motion_figures(scorer, few, shape, kind)
+    assert found["n"] == len(few)
+    for stream in ("temporal", "spatial", "fused"):
+        assert set(found[stream]) == {"top1", "nll", "ece"}
+        assert np.isfinite(list(found[stream].values())).all()
