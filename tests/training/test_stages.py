@@ -65,6 +65,7 @@ def test_the_averaged_weights_are_taken(trained: Path) -> None:
     name = "basic8.weight"
     averaged = averaged_weights(path, "network.")[name]
     torch.testing.assert_close(averaged, stored["state_dict"][f"network.{name}"])
+    assert not torch.equal(averaged, stored["current_model_state"][f"network.{name}"])
     assert set(averaged_weights(path, "network.")) == set(trained_temporal(trained).state_dict())
 
 
