@@ -47,14 +47,22 @@ def test_a_region_has_weights_of_its_own(region: int) -> None:
     assert changed[:, inside].all() and not changed[:, ~inside].any()
 
 
-def test_a_region_does_not_look_beyond_itself() -> None:
+@pytest.mark.parametrize(("row", "column"), [(0, 0), (0, 1), (1, 0), (1, 1)])
+def test_a_region_sees_itself_alone(row: int, column: int) -> None:
     layer = RegionLayer(3, 2).eval()
+    here = (
+        slice(None),
+        slice(None),
+        slice(4 * row, 4 * row + 4),
+        slice(4 * column, 4 * column + 4),
+    )
     x = torch.rand(1, 3, 8, 8)
-    other = x.clone()
-    other[:, :, :4, 4:] += 1
+    other = x + 1
+    other[here] = x[here]
     with torch.no_grad():
-        same = layer(x)[:, :, :4, :4] == layer(other)[:, :, :4, :4]
-    assert same.all()
+        assert torch.equal(layer(x)[here], layer(other)[here])
+        other[here] += 1
+        assert not torch.equal(layer(x)[here], layer(other)[here])
 
 
 def test_without_weights_a_region_layer_passes_on() -> None:

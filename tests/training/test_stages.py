@@ -58,17 +58,6 @@ def test_networks_come_back_ready_for_use(trained: Path, tiny: FerPlus) -> None:
     torch.testing.assert_close(features, exact, rtol=0.1, atol=0.1)
 
 
-def test_the_averaged_weights_are_taken(trained: Path) -> None:
-    """The checkpoint holds both; what the network gets is not the last step's weights."""
-    path = trained / "temporal" / "last.ckpt"
-    stored = torch.load(path, map_location="cpu", weights_only=True)
-    name = "basic8.weight"
-    averaged = averaged_weights(path, "network.")[name]
-    torch.testing.assert_close(averaged, stored["state_dict"][f"network.{name}"])
-    assert not torch.equal(averaged, stored["current_model_state"][f"network.{name}"])
-    assert set(averaged_weights(path, "network.")) == set(trained_temporal(trained).state_dict())
-
-
 @pytest.mark.parametrize(
     ("stage", "ask"),
     [
@@ -130,6 +119,18 @@ def test_a_stopped_training_goes_on_where_it_was(temporal_run: Path) -> None:
     fit_temporal(temporal_run, after)
     assert after == [1, 1], "one epoch was lost at most"
     assert steps_of(temporal_run / "last.ckpt") == 4
+
+
+def test_the_averaged_weights_are_taken(temporal_run: Path) -> None:
+    """The checkpoint of a stopped training holds the last step's weights beside the average."""
+    with pytest.raises(PowerCut):
+        fit_temporal(temporal_run, [], cut_at_step=3)
+    path, name = temporal_run / "last.ckpt", "basic8.weight"
+    stored = torch.load(path, map_location="cpu", weights_only=True)
+    averaged = averaged_weights(path, "network.")
+    assert torch.equal(averaged[name], stored["state_dict"][f"network.{name}"])
+    assert not torch.equal(averaged[name], stored["current_model_state"][f"network.{name}"])
+    assert set(averaged) == set(trained_temporal(temporal_run.parent).state_dict())
 
 
 def test_a_finished_training_stays_as_it_is(temporal_run: Path) -> None:
