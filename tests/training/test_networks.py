@@ -64,8 +64,8 @@ CASES = {
             onnx_from_spatial,
             contract.spatial(FEATURES),
             parameters=2_100_000,
-            half_budget=0.02,
-            int8_budget=0.12,
+            half_budget=0.012,
+            int8_budget=0.1,
         ),
         Case(
             "temporal",
@@ -73,8 +73,8 @@ CASES = {
             onnx_from_temporal,
             contract.temporal(FIELDS),
             parameters=510_000,
-            half_budget=0.02,
-            int8_budget=0.15,
+            half_budget=0.012,
+            int8_budget=0.05,
         ),
         Case(
             "fusion",
@@ -82,7 +82,7 @@ CASES = {
             onnx_from_fusion,
             contract.fusion(FEATURES),
             parameters=600_000,
-            half_budget=0.02,
+            half_budget=0.012,
         ),
     )
 }
