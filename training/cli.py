@@ -128,7 +128,11 @@ def _table(found: dict[str, Any]) -> Table:
         for name, value in values.items() if isinstance(values, dict) else ():
             if isinstance(value, dict):
                 for label, share in value.items():
-                    table.add_row(f"  {head} {name} {label}", f"{share:.3f}")
+                    table.add_row(f"  {head} {name} {label}", _shown(share))
             else:
-                table.add_row(f"{head} {name}", str(value) if name == "n" else f"{value:.4f}")
+                table.add_row(f"{head} {name}", _shown(value))
     return table
+
+
+def _shown(value: float) -> str:
+    return str(value) if isinstance(value, int) else f"{value:.4f}"

@@ -147,7 +147,7 @@ def emo135_figures(scores: Scores, data: FerPlus) -> dict[str, Any]:
         "family_top1": float((family.argmax(axis=1) == label)[rows].mean()),
         "basic8_family_top1": float((basic_family == label)[rows].mean()),
         "second_n": len(hits),
-        "second_family_in_top10": float(np.mean(hits)),
+        "second_family_in_top10": float(np.mean(hits)) if hits else 0.0,
         "intensity_rank_correlation": float(spearmanr(intensity, expressed).statistic),
     }
 

@@ -6,7 +6,8 @@ are called so. T frames of a clip, N clips.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import cv2
@@ -21,7 +22,7 @@ from stream.emotions import probabilities
 
 from .data.fer import FerPlus
 from .data.motion import FaceShape, MotionMaker, motion_target
-from .data.views import ViewMaker
+from .data.views import SPOILS, ViewMaker
 
 Array = npt.NDArray[np.float32]
 VIEWS = 8
@@ -81,22 +82,57 @@ class ClipScorer:
 def attention_figures(
     scorer: ClipScorer, data: FerPlus, shape: FaceShape, seed: int = 2
 ) -> dict[str, Any]:
-    """Clips of eight views of each photograph, four of them spoiled: attention or averaging."""
+    """Clips of eight views of each photograph, four of them spoiled: attention or averaging.
+
+    ``mixed`` spoils each of the four in a way of its own; the others spoil all four in one way,
+    each on a share of the photographs, and ``one_way`` is all of those together.
+    """
     maker = ViewMaker(data, shape, seed)
+    ways = np.array([SPOILS[row % len(SPOILS)] for row in range(len(data))])
+    mixed = _attended(scorer, maker, data, [None] * len(data), "each in its own way")
+    one_way = _attended(scorer, maker, data, list(ways), "in one way")
+    by_way = {way: one_way.figures(ways == way) for way in SPOILS if way in ways}
+    every = np.ones(len(data), dtype=bool)
+    return {"mixed": mixed.figures(every), "one_way": one_way.figures(every), **by_way}
+
+
+@dataclass(frozen=True)
+class _Attended:
+    """Whether each clip was named right by attention, by averaging and by averaging only the good
+    views; and the attention's weight on the spoiled ones."""
+
+    attention: npt.NDArray[np.bool_]
+    averaging: npt.NDArray[np.bool_]
+    good_views_only: npt.NDArray[np.bool_]
+    weight_on_spoiled: Array
+
+    def figures(self, rows: npt.NDArray[np.bool_]) -> dict[str, float]:
+        """Shares over some of the clips."""
+        return {"n": int(rows.sum())} | {
+            name: float(value[rows].mean()) for name, value in self.__dict__.items()
+        }
+
+
+def _attended(
+    scorer: ClipScorer, maker: ViewMaker, data: FerPlus, ways: Sequence[str | None], what: str
+) -> _Attended:
+    half = VIEWS // 2
     made = [
-        maker.clip(row, VIEWS, VIEWS // 2) for row in _counted(len(data), "Spoiling half the views")
+        maker.clip(row, VIEWS, half, ways[row])
+        for row in _counted(len(data), f"Spoiling half the views, {what}")
     ]
     crops, spoiled = np.stack([c for c, _ in made]), np.stack([m for _, m in made])
     feature = scorer.features(crops)
     attended, attention = scorer.clips(feature)
     averaged = scorer.single(feature.mean(axis=1))
+    best = scorer.single((feature * ~spoiled[..., None]).sum(axis=1) / np.float32(half))
     label = data.majority
-    return {
-        "n": len(data),
-        "top1_attention": _top1(attended, label),
-        "top1_averaging": _top1(averaged, label),
-        "weight_on_spoiled": float((attention * spoiled).sum(axis=1).mean()),
-    }
+    return _Attended(
+        attended.argmax(axis=1) == label,
+        averaged.argmax(axis=1) == label,
+        best.argmax(axis=1) == label,
+        (attention * spoiled).sum(axis=1),
+    )
 
 
 def motion_figures(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -31,9 +30,3 @@ def ranking_loss(coarse_BK: Tensor, fine_BK: Tensor, votes_BK: Tensor, margin: f
     coarse_B = coarse_BK.float().softmax(1).gather(1, label_B1)
     fine_B = fine_BK.float().softmax(1).gather(1, label_B1)
     return F.relu(coarse_B - fine_B + margin).mean()
-
-
-def logit_prior(share_K: Tensor) -> Tensor:
-    """Log of class shares, mean removed: what a balanced sampler takes out of the logits."""
-    log_share = torch.log(share_K.clamp(min=1e-8))
-    return log_share - log_share.mean()

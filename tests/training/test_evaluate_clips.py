@@ -7,6 +7,7 @@ import pytest
 
 from training.data.fer import FerPlus
 from training.data.motion import FaceShape
+from training.data.views import SPOILS
 from training.evaluate_clips import ClipScorer, attention_figures, motion_figures
 
 from .conftest import Exported
@@ -43,9 +44,11 @@ def test_motion_counts_where_it_is_given(scorer: ClipScorer, few: FerPlus) -> No
 
 def test_attention_figures(scorer: ClipScorer, few: FerPlus, shape: FaceShape) -> None:
     found = attention_figures(scorer, few, shape)
-    assert found["n"] == len(few)
-    assert 0 <= found["top1_attention"] <= 1 and 0 <= found["top1_averaging"] <= 1
-    assert found["weight_on_spoiled"] == pytest.approx(0.5, abs=0.2), "hardly trained: half"
+    assert found["mixed"]["n"] == found["one_way"]["n"] == len(few)
+    assert sum(found[way]["n"] for way in SPOILS if way in found) == len(few)
+    for figures in found.values():
+        assert all(0 <= figures[name] <= 1 for name in figures if name != "n")
+    assert found["mixed"]["weight_on_spoiled"] == pytest.approx(0.5, abs=0.2), "untrained: half"
 
 
 @pytest.mark.parametrize("kind", ["onset", None])

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from training.losses import action_unit_loss, logit_prior, ranking_loss, vote_cross_entropy
+from training.losses import action_unit_loss, ranking_loss, vote_cross_entropy
 
 LN = math.log
 
@@ -68,10 +68,3 @@ def test_half_precision_logits_are_summed_in_full() -> None:
     full = vote_cross_entropy(logits, votes, torch.ones(64))
     half = vote_cross_entropy(logits.bfloat16(), votes, torch.ones(64))
     assert half.dtype == torch.float32 and half.item() == pytest.approx(full.item(), rel=0.01)
-
-
-def test_logit_prior() -> None:
-    prior = logit_prior(torch.tensor([0.5, 0.25, 0.25]))
-    third = LN(2) / 3
-    assert prior.tolist() == pytest.approx([2 * third, -third, -third])
-    assert torch.isfinite(logit_prior(torch.tensor([1.0, 0.0]))).all()

@@ -172,7 +172,8 @@ def test_mirrored_motion_turns_its_horizontal_velocities(trained: Path) -> None:
             )
             for wanted in (plain, turned)
         ]
-        assert max(likeness) > 0.99 * np.linalg.norm(found) * np.linalg.norm(plain)
+        shown = np.abs(found).sum((1, 2)) > 0  # the oldest fields may be left out
+        assert max(likeness) > 0.99 * np.linalg.norm(found) * np.linalg.norm(plain[shown])
         kinds.add(int(np.argmax(likeness)))
     assert kinds == {0, 1}
 

@@ -41,11 +41,16 @@ class ViewMaker:
         self._motion_matrices = data.matrices(64)
         self._landmarks = aligned_landmarks(data)
 
-    def clip(self, index: int, length: int, spoiled: int) -> tuple[Crop, npt.NDArray[np.bool_]]:
-        """Views (length, 48, 48) in random order, and which of them are spoiled (length,)."""
+    def clip(
+        self, index: int, length: int, spoiled: int, how: str | None = None
+    ) -> tuple[Crop, npt.NDArray[np.bool_]]:
+        """Views (length, 48, 48) in random order, and which of them are spoiled (length,).
+
+        All in one way, as a hand or a late onset spoils a stretch of video, or each in its own.
+        """
         marks = self.rng.permutation(np.arange(length) < spoiled)
         views = [
-            self.spoiled(index, str(self.rng.choice(SPOILS))) if mark else self.clean(index)
+            self.spoiled(index, how or str(self.rng.choice(SPOILS))) if mark else self.clean(index)
             for mark in marks
         ]
         return np.stack(views), marks

@@ -23,7 +23,7 @@ class MotionNet(nn.Module):
         fields: int = 8,
         stem: int = 48,
         widths: tuple[int, ...] = (64, 96, 128),
-        dropout: float = 0.4,
+        dropout: float = 0.3,
     ) -> None:
         super().__init__()
         self.fields = fields

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from ..data.fer import FerPlus, load_fer_plus
-from ..data.motion import FaceShape, fit_face_shape
+from ..data.motion import FIELDS, FaceShape, fit_face_shape
 from ..data.motion_set import MotionSet, load_motion_set, make_motion_set, save_motion_set
 from ..losses import vote_cross_entropy
 from ..networks.motion_net import MotionNet
@@ -28,7 +28,7 @@ class TemporalOptions:
 
     stacks: int = 24_000
     """made from the training photographs"""
-    epochs: int = 14
+    epochs: int = 24
     batch: int = 128
     peak_rate: float = 0.002
     weight_decay: float = 0.02
@@ -88,6 +88,8 @@ class MotionDataset(Dataset[dict[str, Tensor]]):
         if self.mirror and self.rng.random() < 0.5:
             motion = motion[:, :, ::-1].copy()
             motion[0::2] *= -1
+        if self.mirror and self.rng.random() < 0.2:  # a face that has only just been found
+            motion[: 2 * self.rng.integers(1, FIELDS - 2)] = 0
         if self.mirror:
             motion = np.roll(motion, self.rng.integers(-1, 2, 2), axis=(1, 2))
             motion *= np.float32(np.exp(self.rng.uniform(-0.3, 0.3)))
