@@ -16,6 +16,7 @@ from calibration.int8 import qdq_from_onnx
 from calibration.probability import fit_temperature
 from engines import contract
 from engines.bundle import Bundle, Crop, Head, Manifest, Motion, load_bundle, write_bundle
+from engines.engine import open_engine
 from engines.taxonomy import load_taxonomy
 
 from .assemble import TrainedNetworks, assemble, one_hot
@@ -36,6 +37,8 @@ NOTES = {
     "fg33": "derived: the 135 words' probabilities added up",
     "au": "trained on what another network (MediaPipe's face landmarker) estimates",
 }
+INT8_BUDGET = 0.005
+"""Top-1 that a network's INT8 form may lose on the validation data, as a share."""
 TRAINING_DATA = (
     "FER2013 photographs (Goodfellow et al. 2013, research use) with FER+ votes (Barsoum et al. "
     "2016); the temporal network and the attention on these photographs set in motion or spoiled"
@@ -98,6 +101,42 @@ def quantize(folder: Path, crops: npt.NDArray[np.uint8], motion: Array) -> None:
 def bundle_from_files(path: Path, manifest: Manifest, folder: Path) -> Bundle:
     """Write every ONNX file of ``folder`` as a bundle."""
     return write_bundle(path, manifest, {file.name: file for file in sorted(folder.glob("*.onnx"))})
+
+
+def keep_if_as_good(
+    bundle: Bundle, run: Path, validation: FerPlus
+) -> tuple[Bundle, dict[str, dict[str, float]]]:
+    """Leave an INT8 form out of the bundle if it costs more than INT8_BUDGET in top-1.
+
+    Returns the bundle and the top-1 of both forms of each network on the validation data.
+    """
+    crops, label = crops_of(validation, bundle.manifest.crop.px), validation.majority
+    stacks = load_motion_set(run / "temporal" / "validation.npz")
+    kept: dict[str, bytes | Path] = {
+        name: (bundle.path / name).read_bytes() for name in bundle.manifest.files
+    }
+    found: dict[str, dict[str, float]] = {"spatial": {}, "temporal": {}}
+    for precision in ("fp32", "int8"):
+        logits = photograph_logits(bundle, crops, precision=precision)[0]
+        found["spatial"][precision] = float((logits.argmax(axis=1) == label).mean())
+        moved = motion_logits(bundle, stacks.motion.astype(np.float32), precision)
+        hits = moved.argmax(axis=1) == stacks.target.argmax(axis=1)
+        found["temporal"][precision] = float(hits.mean())
+    for network, top1 in found.items():
+        if top1["int8"] < top1["fp32"] - INT8_BUDGET:
+            del kept[f"{network}.int8.onnx"]
+    return write_bundle(bundle.path, bundle.manifest, kept), found
+
+
+def motion_logits(bundle: Bundle, motion: Array, precision: str, batch: int = 128) -> Array:
+    """Logits (N, 8) of motion stacks (N, 2F, 32, 32) by the deployed engine."""
+    engine = open_engine(bundle, "temporal", precision=precision)
+    parts = [
+        engine.run({"motion": motion[at : at + batch]})["basic8"]
+        for at in range(0, len(motion), batch)
+    ]
+    engine.close()
+    return np.concatenate(parts)
 
 
 def with_temperatures(bundle: Bundle, validation: FerPlus) -> Bundle:
@@ -165,6 +204,7 @@ def export(run: Path, path: Path, folder: str | None) -> tuple[Bundle, dict[str,
     quantize(onnx, crops, motion)
     fusion = {"spatial_weight": float(report["weight"])}
     bundle = bundle_from_files(path, manifest_for(networks, fusion, current_commit()), onnx)
+    bundle, report["int8"] = keep_if_as_good(bundle, run, rated("validation", folder))
     bundle = with_temperatures(bundle, rated("validation", folder))
     (run / "assembly.json").write_text(json.dumps(report, indent=1) + "\n")
     return with_figures(bundle, rated("test", folder), {}), report
