@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 
 _OPEN_LIMIT_S = 5.0
 _READ_LIMIT_S = 5.0
-# The defaults look at five seconds of stream before the first picture.
+# The defaults look at five seconds of stream before the first picture. No `nobuffer` here: it
+# throws away the packets looked at, and the first key frame with them.
 _RTSP_OPTIONS = {
     "rtsp_transport": "tcp",
     "analyzeduration": "300000",
     "probesize": "200000",
-    "fflags": "nobuffer",
 }
 # Wishes to a webcam, best first; a camera that cannot refuses and is asked for less.
 _WEBCAM_OPTIONS: tuple[dict[str, str], ...] = (
