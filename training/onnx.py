@@ -19,7 +19,12 @@ OPSET = 20
 
 
 class SpatialGraph(nn.Module):
-    """`CompactMSAU` with the contract's outputs: action units as probabilities."""
+    """`CompactMSAU` with the contract's outputs: action units as probabilities.
+
+    A crop is judged together with its mirror image: feature and scores are means over both, which
+    steadies them for the price of a second pass. Action units know left from right and zoom has a
+    place, so both are the crop's own.
+    """
 
     def __init__(self, network: CompactMSAU) -> None:
         super().__init__()
@@ -27,8 +32,13 @@ class SpatialGraph(nn.Module):
 
     def forward(self, crop: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         """feature, basic8, emo135, au, zoom."""
-        out = self.network(crop)
-        return out.feature, out.basic8, out.emo135, torch.sigmoid(out.au), out.zoom
+        out = self.network(torch.cat([crop, crop.flip(3)]))
+        feature, basic8, emo135 = (
+            both.reshape(2, -1, both.shape[1]).mean(0)
+            for both in (out.feature, out.basic8, out.emo135)
+        )
+        units, zoom = (both.reshape(2, -1, both.shape[1])[0] for both in (out.au, out.zoom))
+        return feature, basic8, emo135, torch.sigmoid(units), zoom
 
 
 def onnx_from_module(

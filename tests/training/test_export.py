@@ -83,13 +83,14 @@ def test_how_it_was_put_together_is_kept(exported: Exported, trained: Path) -> N
 def test_a_photograph_keeps_its_spatial_scores(
     exported: Exported, trained: Path, tiny: FerPlus
 ) -> None:
-    """Priors and temperatures go through: the bundle's argmax is the shifted network's."""
+    """Mirroring, priors and temperatures go through: the bundle gives the network's scores."""
     bundle, report = exported
     crops = crops_of(tiny, 48)
     logits = photograph_logits(bundle, crops, engine="onnxruntime", precision="fp32")[0]
     network = trained_spatial(trained)
     with torch.no_grad():
-        plain = network(torch.from_numpy(crops)).basic8.numpy()
+        sides = torch.from_numpy(crops), torch.from_numpy(crops[..., ::-1].copy())
+        plain = torch.stack([network(side).basic8 for side in sides]).mean(0).numpy()
     heads = report["heads"]
     prior = np.log(prior_of_sampler(tiny))
     wanted = softmax((plain - heads["prior"] * prior) / heads["basic8_temperature"])
