@@ -39,17 +39,6 @@ def spatial(
 
 
 @app.command()
-def settle(
-    run: Run = DEFAULT_RUN, data: Data = None, epochs: Epochs = None, seed: Seed = 0
-) -> None:
-    """The spatial network's last epochs, on crops that are hardly varied."""
-    from .stages import settle_spatial
-    from .systems.spatial import SETTLING
-
-    settle_spatial(run, data, _chosen(SETTLING, epochs, seed))
-
-
-@app.command()
 def temporal(
     run: Run = DEFAULT_RUN, data: Data = None, epochs: Epochs = None, seed: Seed = 0
 ) -> None:
@@ -75,7 +64,6 @@ def attention(
 def default(run: Run = DEFAULT_RUN, data: Data = None, seed: Seed = 0) -> None:
     """All stages of the default bundle, one after the other."""
     spatial(run, data, None, seed)
-    settle(run, data, None, seed)
     temporal(run, data, None, seed)
     attention(run, data, None, seed)
 

@@ -1,6 +1,6 @@
 """The stages of the default bundle's training, each resumable, each one command.
 
-A run folder holds spatial/, settled/, temporal/ and attention/, each with last.ckpt and its log.
+A run folder holds spatial/, temporal/ and attention/, each with last.ckpt and its log.
 """
 
 from __future__ import annotations
@@ -15,12 +15,7 @@ from .networks.compact_msau import CompactMSAU
 from .networks.fusion import CascadedAttention
 from .networks.motion_net import MotionNet
 from .systems.attention import AttentionOptions, AttentionTraining, clip_loader, view_clips
-from .systems.spatial import (
-    SETTLING_AUGMENTATION,
-    SpatialOptions,
-    SpatialTraining,
-    spatial_loaders,
-)
+from .systems.spatial import SpatialOptions, SpatialTraining, spatial_loaders
 from .systems.temporal import (
     TemporalOptions,
     TemporalTraining,
@@ -42,17 +37,6 @@ def train_spatial(run: Path, folder: str | None, options: SpatialOptions) -> Pat
     epochs = options.unit_epochs + options.epochs
     place = run / "spatial"
     return fit(module, train, validation, run=place, epochs=epochs, seed=options.seed)
-
-
-def settle_spatial(run: Path, folder: str | None, options: SpatialOptions) -> Path:
-    """The spatial network's last stage, on hardly varied crops, from its trained weights."""
-    train, validation = spatial_loaders(options, folder, SETTLING_AUGMENTATION)
-    module = SpatialTraining(options, len(train))
-    weights = averaged_weights(run / "spatial" / "last.ckpt", "network.")
-    module.network.load_state_dict(weights)
-    module.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    place = run / "settled"
-    return fit(module, train, validation, run=place, epochs=options.epochs, seed=options.seed)
 
 
 def train_temporal(run: Path, folder: str | None, options: TemporalOptions) -> Path:
@@ -94,11 +78,9 @@ def train_attention(run: Path, folder: str | None, options: AttentionOptions) ->
 
 
 def trained_spatial(run: Path) -> CompactMSAU:
-    """The spatial network of a run, settled if that stage has run, in evaluation mode."""
-    settled = run / "settled" / "last.ckpt"
-    checkpoint = settled if settled.is_file() else run / "spatial" / "last.ckpt"
+    """The spatial network of a run, averaged weights, in evaluation mode."""
     network = CompactMSAU()
-    network.load_state_dict(averaged_weights(checkpoint, "network."))
+    network.load_state_dict(averaged_weights(run / "spatial" / "last.ckpt", "network."))
     return network.eval()
 
 

@@ -48,22 +48,6 @@ class SpatialOptions:
     seed: int = 0
 
 
-SETTLING = SpatialOptions(epochs=6, unit_epochs=0, peak_rate=0.01, warmup_share=0.1)
-"""A last stage on crops as run time gives them, hardly varied: what strong augmentation taught
-is kept, the gap between training and run time closes."""
-SETTLING_AUGMENTATION = Augmentation(
-    shift=0.04,
-    rotation_deg=7,
-    scale=0.07,
-    aspect=0.03,
-    contrast=0.2,
-    brightness=15,
-    blur_share=0.05,
-    noise_share=0.1,
-    erase_share=0.1,
-)
-
-
 class SpatialTraining(lightning.LightningModule):
     """Both stages of `CompactMSAU`; the stage follows from the epoch."""
 
@@ -145,7 +129,7 @@ def sampling_weights(votes: npt.NDArray[np.float32], balance: float) -> Tensor:
 
 
 def spatial_loaders(
-    options: SpatialOptions, folder: str | None, augmentation: Augmentation | None = None
+    options: SpatialOptions, folder: str | None
 ) -> tuple[DataLoader[Any], DataLoader[Any]]:
     """Training and validation batches; only photographs with at least five usable votes."""
     train = load_fer_plus("train", folder)
@@ -157,7 +141,7 @@ def spatial_loaders(
         len(train),
         generator=torch.Generator().manual_seed(options.seed),
     )
-    augmented = CropDataset(train, augmentation=augmentation or Augmentation(), seed=options.seed)
+    augmented = CropDataset(train, augmentation=Augmentation(), seed=options.seed)
     return (
         DataLoader(augmented, options.batch, sampler=sampler, drop_last=True),
         DataLoader(CropDataset(validation), 256),
