@@ -55,6 +55,13 @@ class ViewMaker:
         ]
         return np.stack(views), marks
 
+    def any_way(self) -> str | None:
+        """How the spoiled views of a training clip are spoiled: mostly all in one way, and often
+        by the expression's not being there yet; None where each is spoiled in its own."""
+        if self.rng.random() < 0.4:
+            return None
+        return "halfway" if self.rng.random() < 0.6 else str(self.rng.choice(SPOILS))
+
     def clean(self, index: int) -> Crop:
         """A view as a good frame gives it: small differences of place and light."""
         return vary_light(self._warped(index, MILD), self.rng, MILD)

@@ -34,8 +34,10 @@ class AttentionOptions:
     """a clip"""
     epochs: int = 20
     batch: int = 128
-    peak_rate: float = 0.003
-    weight_decay: float = 0.01
+    peak_rate: float = 0.001
+    weight_decay: float = 0.1
+    flatness: float = 0.03
+    """What a nat of departure from equal weights costs: attention only where it pays"""
     balance: float = 0.3
     seed: int = 0
 
@@ -93,7 +95,7 @@ def view_clips(
     clips_made, marks = [], []
     for row in track(rows, f"Making clips of {split} photographs"):
         bad = int(maker.rng.integers(1, options.views)) if spoiled is None else spoiled
-        views, mark = maker.clip(int(row), options.views, bad)
+        views, mark = maker.clip(int(row), options.views, bad, maker.any_way())
         clips_made.append(views)
         marks.append(torch.from_numpy(mark).float())
     features = features_of(network, np.concatenate(clips_made))
@@ -116,10 +118,13 @@ class AttentionTraining(lightning.LightningModule):
 
     def training_step(self, batch: list[Tensor], index: int) -> Tensor:
         feature, _, votes = batch
-        clip, _ = self.network(feature, torch.ones_like(feature[:, :, 0]))
+        clip, attention = self.network(feature, torch.ones_like(feature[:, :, 0]))
         loss = vote_cross_entropy(self.head(clip), votes, torch.ones_like(votes[:, 0]))
         self.log("loss", loss, prog_bar=True)
-        return loss
+        frames = attention.shape[1]
+        peaked: Tensor = (attention * (attention * frames + 1e-6).log()).sum(1).mean()
+        total: Tensor = loss + self.options.flatness * peaked
+        return total
 
     def validation_step(self, batch: list[Tensor], index: int) -> None:
         feature, spoiled, votes = batch
