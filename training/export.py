@@ -75,7 +75,7 @@ def manifest_for(networks: TrainedNetworks, fusion: dict[str, float], commit: st
         version="1",
         heads=heads,
         crop=Crop(CROP_PX, "grey", "eyes-and-nose"),
-        clip_duration_s=2.0,
+        clip_duration_s=1.0,
         clip_frames=32,
         motion=Motion(32, FIELDS, 0.1),
         networks={

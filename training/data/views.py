@@ -49,6 +49,10 @@ class ViewMaker:
         All in one way, as a hand or a late onset spoils a stretch of video, or each in its own.
         """
         marks = self.rng.permutation(np.arange(length) < spoiled)
+        if how == "halfway" and self.data.seen[index]:
+            # All through the same warp, or its traces would tell the good views from the others.
+            away = np.where(marks, self.rng.uniform(0.6, 1.1, length), self.rng.uniform(0, 0.15))
+            return np.stack([self._taken_back(index, float(share)) for share in away]), marks
         views = [
             self.spoiled(index, how or str(self.rng.choice(SPOILS))) if mark else self.clean(index)
             for mark in marks
@@ -108,8 +112,12 @@ class ViewMaker:
         """The expression mostly taken back, as before an onset; needs landmarks."""
         if not self.data.seen[index]:
             return self.spoiled(index, "blur")
+        return self._taken_back(index, self.rng.uniform(0.6, 1.1))
+
+    def _taken_back(self, index: int, share: float) -> Crop:
+        """The face with this share of its expression taken back, 0 to 1 and a little over."""
         face = MovingFace(
             self.data.pixels[index], self._motion_matrices[index], self._landmarks[index]
         )
         shift = self.shape.expression(self.data.blendshapes[index])
-        return face.render(-self.rng.uniform(0.6, 1.1) * shift, crop_px=CROP_PX)
+        return vary_light(face.render(-share * shift, crop_px=CROP_PX), self.rng, MILD)

@@ -29,7 +29,7 @@ Array = npt.NDArray[np.float32]
 class AttentionOptions:
     """What one training of the attention is made of."""
 
-    clips: int = 8_000
+    clips: int = 6_000
     views: int = 8
     """a clip"""
     epochs: int = 20
