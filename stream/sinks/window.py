@@ -43,7 +43,9 @@ class WindowSink:
             draw(frame.pixels, result, self._timeline, top=self._top), cv2.COLOR_RGB2BGR
         )
         if not self._shown:
-            cv2.namedWindow(self._title, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO)
+            # Without OpenCV's toolbar, which takes room from the picture.
+            how = cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL
+            cv2.namedWindow(self._title, how)
             shrink = min(1.0, _LARGEST_PX[0] / frame.width_px, _LARGEST_PX[1] / frame.height_px)
             width_px, height_px = frame.width_px * shrink, frame.height_px * shrink
             cv2.resizeWindow(self._title, max(160, int(width_px)), max(120, int(height_px)))
