@@ -20,6 +20,7 @@ from engines.bundle import Bundle
 from engines.engine import Engine, open_engine
 from stream.emotions import probabilities
 
+from .data.augment import CROP_PX
 from .data.fer import FerPlus
 from .data.motion import FaceShape, MotionMaker, motion_target
 from .data.views import SPOILS, ViewMaker
@@ -142,7 +143,7 @@ def motion_figures(
     maker = MotionMaker(data, shape, seed)
     crops, stacks, targets = [], [], []
     for row in _counted(len(data), f"Setting photographs in motion ({kind or 'all kinds'})"):
-        clip = maker.clip(row, kind or maker.any_kind(), 48)
+        clip = maker.clip(row, kind or maker.any_kind(), CROP_PX)
         crops.append(np.stack(clip.crops))
         stacks.append(maker.motion(clip))
         targets.append(motion_target(data.votes[row], clip.level))

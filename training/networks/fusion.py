@@ -56,7 +56,7 @@ class Fusion(nn.Module):
     The heads are the spatial network's own, so a clip of one frame gives that frame's basic8.
     Class scores are fused as in the paper, ``weight`` of the spatial and the rest of the
     temporal probability, both calibrated before; a mixture is less sure than its parts deserve,
-    so it is sharpened by ``mixture_temperature``. The words then follow the fused emotions:
+    so it is sharpened by ``mixture_temperature``. The words then can follow the fused emotions:
     each word's probability is scaled by how much more of its emotions the fused scores hold
     than the words themselves do, to the power ``coupling``.
 

@@ -3,7 +3,7 @@
 Stage 1 learns action units from the teacher's blendshapes; stage 2 adds the emotions: basic8 on
 the crowd's vote distributions and emo135 by the transformed cross entropy of paper 000, with
 paper 003's ranking loss between the scales. The paper then fixes the action units' weights; here
-they keep learning at the same time, which measures better on a small backbone.
+one small backbone serves both, so they keep learning at the same time.
 """
 
 from __future__ import annotations
