@@ -5,12 +5,14 @@
     │   ├── SourceMissing      also FileNotFoundError   nothing is there
     │   ├── SourceUnreadable   also ValueError          something is there, but no picture
     │   ├── SourceRefused      also ConnectionError     the camera or server says no
+    │   │   └── SourceDenied   also PermissionError     it wants another user name or password
     │   ├── SourceLost         also ConnectionError     it gave pictures and stopped
     │   └── SourceTimeout      also TimeoutError        it does not answer
     └── SinkError              also OSError             a result cannot be written or shown
 
 Every message says what happened, names the value it was given and what to do next.
-Passwords inside addresses are replaced before they reach a message.
+Passwords inside addresses are replaced before they reach a message. A `SourceError` has a `code`
+for machines: NOT_FOUND, UNSUPPORTED, REFUSED, AUTH_FAILED, LOST, TIMEOUT.
 """
 
 from __future__ import annotations
@@ -23,25 +25,44 @@ class StreamError(Exception):
 class SourceError(StreamError):
     """A source cannot be opened or read."""
 
+    code = "FAILED"
+    """Why, for machines."""
+
 
 class SourceMissing(SourceError, FileNotFoundError):
     """No file, folder, camera or address of that name."""
+
+    code = "NOT_FOUND"
 
 
 class SourceUnreadable(SourceError, ValueError):
     """It exists, but holds no picture that can be decoded."""
 
+    code = "UNSUPPORTED"
+
 
 class SourceRefused(SourceError, ConnectionError):
     """The camera or server refused: closed port, wrong password, no permission, in use."""
+
+    code = "REFUSED"
+
+
+class SourceDenied(SourceRefused, PermissionError):
+    """The camera or server wants a user name and password that fit."""
+
+    code = "AUTH_FAILED"
 
 
 class SourceLost(SourceError, ConnectionError):
     """A live source that had been giving frames stopped."""
 
+    code = "LOST"
+
 
 class SourceTimeout(SourceError, TimeoutError):
     """A source did not answer in time."""
+
+    code = "TIMEOUT"
 
 
 class SinkError(StreamError, OSError):

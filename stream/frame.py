@@ -20,6 +20,9 @@ class Frame:
     """Place in the source's order, from 0; a gap means that frames were dropped."""
     source: str
     """Name of the source, free of passwords."""
+    restart: bool = False
+    """The first frame after a break (a camera that was lost and came back): faces, motion and
+    clips begin anew with it."""
 
     @property
     def height_px(self) -> int:

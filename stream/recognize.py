@@ -47,6 +47,8 @@ class Sighting:
     crops: NDArray[np.uint8]
     """(B, 1, S, S) aligned grey crops, one per face, as the spatial network takes them."""
     stages_ms: Stages
+    restart: bool = False
+    """Whether the source's clips begin anew with this frame."""
 
 
 class Recognizer:
@@ -115,13 +117,17 @@ class Recognizer:
             if tracker is None:
                 tracker = FaceTracker(self._max_faces, self._detector, self._mesh)
                 self._trackers[frame.source] = tracker
+            if frame.restart:
+                tracker.reset()
             faces = tracker.update(frame)
         with _timed(stages, "align"):
             side = self._manifest.crop.px
             crops = np.empty((len(faces), 1, side, side), np.uint8)
             for row, face in enumerate(faces):
                 crops[row, 0] = aligned_crop(frame.pixels, face.landmarks_xy, side)
-        return Sighting(frame.index, frame.time_s, frame.source, faces, crops, stages)
+        return Sighting(
+            frame.index, frame.time_s, frame.source, faces, crops, stages, frame.restart
+        )
 
     def score(self, sightings: Sequence[Sighting]) -> list[Result]:
         """The second half: what the faces express, all of them in one batch.
@@ -159,6 +165,14 @@ class Recognizer:
         for name, tracker in self._trackers.items():
             if source in (None, name):
                 tracker.reset()
+        self._memory.forget(source)
+
+    def forget(self, source: str) -> None:
+        """Drop all that is kept of a source that will not come back, its counter of ids too.
+
+        Not while `find` or `score` runs in another thread.
+        """
+        self._trackers.pop(source, None)
         self._memory.forget(source)
 
     def close(self) -> None:
@@ -228,6 +242,8 @@ class _Memory:
 
     def watch(self, sighting: Sighting) -> list[_Watched]:
         """The clips of a sighting's faces, in order, with its motion added."""
+        if sighting.restart:
+            self.forget(sighting.source)
         faces = self._faces.setdefault(sighting.source, {})
         now_s = sighting.time_s
         for identity in [i for i, f in faces.items() if abs(now_s - f.clip.time_s) > FORGET_S]:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from ..errors import SinkError
 from ..frame import Frame
 from ..result import Result
+from ..sources.event import SourceEvent
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +24,9 @@ class SinkInfo:
     rate_hz: float | None = None
     live: bool = False
     about: Mapping[str, Any] = field(default_factory=dict)
-    """Plain facts for a header: bundle, versions, how each head was supervised."""
+    """Plain facts for a header: bundle, versions, how each head was supervised, the purpose."""
+    drops: Callable[[], Mapping[str, int]] = dict
+    """Frames of this source not recognised so far, per cause; may be called from any thread."""
 
 
 class Sink(Protocol):
@@ -41,6 +44,14 @@ class Sink(Protocol):
 
     def close(self) -> None:
         """Finish."""
+
+
+@runtime_checkable
+class Listener(Protocol):
+    """What a sink also is that wants to know how its live source fares."""
+
+    def tell(self, event: SourceEvent) -> None:
+        """Take a change of state; called between `open` and `close`, by the thread of `write`."""
 
 
 def check_writable(path: Path) -> None:

@@ -1,0 +1,99 @@
+"""Rows of JSON: what they tell (a frame, an event, a window of time) and where they go.
+
+A `RowSink` joins a maker of rows with a writer of rows: any of the makers can go to a file, to
+standard output, over TCP or HTTP, or to an MQTT broker.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Protocol
+
+from ..frame import Frame
+from ..result import Result
+from ..sources.event import SourceEvent
+from .base import SinkInfo
+
+SCHEMA = 1
+
+Row = Mapping[str, Any]
+
+
+class RowMaker(Protocol):
+    """Turns results into rows; every row is a plain JSON object with `schema` and `source`."""
+
+    def make(self, result: Result) -> Iterable[Row]:
+        """The rows that this result completes; may be none."""
+
+    def finish(self) -> Iterable[Row]:
+        """The rows left at the end."""
+
+
+class RowWriter(Protocol):
+    """Sends rows somewhere. Every method raises `SinkError` where that fails."""
+
+    def open(self, header: Row) -> None:
+        """Begin; the header names source, bundle, how each head was supervised, and the purpose."""
+
+    def write(self, row: Row) -> None:
+        """Send one row."""
+
+    def close(self) -> None:
+        """Finish."""
+
+
+class FrameRows:
+    """A row per frame, also where no face is (schema 1); `top` words per face."""
+
+    def __init__(self, top: int = 10) -> None:
+        self._top = top
+
+    def make(self, result: Result) -> Iterable[Row]:
+        """One row."""
+        yield result.to_json(self._top)
+
+    def finish(self) -> Iterable[Row]:
+        """None."""
+        return ()
+
+
+class RowSink:
+    """A sink that makes rows and writes them; changes of a live source's state are rows too."""
+
+    def __init__(self, maker: RowMaker, writer: RowWriter) -> None:
+        self._maker = maker
+        self._writer = writer
+
+    def open(self, info: SinkInfo) -> None:
+        """Send the header."""
+        self._writer.open(header(info))
+
+    def write(self, frame: Frame, result: Result) -> None:
+        """Send the rows that this frame completes."""
+        for row in self._maker.make(result):
+            self._writer.write(row)
+
+    def tell(self, event: SourceEvent) -> None:
+        """Send the source's change of state."""
+        self._writer.write({"schema": SCHEMA, "kind": "state", **event.to_json()})
+
+    def close(self) -> None:
+        """Send what is left, and finish."""
+        try:
+            for row in self._maker.finish():
+                self._writer.write(row)
+        finally:
+            self._writer.close()
+
+
+def header(info: SinkInfo) -> dict[str, Any]:
+    """The first row of a stream of rows."""
+    return {
+        "schema": SCHEMA,
+        "kind": "header",
+        "source": info.source,
+        "size": None if info.size is None else list(info.size),
+        "rate_hz": info.rate_hz,
+        "live": info.live,
+        **info.about,
+    }
