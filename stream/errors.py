@@ -8,7 +8,8 @@
     │   │   └── SourceDenied   also PermissionError     it wants another user name or password
     │   ├── SourceLost         also ConnectionError     it gave pictures and stopped
     │   └── SourceTimeout      also TimeoutError        it does not answer
-    └── SinkError              also OSError             a result cannot be written or shown
+    ├── SinkError              also OSError             a result cannot be written or shown
+    └── GstreamerMissing       also ImportError         GStreamer is not installed
 
 Every message says what happened, names the value it was given and what to do next.
 Passwords inside addresses are replaced before they reach a message. A `SourceError` has a `code`
@@ -67,3 +68,7 @@ class SourceTimeout(SourceError, TimeoutError):
 
 class SinkError(StreamError, OSError):
     """A result cannot be written or shown where it was asked for."""
+
+
+class GstreamerMissing(StreamError, ImportError):
+    """GStreamer, or a part of it, is not installed where Python finds it."""
