@@ -13,25 +13,22 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
-from .errors import SourceError
+from .feed import Feed, Policy, Route, Summary
 from .frame import Frame
-from .meter import Histogram, Meter, StageTimes
 from .result import Result
-from .sinks.base import Sink, SinkInfo
-from .slot import Every, Latest, Slot, SlotClosed, SlotEmpty
+from .sinks.base import Sink
+from .slot import Every, SlotClosed, SlotEmpty
 from .sources.base import Source
+from .sources.event import SourceEvent
 
-# Decoded frames that may wait for the recogniser: enough to even out, little memory.
-_WAITING_FRAMES = 8
-_WAITING_BYTES = 96_000_000
+__all__ = ["Recognizes", "Route", "Summary", "run", "run_many"]
+
 # Frames whose faces are found and that wait to be scored.
 _WAITING_SIGHTINGS = 2
 # How long a stop may go unnoticed while no frame comes.
 _LOOK_UP_S = 0.1
-_JOIN_S = 1.0
 
 Clock = Callable[[], float]
 S = TypeVar("S")
@@ -49,45 +46,6 @@ class Recognizes(Protocol[S]):
 
     def reset(self, source: str | None = None) -> None:
         """Forget what is kept of a source, at its end."""
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """A source and where its results go."""
-
-    source: Source
-    sinks: Sequence[Sink] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """One source's run in numbers."""
-
-    source: str
-    frames: int
-    """Frames recognised."""
-    faces: int
-    """Different faces seen."""
-    faces_per_frame: float
-    duration_s: float
-    """Time from the first to the last frame on the source's clock, and one frame more."""
-    wall_s: float
-    drops: dict[str, int]
-    """Frames not recognised, per cause."""
-    stages: dict[str, StageTimes]
-    latency: StageTimes
-    """Live sources: from capture to result; a count of 0 for files."""
-    notes: tuple[str, ...]
-    """What the source has to say, such as damage."""
-    interrupted: bool
-    """Whether it was stopped before its end."""
-    failure: SourceError | None = None
-    """Why the source ended, where it failed."""
-
-    @property
-    def fps(self) -> float:
-        """Frames recognised per second of wall clock."""
-        return self.frames / self.wall_s if self.wall_s > 0 else 0.0
 
 
 def run(
@@ -108,36 +66,43 @@ def run_many(
     seconds: float | None = None,
     stop: threading.Event | None = None,
     on_result: Callable[[Frame, Result], None] | None = None,
+    on_event: Callable[[SourceEvent], None] | None = None,
+    policy: Policy = "auto",
+    max_staleness_s: float | None = None,
     clock: Clock = time.monotonic,
 ) -> list[Summary]:
     """Recognise every source to its end, for `seconds` of wall clock, or until `stop` is set.
 
-    `about` goes into the sinks' headers. A source that fails ends alone, its error in its
-    summary; failures of sinks and of the recogniser end the run and are raised. Sources are
-    closed too. Raises ValueError for two sources of one name.
+    `about` goes into the sinks' headers. Live frames that waited for their turn longer than
+    `max_staleness_s` are dropped. A source that fails ends alone, its error in its summary;
+    failures of sinks and of the recogniser end the run and are raised. Sources are closed too.
+    `on_result` and `on_event` are called in this thread. Raises ValueError for two sources of one
+    name.
     """
     names = [route.source.name for route in routes]
     if len(set(names)) < len(names):
         raise ValueError(f"each source once, not {', '.join(names)}")
     stop = stop or threading.Event()
     ready = threading.Event()
-    feeds = [_Feed(route, ready, clock) for route in routes]
+    feeds = [Feed(route, ready, clock, policy, max_staleness_s) for route in routes]
     finder = _Finder(feeds, recognizer, ready)
     begun_s = clock()
     with ExitStack() as closing:
         for feed in feeds:
             closing.callback(recognizer.reset, feed.route.source.name)
-        closing.callback(finder.end)
+            closing.callback(feed.halt)  # also where a sink cannot be opened
         for feed in feeds:
-            closing.callback(feed.end)
             for sink in feed.route.sinks:
                 closing.callback(sink.close)
                 sink.open(feed.info(about or {}))
+        closing.callback(_end, feeds, on_event)
+        closing.callback(finder.end)
         finder.start()
         for feed in feeds:
             feed.start()
         ended = False
         while not stop.is_set() and (seconds is None or clock() - begun_s < seconds):
+            _tell(feeds, on_event)
             try:
                 batch = finder.found.take(_LOOK_UP_S)
             except SlotEmpty:
@@ -156,13 +121,30 @@ def run_many(
     return [feed.summary(wall_s, interrupted) for feed in feeds]
 
 
+def _tell(feeds: Sequence[Feed], on_event: Callable[[SourceEvent], None] | None) -> None:
+    """Pass on what happened to the sources."""
+    for feed in feeds:
+        for event in feed.tell():
+            if on_event is not None:
+                on_event(event)
+
+
+def _end(feeds: Sequence[Feed], on_event: Callable[[SourceEvent], None] | None) -> None:
+    """Stop all sources at once, then wait for each."""
+    for feed in feeds:
+        feed.halt()
+    for feed in feeds:
+        feed.join()
+    _tell(feeds, on_event)
+
+
 class _Finder(Generic[S]):
     """The thread that finds the faces; frames of the feeds in, sightings out."""
 
     def __init__(
-        self, feeds: Sequence[_Feed], recognizer: Recognizes[S], ready: threading.Event
+        self, feeds: Sequence[Feed], recognizer: Recognizes[S], ready: threading.Event
     ) -> None:
-        self.found: Every[list[tuple[_Feed, Frame, S]]] = Every(_WAITING_SIGHTINGS)
+        self.found: Every[list[tuple[Feed, Frame, S]]] = Every(_WAITING_SIGHTINGS)
         self._feeds = feeds
         self._recognizer = recognizer
         self._ready = ready
@@ -201,122 +183,3 @@ class _Finder(Generic[S]):
             self.found.close(error)
         finally:
             self.found.close()
-
-
-@dataclass(eq=False)
-class _Feed:
-    """One source being read: its thread, its slot and its counts."""
-
-    route: Route
-    ready: threading.Event
-    clock: Clock
-    meter: Meter = field(default_factory=Meter)
-    latency: Histogram = field(default_factory=Histogram)
-    open: bool = True
-    failure: SourceError | None = None
-    frames: int = 0
-    face_frames: int = 0
-    ids: set[int] = field(default_factory=set)
-    first_s: float = 0.0
-    last_s: float = 0.0
-
-    def __post_init__(self) -> None:
-        source = self.route.source
-        self.slot: Slot[Frame] = Latest() if source.live else Every(_room_for(source.size))
-        self.thread = threading.Thread(target=self._read, name=f"read {source.name}", daemon=True)
-
-    def info(self, about: Mapping[str, Any]) -> SinkInfo:
-        """What the sinks are told before the first frame."""
-        source = self.route.source
-        return SinkInfo(source.name, source.size, source.rate_hz, source.live, about)
-
-    def start(self) -> None:
-        """Begin to read."""
-        self.thread.start()
-
-    def _read(self) -> None:
-        """The source's thread: frames into the slot, a failure to the other side."""
-        source = self.route.source
-        try:
-            frames = source.frames()
-            while True:
-                start_s = time.perf_counter()
-                frame = next(frames, None)
-                if frame is None:
-                    break
-                # A live source's time is mostly waiting for light.
-                if not source.live:
-                    self.meter.add("decode", (time.perf_counter() - start_s) * 1e3)
-                self.slot.put(frame)
-                self.ready.set()
-        except SlotClosed:
-            pass
-        except BaseException as error:
-            self.slot.close(error)
-        finally:
-            self.slot.close()
-            self.ready.set()
-
-    def take(self) -> Frame | None:
-        """The next frame if there is one; notices the end."""
-        if not self.open:
-            return None
-        try:
-            return self.slot.take(timeout_s=0)
-        except SlotEmpty:
-            pass
-        except SlotClosed:
-            self.open = False
-        except SourceError as error:
-            self.open, self.failure = False, error
-        return None
-
-    def take_note(self, frame: Frame, result: Result, done_s: float) -> None:
-        """Count one result and hand it to the sinks."""
-        if self.frames == 0:
-            self.first_s = frame.time_s
-        self.frames += 1
-        self.last_s = frame.time_s
-        self.face_frames += len(result.faces)
-        self.ids.update(found.face.id for found in result.faces)
-        self.meter.add_all(result.stages_ms)
-        if self.route.source.live:
-            self.latency.add((done_s - frame.time_s) * 1e3)
-        with self.meter.stage("sinks"):
-            for sink in self.route.sinks:
-                sink.write(frame, result)
-
-    def end(self) -> None:
-        """Stop reading; the thread closes what it reads."""
-        self.slot.close()
-        self.route.source.close()
-        if self.thread.ident is not None:
-            self.thread.join(_JOIN_S)
-
-    def summary(self, wall_s: float, interrupted: bool) -> Summary:
-        """The counts so far."""
-        source = self.route.source
-        if self.slot.dropped:
-            self.meter.drop("too slow", self.slot.dropped)
-        step_s = 1 / source.rate_hz if source.rate_hz and self.frames else 0.0
-        return Summary(
-            source=source.name,
-            frames=self.frames,
-            faces=len(self.ids),
-            faces_per_frame=self.face_frames / self.frames if self.frames else 0.0,
-            duration_s=self.last_s - self.first_s + step_s,
-            wall_s=wall_s,
-            drops=self.meter.drops,
-            stages=self.meter.stages(),
-            latency=self.latency.times(),
-            notes=source.notes,
-            interrupted=interrupted,
-            failure=self.failure,
-        )
-
-
-def _room_for(size: tuple[int, int] | None) -> int:
-    """How many decoded frames of this size may wait."""
-    if size is None:
-        return 2
-    return max(1, min(_WAITING_FRAMES, _WAITING_BYTES // (3 * size[0] * size[1])))

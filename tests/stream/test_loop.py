@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -13,6 +14,7 @@ from stream.frame import Frame
 from stream.interrupt import stopping_on_signals
 from stream.loop import Route, run, run_many
 from stream.result import FaceResult
+from stream.sources.event import SourceEvent, State
 
 from .fakes import FakeRecognizer, FakeSource, ListSink, face
 
@@ -188,3 +190,53 @@ def test_any_number_of_faces(count: int) -> None:
     recognizer = FakeRecognizer(lambda frame: [face(k + 1) for k in range(count)])
     summary = run(FakeSource(), recognizer)
     assert (summary.faces, summary.faces_per_frame) == (count, count)
+
+
+def test_a_frame_that_waited_too_long_is_dropped_as_stale() -> None:
+    source = FakeSource([98.0, 99.9], live=True)
+    sink = ListSink()
+    summary = run(
+        source,
+        FakeRecognizer(),
+        [sink],
+        clock=lambda: 100.0,
+        policy="every",
+        max_staleness_s=1.0,
+    )
+    assert [row.time_s for row in sink.rows] == [99.9]
+    assert summary.drops == {"stale": 1}
+    assert sink.info is not None and sink.info.drops() == {"stale": 1}
+
+
+def test_every_frame_of_a_live_source_where_asked() -> None:
+    sink = ListSink()
+    source = FakeSource([k / 10 for k in range(100)], live=True)
+    assert run(source, FakeRecognizer(), [sink], policy="every").drops == {}
+    assert len(sink.rows) == 100
+
+
+def test_what_happens_to_a_source_reaches_its_sinks_and_the_caller() -> None:
+    class Eventful(FakeSource):
+        def __init__(self) -> None:
+            super().__init__(live=True)
+            self.on_event: Callable[[SourceEvent], object] = print
+
+        def frames(self) -> Iterator[Frame]:
+            self.on_event(SourceEvent(self.name, State.live, 0.0))
+            yield from super().frames()
+            self.on_event(SourceEvent(self.name, State.ended, 1.0))
+
+    class Listening(ListSink):
+        def __init__(self) -> None:
+            super().__init__()
+            self.told: list[SourceEvent] = []
+
+        def tell(self, event: SourceEvent) -> None:
+            assert not self.closed
+            self.told.append(event)
+
+    listening, deaf = Listening(), ListSink()
+    heard: list[SourceEvent] = []
+    run(Eventful(), FakeRecognizer(), [listening, deaf], on_event=heard.append)
+    assert [event.state for event in listening.told] == [State.live, State.ended]
+    assert heard == listening.told
