@@ -1,0 +1,1 @@
+"""The live panel: camera in the browser, pictures to the server, expressions back."""
