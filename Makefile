@@ -8,14 +8,20 @@ PYTHON ?= $(firstword $(foreach p,python3 python3.11 python3.12 python3.10,$(she
 VENV := .venv
 BIN := $(VENV)/bin
 SYSTEM := python3-venv libgl1 libglib2.0-0 libsm6 libice6 libxext6
+# What the tests put ferstream against: a real RTSP camera, a broker, a browser, another reader of
+# videos. Tests whose counterpart is missing are skipped.
+COUNTERPARTS := chromium ffmpeg mosquitto gstreamer1.0-tools gstreamer1.0-plugins-base \
+	gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly \
+	gstreamer1.0-libav gstreamer1.0-rtsp python3-gi gir1.2-gstreamer-1.0 \
+	gir1.2-gst-plugins-base-1.0 gir1.2-gst-rtsp-server-1.0
 
-.PHONY: run test check bench system clean
+.PHONY: run test check bench system counterparts clean
 .DELETE_ON_ERROR:
 
 run: $(VENV)/.base
 	$(BIN)/ferstream score sample
 
-test: $(VENV)/.test
+test: $(VENV)/.test counterparts
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(MAKE) --no-print-directory check
 
 check:
@@ -37,6 +43,18 @@ system:
 	      apt-get install -y -q --no-install-recommends $(SYSTEM); \
 	  else \
 	    echo "system packages may be missing; on Debian: sudo apt-get install $(SYSTEM)" >&2; \
+	  fi; \
+	fi
+
+counterparts:
+	@if ! { command -v chromium && command -v mosquitto && command -v ffprobe \
+	    && /usr/bin/python3 -c 'import gi; gi.require_version("GstRtspServer", "1.0")'; } \
+	    >/dev/null 2>&1; then \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    apt-get update -q && DEBIAN_FRONTEND=noninteractive \
+	      apt-get install -y -q --no-install-recommends $(COUNTERPARTS); \
+	  else \
+	    echo "some tests will be skipped; on Debian: sudo apt-get install $(COUNTERPARTS)" >&2; \
 	  fi; \
 	fi
 

@@ -46,6 +46,7 @@ COMMANDS = {
     "score": Command("stream.cli:score", "Score clips: videos, images, folders of them."),
     "live": Command("stream.cli:live", "Watch a webcam, an RTSP camera or any stream."),
     "demo": Command("demo.cli:demo", "Open the page in the browser."),
+    "serve": Command("stream.serve.cli:serve", "Answer other programs over HTTP and WebSocket."),
     "bench": Command("stream.cli:bench", "Measure speed on a clip, from file to result."),
     "bundle": Command("engines.cli:app", "Look into a bundle of networks, check it, time it."),
     "train": Command("training.cli:app", "Train the networks."),
@@ -59,7 +60,11 @@ _EXTRAS = {
     "openvino": "openvino",
     "dlib": "dlib",
     "gradio": "demo",
+    **dict.fromkeys(("fastapi", "uvicorn", "websockets", "python_multipart"), "serve"),
+    "paho": "mqtt",
+    "prometheus_client": "metrics",
     "tensorrt": "gpu",
+    "pycuda": "gpu",
     "cuda": "gpu",
 }
 """Which extra of the package brings a module that the base installation lacks."""
