@@ -1,0 +1,1 @@
+"""The service for programs and pages: HTTP and WebSocket over one shared Recognizer."""

@@ -1,0 +1,162 @@
+"""Who may ask: a bearer token, and no web page from elsewhere.
+
+A browser sends requests to this service for any page that its user happens to open. Three checks
+keep such pages out: the Origin of a request has to be the service itself or an origin that was
+allowed; the Host has to be one under which the service is known, so that a name that was made to
+point here (DNS rebinding) is of no use; and whoever serves beyond the own machine asks for a token.
+"""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+import json
+import socket
+from collections.abc import Iterable, Sequence
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+SUBPROTOCOL = "ferstream.v1"
+"""What a WebSocket client may offer; one that has to give a token offers `bearer.TOKEN` too."""
+OPEN_PATHS = frozenset({"/healthz", "/readyz"})
+"""Answered without a token."""
+
+_TOKEN_PREFIX = "bearer."
+_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
+
+
+class Guard:
+    """ASGI middleware that answers 401, 403 or 421 instead of the application.
+
+    Args:
+        token: what `Authorization: Bearer TOKEN` has to hold; None asks for nothing.
+        origins: further origins whose pages may ask, such as https://example.org.
+        hosts: further names of this service, where it is reached by one; addresses, localhost
+            and the machine's own name are known.
+        open_paths: paths answered without a token.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        token: str | None = None,
+        origins: Sequence[str] = (),
+        hosts: Sequence[str] = (),
+        open_paths: Iterable[str] = OPEN_PATHS,
+    ) -> None:
+        self._app = app
+        self._token = token
+        self._origins = tuple(origins)
+        self._hosts = {"localhost", socket.gethostname().lower(), *(h.lower() for h in hosts)}
+        self._open_paths = frozenset(open_paths)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request or WebSocket."""
+        if scope["type"] not in ("http", "websocket"):
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        if not self._is_known_host(headers.get("host", "")):
+            await _refuse(scope, receive, send, 421, "unknown_host", _UNKNOWN_HOST)
+        elif not origin_allowed(headers, self._origins):
+            await _refuse(scope, receive, send, 403, "origin", _FOREIGN_ORIGIN)
+        elif not (scope["path"] in self._open_paths or self._is_known_token(scope, headers)):
+            await _refuse(scope, receive, send, 401, "token", _NO_TOKEN)
+        else:
+            await self._app(scope, receive, send)
+
+    def _is_known_host(self, host: str) -> bool:
+        """Whether a Host header is an address or a name of this service."""
+        name = (urlsplit(f"//{host}").hostname or "") if _is_plain(host) else ""
+        return name in self._hosts or _is_address(name)
+
+    def _is_known_token(self, scope: Scope, headers: Headers) -> bool:
+        if self._token is None:
+            return True
+        kind, _, given = headers.get("authorization", "").partition(" ")
+        offered = [given.strip()] if kind.lower() == "bearer" else []
+        if scope["type"] == "websocket":
+            offered += [
+                name.removeprefix(_TOKEN_PREFIX)
+                for name in scope.get("subprotocols", ())
+                if name.startswith(_TOKEN_PREFIX)
+            ]
+        wanted = self._token.encode()
+        return any(hmac.compare_digest(one.encode(), wanted) for one in offered)
+
+
+def origin_allowed(headers: Headers, allowed: Sequence[str] = ()) -> bool:
+    """Whether a request comes from a page of this service, an allowed one, or from no page.
+
+    Programs send no Origin, browsers send it with every WebSocket and every POST.
+    """
+    origins = headers.getlist("origin")
+    if not origins:
+        return True
+    if len(origins) > 1:
+        return False
+    try:
+        here = urlsplit(f"//{headers.get('host', '')}")
+        there = urlsplit(origins[0])
+        port = there.port or _PORTS.get(there.scheme)
+        own = here.port or _PORTS.get(there.scheme)
+    except ValueError:
+        return False
+    if there.scheme in _PORTS and there.hostname and (there.hostname, port) == (here.hostname, own):
+        return True
+    return origins[0].rstrip("/") in {one.rstrip("/") for one in allowed}
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach an address that is bound to."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def error_json(code: str, message: str) -> dict[str, dict[str, str]]:
+    """How every failure looks."""
+    return {"error": {"code": code, "message": message}}
+
+
+_UNKNOWN_HOST = "this service is not known under that name: allow it with --allow-host"
+_FOREIGN_ORIGIN = "pages of another origin may not ask: allow theirs with --allow-origin"
+_NO_TOKEN = "a token is wanted: send the header `Authorization: Bearer TOKEN`"
+
+
+def _is_plain(host: str) -> bool:
+    """A Host header that is a name or an address and perhaps a port, nothing odd."""
+    try:
+        parts = urlsplit(f"//{host}")
+        return parts.netloc == host and "@" not in host and (parts.port or 1) > 0
+    except ValueError:
+        return False
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+async def _refuse(
+    scope: Scope, receive: Receive, send: Send, status: int, code: str, message: str
+) -> None:
+    """One JSON error; a WebSocket is refused before it is accepted, which a client sees as 403."""
+    if scope["type"] == "websocket":
+        await receive()
+        await send({"type": "websocket.close", "code": 1008, "reason": message[:120]})
+        return
+    body = json.dumps(error_json(code, message)).encode()
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+    if status == 401:
+        headers.append((b"www-authenticate", b"Bearer"))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

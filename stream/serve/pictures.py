@@ -1,0 +1,91 @@
+"""Strangers' pictures: what their first bytes say, and their pixels."""
+
+from __future__ import annotations
+
+import struct
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import SourceUnreadable
+
+
+class PictureHead(NamedTuple):
+    """What a picture says of itself."""
+
+    kind: str
+    """jpeg, png or webp."""
+    width_px: int
+    height_px: int
+
+
+def picture_head(data: bytes) -> PictureHead:
+    """Kind and stored size of a JPEG, PNG or WebP, read from its first bytes.
+
+    Raises SourceUnreadable for anything else, and for one that ends before it says its size.
+    """
+    try:
+        if data.startswith(b"\x89PNG\r\n\x1a\n") and data[12:16] == b"IHDR":
+            return PictureHead("png", *struct.unpack_from(">II", data, 16))
+        if data.startswith(b"\xff\xd8\xff"):
+            return PictureHead("jpeg", *_jpeg_size(data))
+        if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
+            return PictureHead("webp", *_webp_size(data))
+    except struct.error:
+        raise SourceUnreadable("this picture is cut off: send all of it") from None
+    raise SourceUnreadable("this is no JPEG, PNG or WebP picture: send one of those")
+
+
+def decode_picture(data: bytes, max_pixels: int) -> NDArray[np.uint8]:
+    """(H, W, 3) RGB pixels, upright as its Exif says.
+
+    Raises SourceUnreadable for a picture that is damaged, empty or larger than `max_pixels`.
+    """
+    head = picture_head(data)
+    pixels = head.width_px * head.height_px
+    if not 0 < pixels <= max_pixels:
+        raise SourceUnreadable(
+            f"a picture of {head.width_px} x {head.height_px} is too large: "
+            f"{max_pixels / 1e6:.1f} million pixels at most"
+        )
+    try:
+        decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
+    except cv2.error:
+        decoded = None
+    if decoded is None:
+        raise SourceUnreadable(f"this {head.kind} picture is damaged: send it again")
+    return np.ascontiguousarray(decoded, np.uint8)
+
+
+def _jpeg_size(data: bytes) -> tuple[int, int]:
+    """Width and height from the first frame header."""
+    at = 2
+    while True:
+        mark, kind = struct.unpack_from(">BB", data, at)
+        if mark != 0xFF:
+            raise struct.error
+        if kind == 0xFF:  # padding
+            at += 1
+            continue
+        if 0xC0 <= kind <= 0xCF and kind not in (0xC4, 0xC8, 0xCC):
+            height, width = struct.unpack_from(">HH", data, at + 5)
+            return width, height
+        alone = kind == 0x01 or 0xD0 <= kind <= 0xD8
+        at += 2 if alone else 2 + max(struct.unpack_from(">H", data, at + 2)[0], 2)
+
+
+def _webp_size(data: bytes) -> tuple[int, int]:
+    """Width and height of the canvas, for the three kinds of WebP."""
+    kind = data[12:16]
+    if kind == b"VP8X":
+        flags_and_size = struct.unpack_from("<10B", data, 20)
+        width = int.from_bytes(bytes(flags_and_size[4:7]), "little")
+        height = int.from_bytes(bytes(flags_and_size[7:10]), "little")
+        return width + 1, height + 1
+    if kind == b"VP8L":
+        (bits,) = struct.unpack_from("<I", data, 21)
+        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+    width, height = struct.unpack_from("<HH", data, 26)
+    return width & 0x3FFF, height & 0x3FFF
