@@ -51,6 +51,8 @@ class Episode:
     """Mean strength, 0..1."""
     top: tuple[tuple[str, float], ...] = ()
     """The ten most fitting words with their averaged probabilities, as they last were."""
+    gone: bool = False
+    """Whether the face was out of sight afterwards, or the source at its end."""
 
     @property
     def duration_s(self) -> float:
@@ -102,7 +104,7 @@ class Episodes:
         for found in result.faces:
             state = self._faces.get(found.face.id)
             if state is not None and result.time_s - state.seen_s > self._gone_s:
-                ended.append(state.episode())
+                ended.append(state.last())
                 state = None
             if state is None:
                 state = _FaceState(found.face.id, result.time_s, found.emotions)
@@ -114,13 +116,13 @@ class Episodes:
                     ended.append(before)
         for face_id, state in list(self._faces.items()):
             if result.time_s - state.seen_s > self._gone_s:
-                ended.append(state.episode())
+                ended.append(state.last())
                 del self._faces[face_id]
         return _in_order(ended)
 
     def finish(self) -> list[Episode]:
         """End what is going on and return it, in the order of the starts."""
-        ended = [state.episode() for state in self._faces.values()]
+        ended = [state.last() for state in self._faces.values()]
         self._faces.clear()
         return _in_order(ended)
 
@@ -243,6 +245,10 @@ class _FaceState:
             intensity=self._lead.intensity / frames,
             top=self._mean.top(),
         )
+
+    def last(self) -> Episode:
+        """The same as the face's last."""
+        return replace(self.episode(), gone=True)
 
     def _note(self, led_s: float) -> None:
         """Count a frame for what leads in it."""

@@ -44,7 +44,9 @@ def test_a_change_is_dated_back_to_when_the_other_began_to_lead() -> None:
     ended, episodes = played(labels, smooth_s=0)
     assert times(ended) == [(JOYFUL, 0.0, 3.0)]
     assert times(episodes.current) == [(SAD, 3.0, 5.96)]
-    assert times(episodes.finish()) == [(SAD, 3.0, 5.96)]
+    last = episodes.finish()
+    assert times(last) == [(SAD, 3.0, 5.96)]
+    assert [found.gone for found in (*ended, *last)] == [False, True]
     assert episodes.current == []
 
 
@@ -99,6 +101,7 @@ def test_a_short_loss_is_bridged_and_a_long_one_ends_the_episode_where_it_was_se
     assert ended == [] and times(episodes.current) == [(JOYFUL, 0.0, 2.96)]
     ended, episodes = played(["happiness"] * 25 + [None] * 39)
     assert times(ended) == [(JOYFUL, 0.0, 0.96)]
+    assert ended[0].gone
     assert episodes.current == []
 
 

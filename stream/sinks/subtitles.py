@@ -1,0 +1,206 @@
+"""Subtitles: the leading word of each face and its changes, WebVTT or SRT.
+
+In WebVTT every face has cues of its own, which players stack. Many players of SRT show only one
+cue at a time: there a cue holds a line per face, and cues never overlap. Cues are written as soon
+as nothing earlier can follow; the file is whole whenever the run ends.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Iterable
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Protocol
+
+from ..errors import SinkError
+from ..frame import Frame
+from ..result import Result
+from .base import SinkInfo
+from .episodes import Episode, Episodes
+from .notice import SHORT_NOTICE, notice_lines
+from .overlay import colour_of
+from .whole import WholeLines
+
+_LONGEST_S = 20.0
+"""A cue that goes on for longer is cut, so that it is on disk soon."""
+_SHORTEST_S = 0.2
+_NOTICE_S = 2.5
+_USUAL_RATE_HZ = 25.0
+
+
+class SubtitleSink:
+    """Writes a .vtt or .srt file; the times of a live source count from its first frame.
+
+    Raises `SinkError` for another ending of the name.
+    """
+
+    def __init__(self, path: Path) -> None:
+        suffix = path.suffix.lower()
+        if suffix not in _FORMATS:
+            raise SinkError(f"{path} is no name for subtitles: end it with .vtt or .srt")
+        self._path = path
+        self._format = _FORMATS[suffix]()
+        self._episodes = Episodes(longest_s=_LONGEST_S)
+        self._file: WholeLines | None = None
+        self._waiting: list[Episode] = []
+        self._live = False
+        self._start_s: float | None = None
+        self._step_s = 1 / _USUAL_RATE_HZ
+
+    def open(self, info: SinkInfo) -> None:
+        """Make the file and write its head."""
+        self._live = info.live
+        self._step_s = 1 / (info.rate_hz or _USUAL_RATE_HZ)
+        self._file = WholeLines(self._path)
+        self._file.write(self._format.head(info))
+
+    def write(self, frame: Frame, result: Result) -> None:
+        """Take one frame; write the cues that are sure by now."""
+        if self._file is None:
+            raise ValueError("open the sink before writing to it")
+        if self._start_s is None:
+            self._start_s = result.time_s if self._live else 0.0
+        self._take(self._episodes.add(result))
+        sure_s = min((e.start_s for e in self._episodes.current), default=result.time_s)
+        self._put(sure_s - self._start_s)
+
+    def close(self) -> None:
+        """Write the cues that are left, and close the file."""
+        file = self._file
+        if file is None:
+            return
+        try:
+            self._take(self._episodes.finish())
+            self._put(None)
+        finally:
+            self._file = None
+            file.close()
+
+    def _take(self, ended: Iterable[Episode]) -> None:
+        """Episodes as they are shown: from the video's start, the last frame for its time."""
+        for episode in ended:
+            start_s, end_s = episode.start_s - self._zero_s, episode.end_s - self._zero_s
+            if episode.gone:
+                end_s = max(end_s + self._step_s, start_s + _SHORTEST_S)
+            self._waiting.append(replace(episode, start_s=start_s, end_s=end_s))
+        self._waiting.sort(key=lambda episode: (episode.start_s, episode.face_id))
+
+    @property
+    def _zero_s(self) -> float:
+        return self._start_s or 0.0
+
+    def _put(self, before_s: float | None) -> None:
+        """Write what starts before this time; None for all."""
+        assert self._file is not None
+        text, self._waiting = self._format.cues(self._waiting, before_s)
+        if text:
+            self._file.write(text)
+
+
+class _Format(Protocol):
+    """How a kind of subtitle file is written."""
+
+    def head(self, info: SinkInfo) -> str:
+        """What stands before the cues."""
+
+    def cues(self, waiting: list[Episode], before_s: float | None) -> tuple[str, list[Episode]]:
+        """The cues of episodes, in order, as far as they are sure; and the episodes still needed.
+
+        No episode that starts before `before_s` can follow; None where none at all will.
+        """
+
+
+class _Vtt:
+    """WebVTT: a cue per face and episode, in the colour of its family."""
+
+    def __init__(self) -> None:
+        self._count = 0
+
+    def head(self, info: SinkInfo) -> str:
+        note = "\n".join(line.replace("-->", "->") for line in notice_lines(info))
+        families = ("joy", "love", "surprise", "anger", "sadness", "fear", "neutral")
+        colours = "\n".join(
+            "::cue(.{}) {{ color: rgb({}, {}, {}) }}".format(name, *colour_of(name))
+            for name in families
+        )
+        title = "WEBVTT - expressions as estimated by ferstream"
+        return f"{title}\n\nNOTE\n{note}\n\nSTYLE\n{colours}\n\n"
+
+    def cues(self, waiting: list[Episode], before_s: float | None) -> tuple[str, list[Episode]]:
+        ready = [e for e in waiting if before_s is None or e.start_s <= before_s]
+        return "".join(map(self._cue, ready)), waiting[len(ready) :]
+
+    def _cue(self, episode: Episode) -> str:
+        self._count += 1
+        start, end = (_clock(time_s, ".") for time_s in (episode.start_s, episode.end_s))
+        name = f"Face {episode.face_id}"
+        words = html.escape(_words(episode), quote=False)
+        colour = "neutral" if episode.uncertain else episode.family or "neutral"
+        return f"{self._count}\n{start} --> {end}\n<v {name}><c.{colour}>{words}</c></v>\n\n"
+
+
+class _Srt:
+    """SRT: cues one after the other, a line per face; the notice is the first one's first line."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._written_s = 0.0
+        self._notice = ""
+
+    def head(self, info: SinkInfo) -> str:
+        purpose = info.about.get("purpose")
+        self._notice = _plain(f"[{SHORT_NOTICE}]" + (f" [{purpose}]" if purpose else ""))
+        return ""
+
+    def cues(self, waiting: list[Episode], before_s: float | None) -> tuple[str, list[Episode]]:
+        if before_s is not None and before_s < _NOTICE_S:
+            return "", waiting
+        # Up to here everything is known: an end, or the start of an episode that still goes on.
+        last_s = max([_NOTICE_S, *(e.end_s for e in waiting)])
+        until_s = last_s if before_s is None else min(before_s, last_s)
+        edges = {time_s for e in waiting for time_s in (e.start_s, e.end_s)}
+        edges |= {self._written_s, _NOTICE_S, until_s}
+        times_s = sorted(time_s for time_s in edges if self._written_s <= time_s <= until_s)
+        text = "".join(self._cue(*between, waiting) for between in pairwise(times_s))
+        self._written_s = max(self._written_s, until_s)
+        return text, [e for e in waiting if e.end_s > self._written_s]
+
+    def _cue(self, start_s: float, end_s: float, waiting: list[Episode]) -> str:
+        shown = [e for e in waiting if e.start_s <= start_s and e.end_s >= end_s]
+        lines = [_plain(_words(e)) for e in sorted(shown, key=lambda e: e.face_id)]
+        if end_s <= _NOTICE_S:
+            lines.insert(0, self._notice)
+        start, end = _clock(start_s, ","), _clock(end_s, ",")
+        if not lines or start == end:
+            return ""
+        self._count += 1
+        return "\n".join([str(self._count), f"{start} --> {end}", *lines]) + "\n\n"
+
+
+_FORMATS: dict[str, type[_Vtt] | type[_Srt]] = {".vtt": _Vtt, ".srt": _Srt}
+SUFFIXES = tuple(_FORMATS)
+"""Endings of the names that `SubtitleSink` takes."""
+
+
+def _words(episode: Episode) -> str:
+    """What is shown of an episode."""
+    reading = f"uncertain ({episode.label}?)" if episode.uncertain else episode.label
+    return f"Face {episode.face_id}: {reading}"
+
+
+def _plain(text: str) -> str:
+    """Text without what players of SRT take for markup, on one line."""
+    table = str.maketrans({"<": "(", ">": ")", "{": "(", "}": ")", "\\": "/"})
+    return re.sub(r"\s+", " ", text.replace("-->", "->").translate(table)).strip()
+
+
+def _clock(time_s: float, point: str) -> str:
+    """hh:mm:ss with milliseconds."""
+    ms = max(0, round(time_s * 1000))
+    seconds, ms = divmod(ms, 1000)
+    minutes, seconds = divmod(seconds, 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours:02}:{minutes:02}:{seconds:02}{point}{ms:03}"
