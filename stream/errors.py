@@ -9,6 +9,7 @@
     │   ├── SourceLost         also ConnectionError     it gave pictures and stopped
     │   └── SourceTimeout      also TimeoutError        it does not answer
     ├── SinkError              also OSError             a result cannot be written or shown
+    │   └── SinkLost           also ConnectionError     a receiver is gone; it may come back
     └── GstreamerMissing       also ImportError         GStreamer is not installed
 
 Every message says what happened, names the value it was given and what to do next.
@@ -68,6 +69,10 @@ class SourceTimeout(SourceError, TimeoutError):
 
 class SinkError(StreamError, OSError):
     """A result cannot be written or shown where it was asked for."""
+
+
+class SinkLost(SinkError, ConnectionError):
+    """A receiver over the network does not answer or hung up; it may come back."""
 
 
 class GstreamerMissing(StreamError, ImportError):

@@ -52,9 +52,9 @@ class Outputs:
         """The sinks that write these files; `top` words per face."""
         sinks: list[Sink] = []
         if self.jsonl:
-            from .sinks.jsonl import JsonlSink
+            from .sinks.jsonl import jsonl_sink
 
-            sinks.append(JsonlSink(self.jsonl, top))
+            sinks.append(jsonl_sink(self.jsonl, top))
         if self.csv:
             from .sinks.csv import CsvSink
 

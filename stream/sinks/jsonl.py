@@ -1,4 +1,4 @@
-"""JSON lines, schema 1: a header, then one row per frame, also where no face is.
+"""JSON lines, schema 1, in a file or on standard output: a header, then a row per line.
 
 Each row is handed to the operating system as a whole before the next frame is looked at, so the
 file holds complete rows whenever and however the run ends.
@@ -6,35 +6,29 @@ file holds complete rows whenever and however the run ends.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-from ..frame import Frame
-from ..result import Result
-from .base import SinkInfo
+from .rows import FrameRows, Row, RowSink, line
 from .whole import WholeLines
 
-SCHEMA = 1
 
+class JsonlFile:
+    """Writes rows to a file; the path `-` is standard output."""
 
-class JsonlSink:
-    """Writes a .jsonl file; `top` words per face."""
-
-    def __init__(self, path: Path, top: int = 10) -> None:
+    def __init__(self, path: Path) -> None:
         self._path = path
-        self._top = top
         self._file: WholeLines | None = None
 
-    def open(self, info: SinkInfo) -> None:
+    def open(self, header: Row) -> None:
         """Make the file and write its header line."""
         self._file = WholeLines(self._path)
-        self._write_line(header(info))
+        self.write(header)
 
-    def write(self, frame: Frame, result: Result) -> None:
+    def write(self, row: Row) -> None:
         """Append one row."""
-        self._write_line(result.to_json(self._top))
+        if self._file is None:
+            raise ValueError("open the sink before writing to it")
+        self._file.write(line(row))
 
     def close(self) -> None:
         """Close the file."""
@@ -42,21 +36,7 @@ class JsonlSink:
             self._file.close()
             self._file = None
 
-    def _write_line(self, row: Mapping[str, Any]) -> None:
-        if self._file is None:
-            raise ValueError("open the sink before writing to it")
-        line = json.dumps(row, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-        self._file.write(line + "\n")
 
-
-def header(info: SinkInfo) -> dict[str, Any]:
-    """The first line of a .jsonl file."""
-    return {
-        "schema": SCHEMA,
-        "kind": "header",
-        "source": info.source,
-        "size": None if info.size is None else list(info.size),
-        "rate_hz": info.rate_hz,
-        "live": info.live,
-        **info.about,
-    }
+def jsonl_sink(path: Path, top: int = 10) -> RowSink:
+    """Writes a row per frame to a .jsonl file; `top` words per face."""
+    return RowSink(FrameRows(top), JsonlFile(path))

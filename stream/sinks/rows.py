@@ -6,6 +6,7 @@ standard output, over TCP or HTTP, or to an MQTT broker.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
@@ -24,6 +25,9 @@ class RowMaker(Protocol):
 
     def make(self, result: Result) -> Iterable[Row]:
         """The rows that this result completes; may be none."""
+
+    def tell(self, event: SourceEvent) -> Iterable[Row]:
+        """The rows that a change of the source's state completes; may be none."""
 
     def finish(self) -> Iterable[Row]:
         """The rows left at the end."""
@@ -52,6 +56,10 @@ class FrameRows:
         """One row."""
         yield result.to_json(self._top)
 
+    def tell(self, event: SourceEvent) -> Iterable[Row]:
+        """None."""
+        return ()
+
     def finish(self) -> Iterable[Row]:
         """None."""
         return ()
@@ -74,8 +82,10 @@ class RowSink:
             self._writer.write(row)
 
     def tell(self, event: SourceEvent) -> None:
-        """Send the source's change of state."""
+        """Send the source's change of state, and the rows that it completes."""
         self._writer.write({"schema": SCHEMA, "kind": "state", **event.to_json()})
+        for row in self._maker.tell(event):
+            self._writer.write(row)
 
     def close(self) -> None:
         """Send what is left, and finish."""
@@ -84,6 +94,16 @@ class RowSink:
                 self._writer.write(row)
         finally:
             self._writer.close()
+
+
+def line(row: Row) -> str:
+    """One row as a line of JSON, its end included.
+
+    Raises ValueError for a number that JSON has no word for.
+    """
+    text = json.dumps(row, ensure_ascii=False, separators=(",", ":"), allow_nan=False) + "\n"
+    # A file name that is no UTF-8 has half characters, which only an escape can hold.
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def header(info: SinkInfo) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from stream.outputs import Outputs
 from stream.result import FaceResult, Result
 from stream.sinks.base import Sink, SinkInfo, check_writable
 from stream.sinks.csv import CsvSink
-from stream.sinks.jsonl import JsonlSink
+from stream.sinks.jsonl import jsonl_sink
 from stream.sinks.lines import LinesSink
 from stream.sinks.tally import TallySink
 from stream.sinks.video import VideoSink
@@ -47,7 +48,7 @@ def json_lines(path: Path) -> list[dict[str, Any]]:
 
 def test_jsonl_has_a_header_and_a_row_per_frame(tmp_path: Path) -> None:
     path = tmp_path / "o.jsonl"
-    sink = JsonlSink(path, top=3)
+    sink = jsonl_sink(path, top=3)
     sink.open(INFO)
     give(sink, [0.0, 0.0333333])
     give(sink, [0.2], [face(7, label="sadness")])
@@ -67,9 +68,9 @@ def test_jsonl_has_a_header_and_a_row_per_frame(tmp_path: Path) -> None:
     assert set(found) >= {"quality", "neutral", "intensity", "uncertain", "families", "attention"}
 
 
-@pytest.mark.parametrize("kind", [JsonlSink, CsvSink])
+@pytest.mark.parametrize("kind", [jsonl_sink, CsvSink])
 def test_rows_are_on_disk_before_the_next_frame(
-    tmp_path: Path, kind: type[JsonlSink] | type[CsvSink]
+    tmp_path: Path, kind: Callable[[Path], Sink]
 ) -> None:
     """As after a crash: the file is never closed."""
     path = tmp_path / "o"
@@ -190,7 +191,7 @@ def test_a_frame_of_another_size_is_fitted(tmp_path: Path) -> None:
     assert [pixels.shape for pixels in read_back(tmp_path / "o.mp4")[1]] == [(48, 64, 3)] * 2
 
 
-@pytest.mark.parametrize("kind", [JsonlSink, CsvSink, VideoSink])
+@pytest.mark.parametrize("kind", [jsonl_sink, CsvSink, VideoSink])
 def test_a_place_that_cannot_be_written(tmp_path: Path, kind: Any) -> None:
     for path in (tmp_path, tmp_path / "none" / "o", Path("/proc/o.mp4")):
         with pytest.raises(SinkError, match=r"cannot write"):
@@ -203,7 +204,7 @@ def test_a_place_that_cannot_be_written(tmp_path: Path, kind: Any) -> None:
 def test_a_full_disk_is_told(tmp_path: Path) -> None:
     if not Path("/dev/full").exists():
         pytest.skip("this system has no /dev/full")
-    for sink in (JsonlSink(Path("/dev/full")), CsvSink(Path("/dev/full"))):
+    for sink in (jsonl_sink(Path("/dev/full")), CsvSink(Path("/dev/full"))):
         with pytest.raises(SinkError, match="no space left on device"):
             sink.open(INFO)
         sink.close()
