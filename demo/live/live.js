@@ -1,2 +1,329 @@
-// The live panel's element; the rest follows.
-customElements.get("ferstream-live") || customElements.define("ferstream-live", class extends HTMLElement {});
+// <ferstream-live>: the live panel as a custom element. It wires camera, server and views together.
+
+import { CameraError, closeCamera, listCameras, openCamera } from "./camera.js";
+import { Link } from "./link.js";
+import { Median, Pace, Rate } from "./meter.js";
+import { People, toneOf } from "./people.js";
+import { everyPicture, Pictures } from "./pictures.js";
+import { Reading } from "./reading.js";
+import { Stage } from "./stage.js";
+import { drawStrip } from "./strip.js";
+import { partsOf, template } from "./template.js";
+import { Theme } from "./theme.js";
+import { Voice } from "./voice.js";
+
+const SOONEST_MS = 42; // no more than some 24 pictures a second: the rest would show nothing new
+const MOST_BACKLOG = 400_000; // bytes the network has yet to take
+const HIDDEN_MS = 10_000; // out of sight for so long, the place at the server is given up
+const HERE = new URL(".", import.meta.url);
+
+class FerstreamLive extends HTMLElement {
+  connectedCallback() {
+    if (!this.shadowRoot) this._build();
+    this.theme.watch();
+    document.addEventListener("visibilitychange", this._onVisibility);
+    window.addEventListener("pagehide", this._onLeave);
+    navigator.mediaDevices?.addEventListener?.("devicechange", this._onDevices);
+    this.sizes.observe(this);
+  }
+
+  disconnectedCallback() {
+    this.stop();
+    this.theme.unwatch();
+    document.removeEventListener("visibilitychange", this._onVisibility);
+    window.removeEventListener("pagehide", this._onLeave);
+    navigator.mediaDevices?.removeEventListener?.("devicechange", this._onDevices);
+    this.sizes.disconnect();
+  }
+
+  /** Open camera and connection; only after consent. */
+  async start() {
+    if (!this.parts.agree.checked || this.stream || this.opening) return;
+    this._fault("");
+    this.opening = true;
+    this._state("starting");
+    const { video, cameras } = this.parts;
+    try {
+      const [stream] = await Promise.all([openCamera(cameras.value), this._words()]);
+      if (!this.opening || !this.isConnected) {
+        closeCamera(stream);
+        return;
+      }
+      this.stream = stream;
+      for (const track of stream.getTracks()) track.onended = this._onEnded;
+      video.srcObject = stream;
+      await video.play();
+    } catch (error) {
+      this.stop();
+      if (!(error instanceof CameraError)) console.error(error);
+      this._fault(error instanceof CameraError ? error.message : `It could not start: ${error.message}`);
+      return;
+    } finally {
+      this.opening = false;
+    }
+    if (!this.stream) return;
+    this._show();
+  }
+
+  /** Free the camera, close the connection, forget what was seen. */
+  stop(words = "") {
+    const focused = this.shadowRoot?.activeElement === this.parts?.stop;
+    this.opening = false;
+    closeCamera(this.stream);
+    this.stream = null;
+    this.parts.video.srcObject = null;
+    this.endPictures?.();
+    this._disconnect();
+    this.people?.clear();
+    this.reading?.clear();
+    this.stage.clear();
+    this.pictures.clear();
+    this._hint("");
+    const { rate, delay, strip } = this.parts;
+    rate.textContent = delay.textContent = "–";
+    strip.getContext("2d").clearRect(0, 0, strip.width, strip.height);
+    if (this.parts.panel.dataset.state !== "idle") {
+      this._state("off");
+      this._fault(words);
+      if (focused) this.parts.start.focus();
+    }
+  }
+
+  _build() {
+    const root = this.attachShadow({ mode: "open" });
+    const style = document.createElement("link");
+    style.rel = "stylesheet";
+    style.href = new URL("live.css", HERE);
+    const body = document.createElement("div");
+    body.className = "root";
+    body.innerHTML = template();
+    // Nothing is shown until it can be shown as it is meant.
+    style.onload = style.onerror = () => (body.style.visibility = "visible");
+    root.append(style, body);
+    const parts = (this.parts = partsOf(root));
+    parts.host.textContent = location.host;
+    this.theme = new Theme(this);
+    this.voice = new Voice(parts.said);
+    this.pictures = new Pictures();
+    this.pace = new Pace();
+    this.rate = new Rate();
+    this.delay = new Median(20);
+    this.stage = new Stage(parts, (id) => this._pick(id));
+    this._onVisibility = () => this._visibility();
+    this._onLeave = () => this.stop();
+    this._onDevices = () => this._cameras();
+    this._onEnded = () => this.stop("The camera was disconnected. Connect it, then start again.");
+    // A panel on a page's other tab has no size: nobody sees that the camera is on.
+    this.sizes = new ResizeObserver(() => {
+      if (this.stream && !this.offsetWidth) this.stop("The camera was switched off when you left.");
+    });
+    this._controls(parts);
+  }
+
+  _controls(parts) {
+    parts.agree.addEventListener("change", () => (parts.start.disabled = !parts.agree.checked));
+    parts.consent.addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.start();
+    });
+    parts.stop.addEventListener("click", () => this.stop());
+    parts.cameras.addEventListener("change", async () => {
+      this.stop();
+      await this.start();
+    });
+    const kept = (name, otherwise) => (store(name) ?? otherwise) === "yes";
+    parts.mirror.checked = kept("mirror", "yes");
+    parts.blur.checked = kept("blur", "no");
+    for (const name of ["mirror", "blur"]) {
+      parts[name].addEventListener("change", () => {
+        store(name, parts[name].checked ? "yes" : "no");
+        this._looks();
+      });
+    }
+    this._looks();
+  }
+
+  _looks() {
+    this.stage.setMirrored(this.parts.mirror.checked);
+    if (this.stage.blurred !== this.parts.blur.checked) {
+      this.stage.setBlurred(this.parts.blur.checked);
+    }
+  }
+
+  /** The families and their words, once. */
+  async _words() {
+    if (this.people) return;
+    const answer = await fetch(new URL("words.json", HERE));
+    if (!answer.ok) throw new CameraError("The server did not give the list of words. Reload.");
+    const { families, family_of: familyOf } = await answer.json();
+    this.people = new People(familyOf);
+    this.reading = new Reading(this.shadowRoot, { families, familyOf, toneOf }, (id) =>
+      this._pick(id),
+    );
+  }
+
+  /** The camera is open: show it, connect, send. */
+  _show() {
+    const { video, stage, stop } = this.parts;
+    stage.style.setProperty("--ratio", `${video.videoWidth || 16} / ${video.videoHeight || 9}`);
+    const { facingMode } = this.stream.getVideoTracks()[0].getSettings();
+    if (facingMode === "environment") this.stage.setMirrored(false);
+    this._state("live");
+    this.voice.say("The camera is on.");
+    stop.focus({ preventScroll: true });
+    this._cameras();
+    this.sentMs = -Infinity;
+    this.endPictures = everyPicture(video, () => this._send());
+    this._connect();
+  }
+
+  _connect() {
+    const url = new URL(this.getAttribute("socket") ?? "v1/live", document.baseURI);
+    url.protocol = url.protocol.replace("http", "ws");
+    this.pace.reset();
+    this.rate.reset();
+    this.delay.reset();
+    this._hint("Connecting …");
+    this.link = new Link(url, {
+      open: () => this._hint("Looking for faces …"),
+      answer: (row, entry) => this._answer(row, entry),
+      fault: (words) => this._lost(words),
+      lost: (tries) => this._lost(LOST[tries > 3 ? 1 : 0]),
+      release: (picture) => this.pictures.giveBack(picture),
+    });
+  }
+
+  _disconnect() {
+    this.link?.close();
+    this.link = null;
+  }
+
+  _lost(words) {
+    this.voice.say(words);
+    this._hint(words);
+    this.people.clear();
+    this.reading.clear();
+    this.stage.clear();
+    this.rate.reset();
+    this._numbers(performance.now(), true);
+  }
+
+  /** Send the present picture, if there is room for it on the way. */
+  async _send() {
+    const nowMs = performance.now();
+    const { link } = this;
+    if (this.taking || !link?.ready || document.hidden) return;
+    if (nowMs - this.sentMs < SOONEST_MS || link.backlog > MOST_BACKLOG) return;
+    if (link.unanswered >= this.pace.inFlight(nowMs)) return;
+    this.taking = true;
+    this.sentMs = nowMs;
+    try {
+      const { canvas, blob } = await this.pictures.take(this.parts.video, this.pace.widthPx);
+      if (blob && link === this.link) link.send(blob, canvas, nowMs);
+      else this.pictures.giveBack(canvas);
+    } finally {
+      this.taking = false;
+    }
+  }
+
+  _answer(row, { sentMs, picture }) {
+    const nowMs = performance.now();
+    this.pace.answered(nowMs, nowMs - sentMs, row.server_ms, row.dropped);
+    this.rate.add(nowMs);
+    this.delay.add(nowMs - sentMs);
+    this.people.update(row.faces, nowMs / 1000);
+    this.size = row.size;
+    this._hint(row.faces.length ? "" : "No face in view");
+    this._draw(nowMs, picture);
+    this._numbers(nowMs);
+    const { person } = this.people;
+    if (person) this.voice.label(person.uncertain ? "uncertain" : person.label, nowMs);
+  }
+
+  _draw(nowMs, picture = null) {
+    const { person, here } = this.people;
+    const several = here.length > 1;
+    const faces = here.map((one) => ({
+      id: one.id,
+      box: one.box,
+      text: (several ? `${one.id}  ` : "") + (one.uncertain ? "uncertain" : one.label),
+      tone: one.uncertain ? "neutral" : one.tone,
+      picked: several && one === person,
+    }));
+    if (this.size) this.stage.show(faces, this.size, picture, nowMs);
+    this.reading.show(person, here, nowMs);
+    const columns = person?.moments.columns(nowMs / 1000) ?? [];
+    drawStrip(this.parts.strip, columns, (tone) => this.theme.colour(tone));
+  }
+
+  _numbers(nowMs, atOnce = false) {
+    if (!atOnce && nowMs - (this.numbersMs ?? 0) < 500) return;
+    this.numbersMs = nowMs;
+    const hz = this.rate.hz(nowMs);
+    this.parts.rate.textContent = hz ? hz.toFixed(hz < 9.95 ? 1 : 0) : "–";
+    this.parts.delay.textContent = hz ? `${Math.round(this.delay.value)} ms` : "–";
+  }
+
+  _pick(id) {
+    this.people.pick(id);
+    this._draw(performance.now());
+  }
+
+  async _cameras() {
+    const { pick, cameras } = this.parts;
+    const found = await listCameras();
+    const current = this.stream?.getVideoTracks()[0]?.getSettings().deviceId ?? cameras.value;
+    cameras.replaceChildren(
+      ...found.map(({ id, label }) => new Option(label, id, false, id === current)),
+    );
+    pick.hidden = found.length < 2;
+  }
+
+  _visibility() {
+    clearTimeout(this.hiddenTimer);
+    if (!this.stream) return;
+    if (document.hidden) {
+      this.hiddenTimer = setTimeout(() => this._disconnect(), HIDDEN_MS);
+    } else if (!this.link) {
+      this.people.clear();
+      this._connect();
+    }
+  }
+
+  _state(name) {
+    this.parts.panel.dataset.state = name;
+    const label = { starting: "Starting …", off: "Start again" }[name] ?? "Start camera";
+    this.parts.start.querySelector("span").textContent = label;
+    this.parts.start.disabled = name === "starting" || !this.parts.agree.checked;
+  }
+
+  _fault(words) {
+    this.parts.fault.textContent = words;
+    this.parts.fault.hidden = !words;
+  }
+
+  _hint(words) {
+    const { hint } = this.parts;
+    if (hint.textContent === words) return;
+    hint.textContent = words;
+    hint.hidden = !words;
+  }
+}
+
+const LOST = [
+  "The connection was lost. Trying again by itself.",
+  "The server cannot be reached. Is it still running? If it asks for a login, reload this page.",
+];
+
+/** Read or keep a setting in this browser; where storage is forbidden nothing is kept. */
+function store(name, value) {
+  try {
+    if (value === undefined) return localStorage.getItem(`ferstream-${name}`);
+    localStorage.setItem(`ferstream-${name}`, value);
+  } catch {
+    // Private windows may forbid it; the setting then lasts as long as the page.
+  }
+  return null;
+}
+
+if (!customElements.get("ferstream-live")) customElements.define("ferstream-live", FerstreamLive);

@@ -13,11 +13,12 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from engines.taxonomy import load_taxonomy
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+
+from engines.taxonomy import load_taxonomy
 
 if TYPE_CHECKING:
     import gradio as gr

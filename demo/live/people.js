@@ -1,0 +1,109 @@
+// The people in view: each one's smoothed reading, and who is looked at. No DOM in here.
+
+import { movements } from "./names.js";
+import { leader, Ranking, Smooth } from "./ranking.js";
+import { Moments } from "./strip.js";
+
+const KEEP_S = 3; // a person out of view stays selected for so long
+const OWN_TONES = new Set(["disgust", "contempt", "neutral"]);
+
+/** What a word's colour is called: a tone of its own, else its family's. */
+export function toneOf(word, familyOf) {
+  return OWN_TONES.has(word) ? word : familyOf[word] || "neutral";
+}
+
+/** One face over time. */
+export class Person {
+  constructor(id, familyOf) {
+    this.id = id;
+    this.familyOf = familyOf;
+    this.ranking = new Ranking();
+    this.basic = new Smooth();
+    this.shares = new Smooth();
+    this.parts = new Smooth();
+    this.moves = new Smooth(0.2);
+    this.moments = new Moments();
+    this.lead = null;
+    this.words = [];
+  }
+
+  update(face, nowS) {
+    this.seenS = nowS;
+    this.box = face.box;
+    this.words = this.ranking.update(face.top, nowS);
+    this.lead = leader(this.basic.update(face.basic8, nowS), this.lead);
+    // Families share out what is not neutral, so that a still face shows little of each.
+    const shown = 1 - face.neutral;
+    const families = Object.entries(face.families).map(([name, p]) => [name, p * shown]);
+    this.families = this.shares.update({ ...Object.fromEntries(families), neutral: face.neutral }, nowS);
+    const parts = { intensity: face.intensity, uncertain: face.uncertain ? 1 : 0 };
+    this.measures = this.parts.update(parts, nowS);
+    this.movements = this.moves.update(movements(face.au), nowS);
+    this.moments.add(nowS, face.attention, this.tone);
+  }
+
+  /** `neutral` where that leads the eight expressions, else the best word. */
+  get label() {
+    return this.lead === "neutral" ? "neutral" : (this.words[0]?.word ?? "neutral");
+  }
+
+  get tone() {
+    return toneOf(this.label, this.familyOf);
+  }
+
+  get uncertain() {
+    return this.measures.uncertain > 0.5;
+  }
+
+  get intensity() {
+    return this.measures.intensity ?? 0;
+  }
+}
+
+/** Everybody in view, and the one whose reading is shown. */
+export class People {
+  constructor(familyOf) {
+    this.familyOf = familyOf;
+    this.clear();
+  }
+
+  clear() {
+    this.all = new Map();
+    this.here = [];
+    this.picked = null;
+    this.byHand = false;
+  }
+
+  /** Take in an answer's faces. */
+  update(faces, nowS) {
+    this.here = faces.map((face) => {
+      if (!this.all.has(face.id)) this.all.set(face.id, new Person(face.id, this.familyOf));
+      const person = this.all.get(face.id);
+      person.update(face, nowS);
+      return person;
+    });
+    for (const [id, { seenS }] of this.all) if (nowS - seenS > KEEP_S) this.all.delete(id);
+    if (!this.all.has(this.picked)) {
+      this.picked = this._largest()?.id ?? null;
+      this.byHand = false;
+    }
+    // Somebody in view comes before one who has left, unless that one was chosen.
+    const gone = !this.here.some(({ id }) => id === this.picked);
+    if (gone && !this.byHand && this.here.length) this.picked = this._largest().id;
+  }
+
+  pick(id) {
+    if (!this.all.has(id)) return;
+    this.picked = id;
+    this.byHand = true;
+  }
+
+  get person() {
+    return this.all.get(this.picked) ?? null;
+  }
+
+  _largest() {
+    const size = ({ box }) => box[2] * box[3];
+    return this.here.reduce((best, one) => (best && size(best) >= size(one) ? best : one), null);
+  }
+}

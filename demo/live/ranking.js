@@ -1,0 +1,99 @@
+// Words in an order that the eye can follow. Pure; times are arguments.
+
+import { ease } from "./meter.js";
+
+const TAU_S = 0.3; // a value has come two thirds of its way after this time
+const CLEARLY = 1.04; // a word overtakes the one before it when it is this much likelier
+
+/**
+ * Smoothed probabilities of words and a steady order of the best of them.
+ *
+ * The server names its best words only; one that it no longer names fades towards nothing.
+ */
+export class Ranking {
+  constructor(size = 10, tauS = TAU_S) {
+    this.size = size;
+    this.tauS = tauS;
+    this.reset();
+  }
+
+  reset() {
+    this.p = new Map();
+    this.order = [];
+    this.timeS = null;
+  }
+
+  /** Take in `[{word, p}]` seen at `nowS`; returns the best, `[{word, p}]`, best first. */
+  update(top, nowS) {
+    const fresh = this.timeS === null;
+    const dtS = fresh ? 0 : nowS - this.timeS;
+    this.timeS = nowS;
+    const target = new Map(top.map(({ word, p }) => [word, p]));
+    for (const [word, p] of target) {
+      // A newcomer starts from nothing, so that a flash of one frame does not lead the list.
+      const before = this.p.get(word) ?? (fresh ? p : 0);
+      this.p.set(word, ease(before, p, dtS, this.tauS));
+    }
+    for (const [word, p] of this.p) {
+      if (target.has(word)) continue;
+      const faded = ease(p, 0, dtS, this.tauS);
+      if (faded < 1e-4) this.p.delete(word);
+      else this.p.set(word, faded);
+    }
+    this._sort();
+    return this.best();
+  }
+
+  best() {
+    return this.order.slice(0, this.size).map((word) => ({ word, p: this.p.get(word) }));
+  }
+
+  /** Insertion sort from the last order: only a clear lead moves a word up. */
+  _sort() {
+    const kept = this.order.filter((word) => this.p.has(word));
+    const known = new Set(kept);
+    const fresh = [...this.p.keys()].filter((word) => !known.has(word));
+    fresh.sort((a, b) => this.p.get(b) - this.p.get(a));
+    const order = [];
+    for (const word of [...kept, ...fresh]) {
+      let at = order.length;
+      const margin = known.has(word) ? CLEARLY : 1;
+      while (at > 0 && this.p.get(word) > this.p.get(order[at - 1]) * margin) at -= 1;
+      order.splice(at, 0, word);
+    }
+    this.order = order;
+  }
+}
+
+/** Named numbers, smoothed together: the eight emotions, families, muscle movements. */
+export class Smooth {
+  constructor(tauS = TAU_S) {
+    this.tauS = tauS;
+    this.values = {};
+    this.timeS = null;
+  }
+
+  /** Take in `{name: value}`; a name that is missing moves towards 0. Returns the smoothed. */
+  update(values, nowS) {
+    const fresh = this.timeS === null;
+    const dtS = fresh ? 0 : nowS - this.timeS;
+    this.timeS = nowS;
+    for (const name of new Set([...Object.keys(values), ...Object.keys(this.values)])) {
+      const to = values[name] ?? 0;
+      const from = this.values[name] ?? (fresh ? to : 0);
+      const value = ease(from, to, dtS, this.tauS);
+      if (name in values || value > 1e-3) this.values[name] = value;
+      else delete this.values[name];
+    }
+    return this.values;
+  }
+}
+
+/** The name of the largest number; the one held until now stays unless clearly beaten. */
+export function leader(values, held = null) {
+  let best = held !== null && held in values ? held : null;
+  for (const [name, value] of Object.entries(values)) {
+    if (best === null || value > values[best] * CLEARLY) best = name;
+  }
+  return best;
+}

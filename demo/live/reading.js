@@ -1,0 +1,171 @@
+// The right side of the panel: one person's reading, and tabs when there are several.
+
+import { Bars, make, percent } from "./bars.js";
+
+const SHOWN_MOVES = 5;
+const LEAST_MOVE = 0.08; // weaker movements are noise
+const FULL_BAR = 0.12; // a word this likely fills its bar; with 135 words few are likelier
+const MOST_TABS = 8;
+
+export class Reading {
+  constructor(root, { families, familyOf, toneOf }, onPick) {
+    const one = (selector) => root.querySelector(selector);
+    this.familyOf = familyOf;
+    this.toneOf = toneOf;
+    this.onPick = onPick;
+    this.panel = one(".reading");
+    this.empty = one(".empty");
+    this.tabs = one(".people");
+    this.word = one(".label .word");
+    this.unsure = one(".unsure");
+    this.strength = one(".strength .bar");
+    this.strengthValue = one(".strength .value");
+    this.quiet = one(".quiet");
+    const [words, spokenWords] = root.querySelectorAll(".words ol");
+    this.words = new Bars(words, { size: 10, spoken: spokenWords });
+    const [moves, spokenMoves] = root.querySelectorAll(".moves ul");
+    this.moves = new Bars(moves, { size: SHOWN_MOVES, spoken: spokenMoves });
+    this._families([...families, "neutral"], one(".stack"), one(".legend"));
+    this.tabOf = new Map();
+    this.tabs.addEventListener("keydown", (event) => this._step(event));
+    this.clear();
+  }
+
+  clear() {
+    this.shownId = null;
+    this.words.clear();
+    this.moves.clear();
+    this.panel.hidden = true;
+    this.empty.hidden = false;
+    this.tabs.hidden = true;
+    this.tabs.replaceChildren();
+    this.tabOf.clear();
+  }
+
+  /** Show one person's reading; `people` are all in view. */
+  show(person, people, nowMs) {
+    this._people(people, person);
+    this.panel.hidden = !person;
+    this.empty.hidden = !!person;
+    if (!person) return;
+    if (person.id !== this.shownId) {
+      this.words.clear();
+      this.moves.clear();
+      this.shownId = person.id;
+    }
+    this.panel.dataset.tone = person.tone;
+    text(this.word, person.label);
+    this.unsure.hidden = !person.uncertain;
+    this.strength.style.transform = `scaleX(${person.intensity.toFixed(3)})`;
+    text(this.strengthValue, percent(person.intensity));
+    this._words(person, nowMs);
+    this._shares(person.families);
+    this._moves(person.movements, nowMs);
+  }
+
+  _words(person, nowMs) {
+    const full = Math.max(FULL_BAR, person.words[0]?.p ?? 0);
+    const rows = person.words.map(({ word, p }) => ({
+      key: word,
+      text: word,
+      value: percent(p),
+      share: p / full,
+      tone: this.toneOf(word, this.familyOf),
+    }));
+    this.words.show(rows, nowMs);
+    const quiet = person.label === "neutral";
+    this.quiet.hidden = !quiet;
+    this.words.list.classList.toggle("faint", quiet || person.uncertain);
+  }
+
+  _moves(movements, nowMs) {
+    const strongest = Object.entries(movements)
+      .filter(([, value]) => value >= LEAST_MOVE)
+      .sort((a, b) => b[1] - a[1])
+      .slice(0, SHOWN_MOVES);
+    // By name, so that rows of nearly the same strength do not keep changing places.
+    strongest.sort((a, b) => a[0].localeCompare(b[0]));
+    const rows = strongest.map(([name, value]) => ({
+      key: name,
+      text: name,
+      value: percent(value),
+      share: value,
+      tone: "plain",
+    }));
+    this.moves.show(rows, nowMs);
+  }
+
+  _families(names, stack, legend) {
+    this.parts = names.map((name) => {
+      const part = make("span", "part");
+      const entry = make("li");
+      const value = make("span", "value", "–");
+      part.dataset.tone = entry.dataset.tone = name;
+      entry.dataset.name = name;
+      entry.append(make("i", "dot"), make("span", "name", name), value);
+      stack.append(part);
+      legend.append(entry);
+      return { name, part, value };
+    });
+  }
+
+  /** Families side by side in one bar: each is moved to where the ones before it end. */
+  _shares(families) {
+    let before = 0;
+    for (const { name, part, value } of this.parts) {
+      const share = families[name] ?? 0;
+      part.style.transform = `translateX(${(100 * before).toFixed(2)}%) scaleX(${share.toFixed(4)})`;
+      text(value, percent(share));
+      before += share;
+    }
+  }
+
+  /** Tabs while there are several people; arrow keys go from one to the next. */
+  _people(people, picked) {
+    const shown = people.slice(0, MOST_TABS);
+    if (picked && people.length > 1 && !shown.includes(picked)) shown.unshift(picked);
+    this.tabs.hidden = shown.length < 2;
+    const ids = new Set(shown.map(({ id }) => id));
+    for (const [id, tab] of this.tabOf) {
+      if (ids.has(id)) continue;
+      tab.remove();
+      this.tabOf.delete(id);
+    }
+    for (const person of shown) {
+      const tab = this.tabOf.get(person.id) ?? this._tab(person.id);
+      const current = person === picked;
+      tab.dataset.tone = person.tone;
+      tab.setAttribute("aria-selected", current);
+      tab.tabIndex = current ? 0 : -1;
+      text(tab.querySelector(".says"), person.label);
+    }
+  }
+
+  _tab(id) {
+    const tab = make("button", "tab");
+    tab.type = "button";
+    tab.dataset.id = id;
+    tab.setAttribute("role", "tab");
+    tab.setAttribute("aria-controls", "reading");
+    tab.append(make("i", "dot"), make("b", "", `Person ${id}`), make("span", "says"));
+    tab.addEventListener("click", () => this.onPick(id));
+    this.tabOf.set(id, tab);
+    this.tabs.append(tab);
+    return tab;
+  }
+
+  _step(event) {
+    const by = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
+    const tabs = [...this.tabs.children];
+    const at = tabs.findIndex((tab) => tab.getAttribute("aria-selected") === "true");
+    if (!by || at < 0) return;
+    event.preventDefault();
+    const next = tabs[(at + by + tabs.length) % tabs.length];
+    this.onPick(Number(next.dataset.id));
+    next.focus();
+  }
+}
+
+function text(element, words) {
+  if (element.textContent !== words) element.textContent = words;
+}
