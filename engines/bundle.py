@@ -70,6 +70,10 @@ class Motion:
     fields: int
     gap_s: float
     """Time between two fields, seconds."""
+    still: float = 0.012
+    """Up to this mean speed, face widths per second, a face is still and its motion not heard."""
+    moving: float = 0.024
+    """From this mean speed on its motion is heard in full."""
 
 
 @dataclass(frozen=True)

@@ -100,7 +100,7 @@ def fusion(features: int, *, words: int = 135) -> NetworkSpec:
     """A clip's features under attention, joined with the temporal scores.
 
     `mask` is 1 where a frame is, 0 where the clip is still empty; `attention` sums to 1 over the
-    frames; `has_motion` 0 leaves the temporal scores out.
+    frames; `has_motion` is how far they are heard: 0 leaves the temporal scores out.
     """
     return NetworkSpec(
         "fusion",
@@ -108,7 +108,7 @@ def fusion(features: int, *, words: int = 135) -> NetworkSpec:
             TensorSpec("feature", "float32", ("B", "T", features)),
             TensorSpec("mask", "float32", ("B", "T"), 0, 1, FLAG),
             TensorSpec("temporal", "float32", ("B", 8), unit="logit"),
-            TensorSpec("has_motion", "float32", ("B", 1), 0, 1, FLAG),
+            TensorSpec("has_motion", "float32", ("B", 1), 0, 1, "share"),
         ),
         (
             TensorSpec("basic8", "float32", ("B", 8), unit="logit"),

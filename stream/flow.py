@@ -51,3 +51,24 @@ class MotionEstimator:
         return np.ascontiguousarray(small.transpose(2, 0, 1), dtype=np.float32) / np.float32(
             face_px * gap_s
         )
+
+
+# The crop's rim, where alignment invents pixels, in cells of the field.
+_RIM = 4
+
+
+def motion_share(stack: npt.NDArray[np.float32], still: float, moving: float) -> float:
+    """How far a stack (2 L, P, P) of motion fields shows a moving face, 0..1.
+
+    0 up to a mean speed of `still` face widths per second, 1 from `moving` on. A common shift of
+    the whole crop is alignment's trembling and does not count; empty fields do not either. A still
+    face says nothing about what it expresses: held smile and resting face look the same then.
+    """
+    size = stack.shape[-1]
+    field_L2PP = stack.reshape(-1, 2, size, size)[:, :, _RIM:-_RIM, _RIM:-_RIM]
+    filled = field_L2PP.any(axis=(1, 2, 3))
+    if not filled.any():
+        return 0.0
+    own = field_L2PP[filled] - field_L2PP[filled].mean(axis=(2, 3), keepdims=True)
+    speed = float(np.sqrt((own * own).sum(axis=1)).mean())
+    return min(max((speed - still) / (moving - still), 0.0), 1.0)

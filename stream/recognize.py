@@ -22,7 +22,7 @@ from .align import crop as aligned_crop
 from .clip import FaceClip
 from .detect import FaceDetector
 from .emotions import EmotionReader, Emotions
-from .flow import MotionEstimator
+from .flow import MotionEstimator, motion_share
 from .frame import Frame
 from .mesh import FaceMesh
 from .result import FaceResult, Result, Stages
@@ -214,20 +214,24 @@ class Recognizer:
         ready = [(one, stack) for one, stack in stacks if stack is not None]
         if ready:
             logits = self.engines["temporal"].run({"motion": np.stack([s for _, s in ready])})
-            for (one, _), row in zip(ready, logits["basic8"], strict=True):
+            heard = self._manifest.motion
+            for (one, stack), row in zip(ready, logits["basic8"], strict=True):
                 one.motion = row
+                one.share = motion_share(stack, heard.still, heard.moving)
 
 
 class _Watched:
     """A face's clip, and what its motion last said."""
 
-    __slots__ = ("clip", "fresh", "motion")
+    __slots__ = ("clip", "fresh", "motion", "share")
 
     def __init__(self, clip: FaceClip) -> None:
         self.clip = clip
         self.fresh = False
         self.motion: NDArray[np.float32] | None = None
         """(8,) logits of the temporal network."""
+        self.share = 0.0
+        """How far the face moves, 0..1: so far its motion is heard."""
 
 
 class _Memory:
@@ -269,7 +273,7 @@ class _Memory:
         for row, one in enumerate(watched):
             one.clip.read_features(feature_BTD[row], mask_BT[row])
             if one.motion is not None:
-                temporal[row], has_motion[row] = one.motion, 1.0
+                temporal[row], has_motion[row] = one.motion, one.share
         return {
             "feature": feature_BTD,
             "mask": mask_BT,

@@ -19,6 +19,7 @@ from calibration.reliability import expected_calibration_error, negative_log_lik
 from engines.bundle import Bundle
 from engines.engine import Engine, open_engine
 from stream.emotions import probabilities
+from stream.flow import motion_share
 
 from .data.augment import CROP_PX
 from .data.fer import FerPlus
@@ -35,6 +36,7 @@ class ClipScorer:
 
     def __init__(self, bundle: Bundle, engine: str = "auto", precision: str = "auto") -> None:
         self.head = bundle.manifest.head("basic8")
+        self._heard = bundle.manifest.motion
         self._engines: dict[str, Engine] = {
             network: open_engine(bundle, network, backend=engine, precision=choice)
             for network, choice in (
@@ -62,15 +64,23 @@ class ClipScorer:
             ]
         )
 
-    def clips(self, feature: Array, motion: Array | None = None) -> tuple[Array, Array]:
-        """Features (N, T, D) and temporal logits to probabilities (N, 8) and attention (N, T)."""
+    def shares(self, stacks: Array) -> Array:
+        """How far each of the stacks (N, 2F, 32, 32) is heard, as at run time (N, 1)."""
+        shares = [motion_share(stack, self._heard.still, self._heard.moving) for stack in stacks]
+        return np.array(shares, np.float32)[:, None]
+
+    def clips(
+        self, feature: Array, motion: Array | None = None, share: Array | None = None
+    ) -> tuple[Array, Array]:
+        """Features (N, T, D), temporal logits (N, 8) and how far they are heard (N, 1), to
+        probabilities (N, 8) and attention (N, T)."""
         count, frames = feature.shape[:2]
         out = self._engines["fusion"].run(
             {
                 "feature": feature,
                 "mask": np.ones((count, frames), np.float32),
                 "temporal": np.zeros((count, 8), np.float32) if motion is None else motion,
-                "has_motion": np.full((count, 1), motion is not None, np.float32),
+                "has_motion": np.zeros((count, 1), np.float32) if share is None else share,
             }
         )
         return probabilities(out["basic8"], self.head), out["attention"]
@@ -148,12 +158,13 @@ def motion_figures(
         stacks.append(maker.motion(clip))
         targets.append(motion_target(data.votes[row], clip.level))
     target = np.stack(targets)
-    motion = scorer.motion(np.stack(stacks))
+    stack = np.stack(stacks)
+    motion = scorer.motion(stack)
     feature = scorer.features(np.stack(crops))
     scores = {
         "temporal": probabilities(motion, scorer.head),
         "spatial": scorer.clips(feature)[0],
-        "fused": scorer.clips(feature, motion)[0],
+        "fused": scorer.clips(feature, motion, scorer.shares(stack))[0],
     }
     label = target.argmax(axis=1)
     return {

@@ -6,7 +6,7 @@ import pytest
 from numpy.typing import NDArray
 
 from stream.align import FACE_WIDTH_IN_CROP
-from stream.flow import MOTION_CROP_PX, MOTION_FIELD_PX, MotionEstimator
+from stream.flow import MOTION_CROP_PX, MOTION_FIELD_PX, MotionEstimator, motion_share
 
 FACE_PX = FACE_WIDTH_IN_CROP * MOTION_CROP_PX
 
@@ -59,3 +59,15 @@ def test_opposite_motion_has_the_opposite_sign() -> None:
 def test_a_gap_must_be_positive(gap_s: float) -> None:
     with pytest.raises(ValueError, match="positive time gap"):
         MotionEstimator().field(shifted(0, 0), shifted(1, 0), gap_s)
+
+
+def test_motion_is_heard_as_far_as_the_face_moves_of_itself() -> None:
+    """A shift of the whole crop is alignment's; fields not there yet do not dilute the others."""
+    half = np.zeros((2, MOTION_FIELD_PX, MOTION_FIELD_PX), np.float32)
+    half[0, : MOTION_FIELD_PX // 2], half[0, MOTION_FIELD_PX // 2 :] = 0.1, -0.1
+    stack = np.concatenate([np.zeros((12, *half.shape[1:]), np.float32), half, half])
+    assert motion_share(stack, 0.0, 0.2) == pytest.approx(0.5)
+    assert motion_share(stack, 0.0, 0.1) == 1.0
+    assert motion_share(stack, 0.1, 0.2) == pytest.approx(0.0, abs=1e-6)
+    assert motion_share(np.ones_like(stack), 0.0, 0.1) == 0.0
+    assert motion_share(np.zeros_like(stack), 0.0, 0.1) == 0.0

@@ -32,7 +32,7 @@ BUNDLE = Bundle(
     tiny.manifest(
         crop=Crop(48, "grey", "anchors"),
         clip_frames=CLIP_FRAMES,
-        motion=Motion(32, 8, 0.1),
+        motion=Motion(32, 8, 0.1, still=-1.0, moving=0.0),  # also a still face is heard
         networks=SPECS,
     ),
 )

@@ -39,7 +39,12 @@ def test_motion_counts_where_it_is_given(scorer: ClipScorer, few: FerPlus) -> No
     feature = scorer.features(few.pixels[None, :4])
     angry = np.zeros((1, 8), np.float32)
     angry[0, 4] = 20
-    assert scorer.clips(feature, angry)[0][0, 4] >= scorer.clips(feature)[0][0, 4]
+    heard, half, unheard = (
+        float(scorer.clips(feature, angry, np.full((1, 1), share, np.float32))[0][0, 4])
+        for share in (1.0, 0.5, 0.0)
+    )
+    assert heard >= half >= unheard
+    assert unheard == pytest.approx(float(scorer.clips(feature)[0][0, 4]), abs=1e-6)
 
 
 def test_attention_figures(scorer: ClipScorer, few: FerPlus, shape: FaceShape) -> None:

@@ -90,7 +90,7 @@ class Fusion(nn.Module):
     def forward(
         self, feature: Tensor, mask: Tensor, temporal: Tensor, has_motion: Tensor
     ) -> FusionOutput:
-        """feature (B, T, D), mask (B, T), temporal (B, 8) logits, has_motion (B, 1) 0 or 1."""
+        """feature (B, T, D), mask (B, T), temporal (B, 8) logits, has_motion (B, 1) 0..1."""
         clip, attention = self.attend(feature, mask)
         spatial = torch.softmax(self.basic8(clip), dim=1)
         share = (1 - self.weight) * has_motion
