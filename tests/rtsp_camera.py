@@ -103,6 +103,7 @@ class Camera:
         coder: bool = False,
     ) -> None:
         self.pictures = Pictures(size, rate_hz, scene)
+        self._shown = [self.pictures]
         self.epoch_s = 0.0
         """When frame 0 was captured, on the monotonic clock."""
         self.starts = 0
@@ -116,7 +117,7 @@ class Camera:
 
     @property
     def url(self) -> str:
-        """Its address, without a password."""
+        """Its address, without a password; /pyav and /gstreamer below it are the same film."""
         return f"rtsp://127.0.0.1:{self._port}/film"
 
     @property
@@ -145,7 +146,7 @@ class Camera:
             self._port = free_port()
         told = {
             "port": self._port,
-            "mount": "/film",
+            "mounts": ["/film", *(f"/film/{name}" for name in ("pyav", "gstreamer"))],
             "rate_hz": self.pictures.rate_hz,
             "gop": self._gop,
             "user": self._user,
@@ -239,6 +240,13 @@ class Camera:
         number = self.frame_number(pixels, now_s)
         return None if number is None else self.epoch_s + number / self.pictures.rate_hz
 
+    def compare(self, pixels: NDArray[np.uint8]) -> tuple[str, float]:
+        """Which of the scenes filmed so far a received picture shows, and its strangeness to it."""
+        return min(
+            ((one.scene, one.strangeness(pixels)) for one in self._shown),
+            key=lambda found: found[1],
+        )
+
     def __enter__(self) -> Camera:
         return self.start()
 
@@ -252,6 +260,8 @@ class Camera:
 
     def _show(self, pictures: Pictures) -> None:
         self.pictures = pictures
+        if pictures not in self._shown:
+            self._shown.append(pictures)
         if self._process is not None:
             self._order(loop=self._loop())
             if self._coder:

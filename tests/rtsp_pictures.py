@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -82,22 +82,17 @@ class Pictures:
     def strangeness(self, pixels: Image) -> float:
         """How far a received picture is from what was captured: 0..255, the worst place's mean.
 
-        255 where it bears no number or has another size. A coded picture differs by less than 10,
-        a smeared, half or grey one by far more.
+        255 where it bears no number or has another size. A picture that was only coded differs by
+        less than 10, a smeared, half or grey one by far more.
         """
         number = read_number(pixels)
         if number is None or pixels.shape[1::-1] != self.size:
             return 255.0
-        places = (16, 9)
-        seen, real = (
-            cv2.resize(image, places, interpolation=cv2.INTER_AREA).astype(np.float32)
-            for image in (pixels, self._picture(number % self.count, number))
-        )
-        return float(np.abs(seen - real).max())
+        return float(np.abs(_coarse(pixels) - self._grids()[number % self.count]).max())
 
-    @lru_cache(maxsize=16)  # noqa: B019  the few loops of a test run live as long as it does
-    def _picture(self, at: int, number: int) -> Image:
-        return self.picture(number)
+    @cache  # noqa: B019  the few loops of a test run live as long as it does
+    def _grids(self) -> list[NDArray[np.float32]]:
+        return [_coarse(self.picture(number)) for number in range(self.count)]
 
     def raw(self, path: Path) -> dict[str, Any]:
         """Write the pictures as I420 planes; what the server is told of them."""
@@ -163,6 +158,12 @@ def _parameter_sets(unit: bytes) -> bytes:
         if part[0] & 0x1F in (7, 8):
             kept += b"\x00\x00\x00\x01" + part
     return kept
+
+
+def _coarse(pixels: Image) -> NDArray[np.float32]:
+    """(8, 16, 3) means of the picture's places below the number."""
+    grid = cv2.resize(pixels, (16, 9), interpolation=cv2.INTER_AREA)
+    return np.asarray(grid[1:], np.float32)
 
 
 @lru_cache(maxsize=1)

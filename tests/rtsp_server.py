@@ -85,7 +85,8 @@ class Camera:
         self._factory.set_launch(self._launch())
         self._factory.connect("media-configure", self._configure)
         self.secure(told["user"], told["password"])
-        self._server.get_mount_points().add_factory(told["mount"], self._factory)
+        for mount in told["mounts"]:
+            self._server.get_mount_points().add_factory(mount, self._factory)
         self.epoch_s = time.monotonic()
         self._over = threading.Event()
         if not self._server.attach(None):
