@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from .bundle import NETWORKS, Bundle, load_bundle
+from .card import card as card_text
 from .contract import Array, Tensors
 from .engine import Engine, open_engine, present_backends
 from .errors import EnginesError
@@ -59,6 +60,12 @@ def info(path: BundleArgument = "default", as_json: JsonOption = False) -> None:
             *(f"{head.temperature:.3g}", head.note),
         )
     _print(summary, heads)
+
+
+@app.command()
+def card(path: BundleArgument = "default") -> None:
+    """Print the model card, as Markdown: what it knows, how well, what it is not for."""
+    print(card_text(load_bundle(path).manifest), end="")
 
 
 @app.command()
