@@ -28,13 +28,13 @@ SERVER_PACKAGES = "gir1.2-gst-rtsp-server-1.0 gstreamer1.0-rtsp gstreamer1.0-plu
 """What serving RTSP needs beside `PACKAGES`."""
 
 _SYSTEM_FOLDERS = ("/usr/lib/python3/dist-packages",)
-_VERSION = "1.0"
+_VERSION, _GLIB_VERSION = "1.0", "2.0"
 _lock = threading.Lock()
 _loaded: dict[str, Any] = {}
 
 
 def load_gst(namespace: str = "Gst") -> Any:
-    """GStreamer, initialised, or another of its namespaces, such as GstRtspServer.
+    """GStreamer, initialised, or a namespace that goes with it, such as GstRtspServer or GLib.
 
     Safe to call from any thread, and cheap after the first time. Raises `GstreamerMissing`, which
     names what to install.
@@ -72,10 +72,10 @@ def _initialised() -> Any:
 
 
 def _required(namespace: str) -> Any:
-    """A namespace of version 1.0."""
+    """A namespace of the version that this package was written for."""
     gi = _bindings()
     try:
-        gi.require_version(namespace, _VERSION)
+        gi.require_version(namespace, _GLIB_VERSION if namespace == "GLib" else _VERSION)
         return import_module(f"gi.repository.{namespace}")
     except (ValueError, ImportError) as error:
         packages = SERVER_PACKAGES if "Server" in namespace else PACKAGES

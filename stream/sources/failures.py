@@ -8,6 +8,7 @@ from pathlib import Path
 import av.error
 
 from ..errors import (
+    SourceDenied,
     SourceError,
     SourceLost,
     SourceMissing,
@@ -56,7 +57,7 @@ def address_failure(url: str, error: BaseException, waited_s: float, limit_s: fl
     if silent:
         return SourceTimeout(f"{shown} does not answer within {limit_s:g} s: is the camera on?")
     if isinstance(error, av.error.HTTPUnauthorizedError | av.error.HTTPForbiddenError):
-        return SourceRefused(f"{shown} wants a user name and password that fit")
+        return SourceDenied(f"{shown} wants a user name and password that fit")
     if isinstance(error, av.error.HTTPNotFoundError | FileNotFoundError):
         return SourceMissing(f"{shown} is not known to its server: check the path")
     if isinstance(error, ConnectionRefusedError):
@@ -73,6 +74,11 @@ def address_failure(url: str, error: BaseException, waited_s: float, limit_s: fl
 def lost(name: str, after_frames: int, cause: str) -> SourceLost:
     """A live source that had been giving frames stopped."""
     return SourceLost(f"{name} was lost after {after_frames} frames ({cause}): check the camera")
+
+
+def stalled(name: str, silent_s: float) -> SourceTimeout:
+    """A live source is connected and gives nothing."""
+    return SourceTimeout(f"{name} gave no picture for {silent_s:.3g} s: check the camera")
 
 
 def reason(error: BaseException) -> str:

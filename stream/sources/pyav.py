@@ -19,15 +19,15 @@ import numpy as np
 from ..errors import SourceError, SourceUnreadable
 from ..frame import Frame
 from .base import without_password
-from .failures import address_failure, camera_failure, file_failure, lost, reason
+from .failures import address_failure, camera_failure, file_failure, lost, reason, stalled
 from .upright import Orientation
 
 if TYPE_CHECKING:
     from av.container import InputContainer
     from av.video.stream import VideoStream
 
-_OPEN_LIMIT_S = 5.0
-_READ_LIMIT_S = 5.0
+_OPEN_LIMIT_S = 3.0
+_READ_LIMIT_S = 3.0
 # The defaults look at five seconds of stream before the first picture. No `nobuffer` here: it
 # throws away the packets looked at, and the first key frame with them.
 _RTSP_OPTIONS = {
@@ -116,10 +116,9 @@ class PyavSource:
                 index += 1
         except (OSError, ValueError, av.error.FFmpegError) as error:
             if self.live:
-                cause = reason(error)
                 if isinstance(error, av.error.ExitError):
-                    cause = f"no picture for {self._read_limit_s:g} s"
-                raise lost(self.name, index, cause) from error
+                    raise stalled(self.name, self._read_limit_s) from error
+                raise lost(self.name, index, reason(error)) from error
             if index == 0:
                 raise file_failure(self.name, error) from error
             self._notes.append(f"reading stopped after {index} frames: {reason(error)}")
@@ -190,7 +189,7 @@ def open_file(path: Path) -> PyavSource:
     return _source(container, name, live=False)
 
 
-def open_camera(device: str) -> PyavSource:
+def open_camera(device: str, read_limit_s: float = _READ_LIMIT_S) -> PyavSource:
     """A webcam of Video4Linux, such as /dev/video0.
 
     Raises `SourceMissing`, `SourceRefused` or `SourceUnreadable`.
@@ -199,9 +198,9 @@ def open_camera(device: str) -> PyavSource:
     for options in _WEBCAM_OPTIONS if Path(device).exists() else ():
         try:
             container = av.open(
-                device, format="v4l2", options=options, timeout=(_OPEN_LIMIT_S, _READ_LIMIT_S)
+                device, format="v4l2", options=options, timeout=(_OPEN_LIMIT_S, read_limit_s)
             )
-            return _source(container, device, live=True)
+            return _source(container, device, True, read_limit_s)
         except (OSError, ValueError, av.error.FFmpegError) as error:
             failure = error
     raise camera_failure(device, failure) from failure

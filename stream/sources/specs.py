@@ -1,0 +1,123 @@
+"""What the words of a command line mean as sources: kinds of them, and lists of many."""
+
+from __future__ import annotations
+
+import glob
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from ..errors import SourceMissing, SourceUnreadable
+from .base import is_address, without_password
+
+_VIDEOS = "3gp avi flv gif m2ts m4v mjpeg mkv mov mp4 mpeg mpg mts ogv ts webm wmv y4m"
+_IMAGES = "bmp jpeg jpg png ppm tif tiff webp"
+MEDIA_SUFFIXES = frozenset(f".{suffix}" for suffix in f"{_VIDEOS} {_IMAGES}".split())
+"""What a folder of clips is searched for."""
+LIST_SUFFIX = ".streams"
+"""A text file with one source per line; empty lines and lines that begin with # are skipped."""
+PIPELINE_PREFIX = "gst:"
+"""What begins a GStreamer pipeline's description."""
+
+
+def camera_device(spec: str) -> str | None:
+    """The device of a webcam's number or /dev/videoN; None where `spec` is something else."""
+    if re.fullmatch(r"\d+", spec) and not Path(spec).exists():
+        return f"/dev/video{spec}"
+    return spec if re.fullmatch(r"/dev/video\w+", spec) else None
+
+
+def is_rtsp(spec: str) -> bool:
+    """Whether `spec` is the address of an RTSP camera."""
+    return re.match(r"rtsps?://", spec, re.I) is not None
+
+
+def is_pipeline(spec: str) -> bool:
+    """Whether `spec` describes a GStreamer pipeline."""
+    return spec.startswith(PIPELINE_PREFIX)
+
+
+def is_camera(spec: str) -> bool:
+    """Whether `spec` is certainly a live source; an http(s) address can be a clip as well."""
+    return camera_device(spec) is not None or is_rtsp(spec) or is_pipeline(spec)
+
+
+def sources_from(specs: Sequence[str]) -> list[str]:
+    """The sources that words of a command line mean, live ones and clips, each once, in order.
+
+    Folders, patterns and .streams files are expanded. Raises `SourceMissing` for a name, pattern
+    or folder that yields nothing and `SourceUnreadable` for a list that cannot be read; an error
+    in a list names its line.
+    """
+    return list(dict.fromkeys(name for spec in specs for name in _expanded(spec)))
+
+
+def clips_from(specs: Sequence[str]) -> list[str]:
+    """`sources_from` for scoring: raises `SourceUnreadable` for a camera, which has no end."""
+    clips: list[str] = []
+    for spec in specs:
+        for where, name in _entries(spec):
+            if is_camera(name):
+                shown = without_password(name)
+                raise SourceUnreadable(f"{where}{shown} is a camera: use `ferstream live {shown}`")
+            clips.extend(_at(where, name))
+    return list(dict.fromkeys(clips))
+
+
+def _expanded(spec: str) -> Iterator[str]:
+    for where, name in _entries(spec):
+        yield from _at(where, name)
+
+
+def _entries(spec: str) -> Iterator[tuple[str, str]]:
+    """What stands in a list, each with where it stands; a spec that is no list is itself."""
+    path = Path(spec)
+    if path.suffix.lower() != LIST_SUFFIX or is_address(spec) or is_pipeline(spec):
+        yield "", spec
+        return
+    try:
+        lines = path.read_text("utf-8-sig").splitlines()
+    except FileNotFoundError:
+        raise SourceMissing(f"no list of sources {spec}: check the name") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise SourceUnreadable(f"{spec} cannot be read as a text of sources ({error})") from error
+    entries = [(number, line.strip()) for number, line in enumerate(lines, start=1)]
+    entries = [(number, line) for number, line in entries if line and not line.startswith("#")]
+    if not entries:
+        raise SourceMissing(f"no source in {spec}: write one on each line")
+    for number, line in entries:
+        where = f"{spec} line {number}: "
+        if line.lower().endswith(LIST_SUFFIX) and not is_address(line):
+            raise SourceUnreadable(f"{where}{line} is a list itself: name its sources here")
+        yield where, _beside(path, line)
+
+
+def _beside(path: Path, line: str) -> str:
+    """A line of a list; names of files are meant from the list's own folder."""
+    if line == "sample" or is_address(line) or is_camera(line):
+        return line
+    return str(path.parent / line)
+
+
+def _at(where: str, spec: str) -> list[str]:
+    """One entry expanded; its failure names where it stands."""
+    if spec == "sample" or is_address(spec) or is_camera(spec) or Path(spec).is_file():
+        return [spec]
+    if Path(spec).is_dir():
+        return _clips_in(where, Path(spec))
+    if glob.has_magic(spec):
+        found = [Path(name) for name in glob.glob(spec, recursive=True)]
+        matches = sorted(str(path) for path in found if path.is_file())
+        if not matches:
+            raise SourceMissing(f"{where}nothing matches {spec}: check the pattern")
+        return matches
+    raise SourceMissing(f"{where}no file or folder {spec}: check the name")
+
+
+def _clips_in(where: str, folder: Path) -> list[str]:
+    """Videos and images directly in a folder, by name."""
+    names = sorted(path for path in folder.iterdir() if path.suffix.lower() in MEDIA_SUFFIXES)
+    clips = [str(path) for path in names if path.is_file()]
+    if not clips:
+        raise SourceMissing(f"{where}no video or image in the folder {folder}: name another")
+    return clips

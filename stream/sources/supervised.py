@@ -1,0 +1,274 @@
+"""A live source that is opened, watched, and opened again for as long as it takes."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Generator, Iterator, Mapping
+from dataclasses import replace
+
+from ..errors import SourceError, SourceLost, SourceTimeout
+from ..frame import Frame
+from .backoff import Backoff
+from .base import Source, without_password
+from .event import SourceEvent, State
+from .paced import PacedSource
+
+Tell = Callable[[SourceEvent], None]
+
+# What no waiting mends, if it is so from the start.
+_PERMANENT = frozenset(("NOT_FOUND", "UNSUPPORTED", "AUTH_FAILED"))
+# However long an attempt took, the next does not follow at once.
+_LEAST_PAUSE_S = 0.1
+# Times go on by this much where a source's own do not.
+_TICK_S = 1e-4
+# A capture cannot lie further ahead of the clock than this.
+_AHEAD_S = 0.1
+
+
+class SupervisedSource:
+    """Frames of a live source across all its outages; see `frames`.
+
+    Opening happens within `frames`, so that many cameras start side by side and one that is down
+    holds up none. `size`, `rate_hz` and `duration_s` are None until then.
+    """
+
+    live = True
+
+    def __init__(
+        self,
+        name: str,
+        open: Callable[[], Source],
+        *,
+        retries: int | None = None,
+        strict_start: bool = False,
+        backoff: Backoff | None = None,
+        on_event: Tell | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        wait: Callable[[float], object] | None = None,
+        random: Callable[[], float] = random.random,
+    ) -> None:
+        """`retries` is how often in a row an opening may fail again before it is given up; None
+        means never to give up. With `strict_start` a permanent failure (nothing there, no picture,
+        wrong password) of the very first opening is raised at once. `on_event` is called in the
+        thread that reads `frames`.
+        """
+        if retries is not None and retries < 0:
+            raise ValueError(f"retries {retries}: 0 or more, or None for no end")
+        self.name = name
+        self.on_event = on_event
+        self.reconnects = 0
+        """How often it was live again after a loss."""
+        self._open = open
+        self._retries = retries
+        self._strict_start = strict_start
+        self._backoff = backoff or Backoff()
+        self._clock = clock
+        self._stop = threading.Event()
+        self._wait = wait or self._stop.wait
+        self._random = random
+        self._lock = threading.Lock()
+        self._source: Source | None = None
+        self._size: tuple[int, int] | None = None
+        self._rate_hz: float | None = None
+        self._duration_s: float | None = None
+        self._kept_notes: dict[str, None] = {}
+        self._kept_drops: Counter[str] = Counter()
+        self._last_loss = ""
+        self._attempt = 0  # openings since the last frame
+        self._retried = 0  # the same, without the very first opening
+        self._denied = 0  # wrong passwords in a row
+        self._begun_s = 0.0  # of the last opening
+        self._ever_opened = False
+        self._ever_seen = False
+        self._is_live = False
+        self._told_code = ""  # of the outage, as last told
+        self._quiet = False
+
+    @property
+    def rate_hz(self) -> float | None:
+        """The source's declared rate; None before it was opened."""
+        source = self._source
+        return source.rate_hz if source else self._rate_hz
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """The source's width and height; None before it was opened."""
+        source = self._source
+        return source.size if source else self._size
+
+    @property
+    def duration_s(self) -> float | None:
+        """The length, where the source turned out to be a clip."""
+        return self._duration_s
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the source noted, and how often it was lost and why the last time."""
+        source = self._source
+        notes = dict.fromkeys((*self._kept_notes, *(source.notes if source else ())))
+        if self.reconnects:
+            times = "once" if self.reconnects == 1 else f"{self.reconnects} times"
+            notes[f"lost and reopened {times}; last: {self._last_loss}"] = None
+        return tuple(notes)
+
+    @property
+    def drops(self) -> Mapping[str, int]:
+        """Frames that the source itself left out, per cause."""
+        return self._kept_drops + Counter(getattr(self._source, "drops", {}))
+
+    def frames(self) -> Iterator[Frame]:
+        """Frames until `close`, or until a clip ends.
+
+        After an outage the first frame has `restart` set and the indices leave a gap; so has the
+        first frame of another size. Times strictly increase whatever the source says. Raises the
+        opening's `SourceError` where `strict_start` or `retries` forbid to try again before the
+        first frame, and `SourceLost` where `retries` are used up after it.
+        """
+        failure: BaseException | None = None
+        try:
+            yield from self._frames()
+        except GeneratorExit:
+            raise
+        except BaseException as error:
+            failure = error
+            raise
+        finally:
+            self._let_go()
+            self._tell(State.ended, failure)
+
+    def close(self) -> None:
+        """End the waiting and let go of the camera."""
+        self._stop.set()
+        with self._lock:
+            source = self._source
+        if source is not None:
+            source.close()
+
+    def _frames(self) -> Iterator[Frame]:
+        index, last_s, broken = 0, float("-inf"), False
+        shape: tuple[int, ...] | None = None
+        while (source := self._opened()) is not None:
+            base = index
+            frames = source.frames()
+            try:
+                for frame in frames:
+                    if self._stop.is_set():
+                        return
+                    self._came()
+                    restart = broken or frame.restart
+                    restart = restart or shape not in (None, frame.pixels.shape)
+                    index, shape, broken = base + frame.index, frame.pixels.shape, False
+                    last_s = self._time_s(frame, last_s)
+                    yield replace(frame, index=index, time_s=last_s, restart=restart)
+                    index += 1
+                if self._stop.is_set() or isinstance(source, PacedSource):
+                    return
+                loss: SourceError = SourceLost(f"{self.name} ended the stream: check the camera")
+            except SourceError as error:
+                if self._stop.is_set():
+                    return
+                loss = error
+            finally:
+                if isinstance(frames, Generator):
+                    frames.close()
+                self._let_go()
+            # At least one frame was missed, which the indices show.
+            index, broken = index + int(self._ever_seen), self._ever_seen
+            self._failed(loss)
+
+    def _opened(self) -> Source | None:
+        """The source, open; None once closed. Waits and tries again as far as allowed."""
+        while not self._stop.is_set():
+            if self._ever_opened:
+                self._pause()
+                if self._stop.is_set():
+                    break
+                self._retried += 1
+            first, self._ever_opened = not self._ever_opened, True
+            self._attempt += 1
+            if not self._quiet:
+                self._tell(State.connecting)
+            self._begun_s = self._clock()
+            try:
+                source = self._open()
+                source = source if source.live else PacedSource(source)
+            except SourceError as error:
+                if self._stop.is_set():
+                    break
+                if first and self._strict_start and error.code in _PERMANENT:
+                    raise
+                self._failed(error)
+                continue
+            with self._lock:
+                self._source = source
+            if self._stop.is_set():
+                self._let_go()
+                break
+            self._duration_s = source.duration_s
+            return source
+        return None
+
+    def _pause(self) -> None:
+        """Wait for the next attempt; the time that a failed one took counts."""
+        pause_s = self._backoff.pause_s(self._retried, self._denied, self._random)
+        if self._attempt:
+            pause_s -= self._clock() - self._begun_s
+        self._wait(max(pause_s, _LEAST_PAUSE_S))
+
+    def _came(self) -> None:
+        """A frame is here; the first one ends the outage."""
+        if self._is_live:
+            return
+        self.reconnects += int(self._ever_seen)
+        self._tell(State.live)
+        self._is_live = self._ever_seen = True
+        self._attempt = self._retried = self._denied = 0
+        self._told_code, self._quiet = "", False
+
+    def _time_s(self, frame: Frame, last_s: float) -> float:
+        """A frame's time: not ahead of the clock, and after the last."""
+        time_s = frame.time_s
+        now_s = self._clock()
+        time_s = time_s if time_s <= now_s + _AHEAD_S else now_s
+        return max(time_s, last_s + _TICK_S)
+
+    def _failed(self, error: SourceError) -> None:
+        """Count a loss or a failed opening; raises where it was the last one allowed."""
+        self._denied = self._denied + 1 if error.code == "AUTH_FAILED" else 0
+        self._last_loss = str(error)
+        if self._is_live and isinstance(error, SourceTimeout):
+            self._tell(State.stalled, error)
+        self._is_live = False
+        # An outage of a month is told once per doubling of its attempts, not at each of them.
+        count = self._attempt
+        self._quiet = error.code == self._told_code and count & (count - 1) != 0
+        if not self._quiet:
+            self._tell(State.lost, error)
+            self._told_code = error.code
+        if self._retries is None or self._retried < self._retries:
+            return
+        if not self._ever_seen:
+            raise error
+        times = f"{self._retried} attempt{'' if self._retried == 1 else 's'}"
+        raise SourceLost(f"{error}; given up after {times} to open it again") from error
+
+    def _tell(self, state: State, error: BaseException | None = None) -> None:
+        if self.on_event is not None:
+            code = error.code if isinstance(error, SourceError) else "FAILED" if error else ""
+            message = " ".join(without_password(str(error)).split()) if error else ""
+            now_s = self._clock()
+            self.on_event(SourceEvent(self.name, state, now_s, code, message, self._attempt))
+
+    def _let_go(self) -> None:
+        """Close the source if there is one, and keep what it had to say."""
+        with self._lock:
+            source, self._source = self._source, None
+        if source is None:
+            return
+        self._size, self._rate_hz = source.size or self._size, source.rate_hz or self._rate_hz
+        source.close()
+        self._kept_notes.update(dict.fromkeys(source.notes))
+        self._kept_drops.update(getattr(source, "drops", {}))
