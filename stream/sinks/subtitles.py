@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterable
-from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Protocol
@@ -22,13 +20,12 @@ from .base import SinkInfo
 from .episodes import Episode, Episodes
 from .notice import SHORT_NOTICE, notice_lines
 from .overlay import colour_of
+from .shown import ShownEpisodes
 from .whole import WholeLines
 
 _LONGEST_S = 20.0
 """A cue that goes on for longer is cut, so that it is on disk soon."""
-_SHORTEST_S = 0.2
 _NOTICE_S = 2.5
-_USUAL_RATE_HZ = 25.0
 
 
 class SubtitleSink:
@@ -43,59 +40,39 @@ class SubtitleSink:
             raise SinkError(f"{path} is no name for subtitles: end it with .vtt or .srt")
         self._path = path
         self._format = _FORMATS[suffix]()
-        self._episodes = Episodes(longest_s=_LONGEST_S)
         self._file: WholeLines | None = None
+        self._episodes: ShownEpisodes | None = None
         self._waiting: list[Episode] = []
-        self._live = False
-        self._start_s: float | None = None
-        self._step_s = 1 / _USUAL_RATE_HZ
 
     def open(self, info: SinkInfo) -> None:
         """Make the file and write its head."""
-        self._live = info.live
-        self._step_s = 1 / (info.rate_hz or _USUAL_RATE_HZ)
+        self._episodes = ShownEpisodes(info, Episodes(longest_s=_LONGEST_S))
         self._file = WholeLines(self._path)
         self._file.write(self._format.head(info))
 
     def write(self, frame: Frame, result: Result) -> None:
         """Take one frame; write the cues that are sure by now."""
-        if self._file is None:
+        if self._file is None or self._episodes is None:
             raise ValueError("open the sink before writing to it")
-        if self._start_s is None:
-            self._start_s = result.time_s if self._live else 0.0
-        self._take(self._episodes.add(result))
-        sure_s = min((e.start_s for e in self._episodes.current), default=result.time_s)
-        self._put(sure_s - self._start_s)
+        self._put(self._episodes.add(result), self._episodes.sure_s)
 
     def close(self) -> None:
         """Write the cues that are left, and close the file."""
         file = self._file
-        if file is None:
+        if file is None or self._episodes is None:
             return
         try:
-            self._take(self._episodes.finish())
-            self._put(None)
+            self._put(self._episodes.finish(), None)
         finally:
             self._file = None
             file.close()
 
-    def _take(self, ended: Iterable[Episode]) -> None:
-        """Episodes as they are shown: from the video's start, the last frame for its time."""
-        for episode in ended:
-            start_s, end_s = episode.start_s - self._zero_s, episode.end_s - self._zero_s
-            if episode.gone:
-                end_s = max(end_s + self._step_s, start_s + _SHORTEST_S)
-            self._waiting.append(replace(episode, start_s=start_s, end_s=end_s))
-        self._waiting.sort(key=lambda episode: (episode.start_s, episode.face_id))
-
-    @property
-    def _zero_s(self) -> float:
-        return self._start_s or 0.0
-
-    def _put(self, before_s: float | None) -> None:
+    def _put(self, ended: list[Episode], before_s: float | None) -> None:
         """Write what starts before this time; None for all."""
         assert self._file is not None
-        text, self._waiting = self._format.cues(self._waiting, before_s)
+        waiting = [*self._waiting, *ended]
+        waiting.sort(key=lambda episode: (episode.start_s, episode.face_id))
+        text, self._waiting = self._format.cues(waiting, before_s)
         if text:
             self._file.write(text)
 
