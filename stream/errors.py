@@ -4,17 +4,19 @@
     ├── SourceError
     │   ├── SourceMissing      also FileNotFoundError   nothing is there
     │   ├── SourceUnreadable   also ValueError          something is there, but no picture
+    │   │   └── SourceTooLarge                          more pixels, frames, seconds than may be
     │   ├── SourceRefused      also ConnectionError     the camera or server says no
     │   │   └── SourceDenied   also PermissionError     it wants another user name or password
     │   ├── SourceLost         also ConnectionError     it gave pictures and stopped
     │   └── SourceTimeout      also TimeoutError        it does not answer
     ├── SinkError              also OSError             a result cannot be written or shown
     │   └── SinkLost           also ConnectionError     a receiver is gone; it may come back
+    │       └── SinkRefused                             it is there and does not want these rows
     └── GstreamerMissing       also ImportError         GStreamer is not installed
 
 Every message says what happened, names the value it was given and what to do next.
 Passwords inside addresses are replaced before they reach a message. A `SourceError` has a `code`
-for machines: NOT_FOUND, UNSUPPORTED, REFUSED, AUTH_FAILED, LOST, TIMEOUT.
+for machines: NOT_FOUND, UNSUPPORTED, TOO_LARGE, REFUSED, AUTH_FAILED, LOST, TIMEOUT.
 """
 
 from __future__ import annotations
@@ -41,6 +43,12 @@ class SourceUnreadable(SourceError, ValueError):
     """It exists, but holds no picture that can be decoded."""
 
     code = "UNSUPPORTED"
+
+
+class SourceTooLarge(SourceUnreadable):
+    """It asks for more pixels, frames, seconds or memory than it may have."""
+
+    code = "TOO_LARGE"
 
 
 class SourceRefused(SourceError, ConnectionError):
@@ -73,6 +81,10 @@ class SinkError(StreamError, OSError):
 
 class SinkLost(SinkError, ConnectionError):
     """A receiver over the network does not answer or hung up; it may come back."""
+
+
+class SinkRefused(SinkLost):
+    """A receiver answers that it will never take these rows; it may take others."""
 
 
 class GstreamerMissing(StreamError, ImportError):

@@ -12,7 +12,7 @@ import asyncio
 import json
 import time
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -20,12 +20,12 @@ import numpy as np
 from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 from numpy.typing import NDArray
 
-from ..errors import SourceError, StreamError
+from ..errors import SourceError, SourceTimeout, StreamError
 from ..frame import Frame
 from ..result import Result
+from ..sandbox import PictureDecoder
 from .guard import SUBPROTOCOL, error_json, origin_allowed
 from .limits import Limits
-from .pictures import decode_picture
 from .rounds import Rounds, RoundsClosed, RoundsFull, Visitor
 
 PATH = "/v1/live"
@@ -41,27 +41,21 @@ _MAX_TEXT = 1024
 # WebSocket close codes.
 _DONE, _GOING, _POLICY, _BAD_DATA, _LATER = 1000, 1001, 1008, 1007, 1013
 
-Decode = Callable[[bytes, int], Awaitable[NDArray[np.uint8]]]
-"""A picture's bytes and the most pixels it may have, to (H, W, 3) RGB; raises SourceError."""
-
-
-async def decode_in_thread(data: bytes, max_pixels: int) -> NDArray[np.uint8]:
-    """Decode without holding up the event loop."""
-    return await asyncio.to_thread(decode_picture, data, max_pixels)
-
 
 def live_router(
     rounds: Rounds,
     limits: Limits | None = None,
     *,
     allow_origins: Sequence[str] = (),
-    decode: Decode = decode_in_thread,
+    decoder: PictureDecoder | None = None,
 ) -> APIRouter:
     """The WebSocket at /v1/live, for any FastAPI application; see the module's words.
 
-    Pages of another origin are refused unless it is in `allow_origins`.
+    Pages of another origin are refused unless it is in `allow_origins`. Pictures are decoded in
+    processes of their own: those of `decoder`, or the router's.
     """
     bounds = limits or Limits()
+    pictures = decoder or PictureDecoder()
     router = APIRouter()
     here: Counter[str] = Counter()
 
@@ -77,7 +71,7 @@ def live_router(
         try:
             if here[address] > bounds.live_per_address:
                 raise RoundsFull("too many live connections from your address: close one")
-            await _Visit(socket, rounds, bounds, decode).run()
+            await _Visit(socket, rounds, bounds, pictures).run()
         except (RoundsFull, RoundsClosed) as error:
             code = "full" if isinstance(error, RoundsFull) else "closing"
             await _farewell(socket, code, str(error), _LATER)
@@ -117,9 +111,11 @@ class _Leave(Exception):
 class _Visit:
     """One connection: a task that receives, one that decodes, one that sends."""
 
-    def __init__(self, socket: WebSocket, rounds: Rounds, limits: Limits, decode: Decode) -> None:
+    def __init__(
+        self, socket: WebSocket, rounds: Rounds, limits: Limits, decoder: PictureDecoder
+    ) -> None:
         self._socket, self._rounds = socket, rounds
-        self._limits, self._decode = limits, decode
+        self._limits, self._decoder = limits, decoder
         self._loop = asyncio.get_running_loop()
         self._start_s = time.monotonic()
         self._top = 10
@@ -246,7 +242,11 @@ class _Visit:
             (index, came_s, data), self._picture = self._picture, None
             self._come.clear()
             try:
-                pixels = await self._decode(data, self._limits.live_pixels)
+                pixels = await asyncio.to_thread(
+                    self._decoder.decode, data, self._limits.live_pixels
+                )
+            except SourceTimeout as error:
+                raise _Leave("unsupported", str(error), _BAD_DATA) from None
             except SourceError as error:
                 self._count_bad(error)
                 continue

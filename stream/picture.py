@@ -9,7 +9,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import SourceUnreadable
+from .errors import SourceTooLarge, SourceUnreadable
+
+# A progressive JPEG has about ten scans. Thousands of tiny ones keep a decoder busy for minutes.
+_MAX_SCANS = 100
 
 
 class PictureHead(NamedTuple):
@@ -41,15 +44,17 @@ def picture_head(data: bytes) -> PictureHead:
 def decode_picture(data: bytes, max_pixels: int) -> NDArray[np.uint8]:
     """(H, W, 3) RGB pixels, upright as its Exif says.
 
-    Raises SourceUnreadable for a picture that is damaged, empty or larger than `max_pixels`.
+    Raises SourceUnreadable for a picture that is damaged, SourceTooLarge for one of no or of more
+    than `max_pixels` pixels.
     """
     head = picture_head(data)
-    pixels = head.width_px * head.height_px
-    if not 0 < pixels <= max_pixels:
-        raise SourceUnreadable(
+    if not 0 < head.width_px * head.height_px <= max_pixels:
+        raise SourceTooLarge(
             f"a picture of {head.width_px} x {head.height_px} is too large: "
             f"{max_pixels / 1e6:.1f} million pixels at most"
         )
+    if head.kind == "jpeg" and data.count(b"\xff\xda") > _MAX_SCANS:
+        raise SourceUnreadable(f"this jpeg picture has more than {_MAX_SCANS} scans: send another")
     try:
         decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
     except cv2.error:

@@ -1,0 +1,399 @@
+"""Strangers' files, decoded where they can do no harm.
+
+A video or an image that a stranger sends is decoded by a process of its own (see `sandboxed` and
+`jail`): no shell, no environment, no network, no file but the one that it is handed opened, bounds
+on memory and time; killed when it goes silent or is no longer wanted. What comes back are plain
+pixels, and even their sizes are not believed before they are checked.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import queue
+import stat
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import (
+    SourceError,
+    SourceMissing,
+    SourceRefused,
+    SourceTimeout,
+    SourceTooLarge,
+    SourceUnreadable,
+)
+from .frame import Frame
+from .wire import END, ERROR, FRAME, HEAD, PICTURE, Receiver, WireBroken, WireSilent, send_request
+
+_ROOT = Path(__file__).resolve().parents[1]
+_START = (
+    "import sys; sys.path.insert(0, sys.argv.pop(1)); "
+    "from stream.sandboxed import main; main(sys.argv[1])"
+)
+_MAX_SIDE_PX = 16_384
+_MAX_NOTE = 300
+# Starting Python and its libraries, on a machine that has other things to do.
+_START_S = 30.0
+# A process that decodes pictures is replaced after so much processor time.
+_PICTURES_CPU_S = 3600
+
+_log = logging.getLogger(__name__)
+_told = threading.Event()
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What decoding one file may cost.
+
+    Raises ValueError for a bound that is not above 0.
+    """
+
+    max_bytes: int = 64 * 2**20
+    """Of the file."""
+    max_pixels: int = 3840 * 2160
+    """Of a frame, or of an image."""
+    max_duration_s: float = 120.0
+    max_frames: int = 8_000
+    silence_s: float = 10.0
+    """Time in which the next frame has to come while one is waited for."""
+    cpu_s: int = 300
+    """Processor time of the decoder."""
+    memory_bytes: int = 2**30
+    """Beyond what Python and its libraries take."""
+
+    def __post_init__(self) -> None:
+        for name in self.__slots__:
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} has to be above 0, not {getattr(self, name)}")
+
+
+def open_untrusted(
+    path: str | os.PathLike[str], limits: Limits | None = None, *, name: str | None = None
+) -> UntrustedSource:
+    """Open a stranger's video or image; the file may be deleted once this has returned.
+
+    `name` is what results and messages call it, the file's own name by default; it is shown
+    without control characters, shortened. Blocks until the file is known to hold a picture.
+
+    Raises `SourceMissing`, `SourceTooLarge` for one beyond `limits`, `SourceUnreadable` for one
+    that is no video or image of a known kind, `SourceTimeout`, `SourceRefused`.
+    """
+    shown = printable(Path(path).name if name is None else name, 80) or "clip"
+    bounds = limits or Limits()
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise SourceMissing(f"no file {shown}: check the name") from None
+    except OSError as error:
+        words = (error.strerror or str(error)).lower()
+        raise SourceRefused(f"{shown} cannot be opened: {words}") from None
+    try:
+        found = os.fstat(fd)
+        if not stat.S_ISREG(found.st_mode):
+            raise SourceUnreadable(f"{shown} is no file: send a video or an image")
+        if found.st_size == 0:
+            raise SourceUnreadable(f"{shown} is empty: copy or record it again")
+        if found.st_size > bounds.max_bytes:
+            raise SourceTooLarge(
+                f"{shown} has {found.st_size / 2**20:.1f} MB: "
+                f"{bounds.max_bytes / 2**20:.1f} MB at most"
+            )
+        return UntrustedSource(fd, shown, bounds)
+    finally:
+        os.close(fd)
+
+
+class UntrustedSource:
+    """A file being decoded elsewhere, as a `Source`; made by `open_untrusted`."""
+
+    live = False
+
+    def __init__(self, fd: int, name: str, limits: Limits) -> None:
+        self.name = name
+        self._limits = limits
+        self._notes: list[str] = []
+        self._closed = False
+        self._cell = _Cell(
+            {
+                "kind": "clip",
+                "name": name,
+                "max_pixels": limits.max_pixels,
+                "max_duration_s": limits.max_duration_s,
+                "max_frames": limits.max_frames,
+                "cpu_s": limits.cpu_s,
+                "memory_bytes": limits.memory_bytes,
+            },
+            fd,
+        )
+        self._receiver = Receiver(self._cell.output, limits.silence_s, limits.max_pixels)
+        try:
+            head = self._receive(HEAD, Receiver(self._cell.output, _START_S, limits.max_pixels))
+        except BaseException:
+            self._cell.kill()
+            raise
+        self.confined = head.get("filtered") is True
+        """Whether the decoder can make no system calls but harmless ones; see `jail`."""
+        self.rate_hz = _number(head.get("rate_hz"), 1000.0)
+        self.duration_s = _number(head.get("duration_s"), 1e9)
+        self.size = _size(head.get("size"))
+        """Width and height; upright from the first frame on."""
+        _tell_once(self.confined)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Damage met while reading."""
+        return tuple(self._notes)
+
+    @property
+    def pid(self) -> int:
+        """The decoder's process."""
+        return self._cell.pid
+
+    def frames(self) -> Iterator[Frame]:
+        """The frames to the end; the process is gone afterwards, however it ends.
+
+        Raises `SourceTooLarge`, `SourceUnreadable`, `SourceTimeout`.
+        """
+        index, last_s = 0, -1.0
+        try:
+            while not self._closed:
+                content = self._receive(FRAME, self._receiver)
+                pixels = content.get("pixels")
+                if pixels is None:
+                    self._notes += _texts(content.get("notes"))
+                    break
+                time_s = float(content["time_s"])
+                if index >= self._limits.max_frames or time_s > self._limits.max_duration_s:
+                    raise SourceTooLarge(f"{self.name} is longer than it may be: cut it")
+                if not time_s > last_s:
+                    raise SourceUnreadable(f"{self.name} cannot be decoded: its times turn back")
+                last_s = time_s
+                self.size = (pixels.shape[1], pixels.shape[0])
+                yield Frame(pixels, time_s, index, self.name)
+                index += 1
+        except SourceError:
+            if not self._closed:
+                raise
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """End the process; may be called from any thread, and more than once."""
+        self._closed = True
+        self._cell.kill()
+
+    def __enter__(self) -> UntrustedSource:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        with suppress(AttributeError):  # where `__init__` did not get so far
+            self._cell.kill()
+
+    def _receive(self, expected: bytes, receiver: Receiver) -> dict[str, Any]:
+        """The next message if it is as expected, or the end where a frame is."""
+        try:
+            kind, content, pixels = receiver.receive()
+        except WireSilent:
+            raise SourceTimeout(
+                f"{self.name} takes too long to decode: send a shorter or smaller one"
+            ) from None
+        except (WireBroken, OSError):
+            raise SourceUnreadable(
+                f"{self.name} cannot be decoded: its decoder failed or ran out of time or memory"
+            ) from None
+        if kind == ERROR:
+            raise _failure(content)
+        if kind != expected and (kind, expected) != (END, FRAME):
+            raise SourceUnreadable(f"{self.name} cannot be decoded")
+        return content if pixels is None else {**content, "pixels": pixels}
+
+
+class PictureDecoder:
+    """Decodes strangers' JPEG, PNG and WebP pictures, many of them in one process.
+
+    For live pictures, where a process for each would be too slow. Processes are started when
+    first needed, and again after one was ended by a picture. Safe to call from several threads.
+
+    Args:
+        workers: processes, so many pictures are decoded at once; further calls wait.
+        timeout_s: for one picture.
+        memory_bytes: of a process, beyond what Python and its libraries take.
+    """
+
+    def __init__(self, workers: int = 2, timeout_s: float = 2.0, memory_bytes: int = 2**30) -> None:
+        self._workers, self._timeout_s, self._memory_bytes = workers, timeout_s, memory_bytes
+        self._closed = False
+        self._idle: queue.LifoQueue[_Cell | None] = queue.LifoQueue()
+        for _ in range(workers):
+            self._idle.put(None)  # a process yet to be started
+
+    def decode(self, data: bytes, max_pixels: int) -> NDArray[np.uint8]:
+        """(H, W, 3) RGB pixels, upright.
+
+        Raises `SourceUnreadable`, `SourceTooLarge`, `SourceTimeout`, and `SourceRefused` once
+        closed.
+        """
+        cell, healthy = self._idle.get(), None
+        try:
+            if self._closed:
+                raise SourceRefused("the service is closing: try again later")
+            if cell is None:
+                cell = self._start()
+            pixels = self._ask(cell, data, max_pixels)
+            healthy = cell
+        except WireSilent:
+            raise SourceTimeout("this picture takes too long to decode: send another") from None
+        except (WireBroken, OSError) as error:
+            if isinstance(error, SourceError):
+                raise
+            raise SourceUnreadable("this picture cannot be decoded: send another") from None
+        except SourceUnreadable:
+            healthy = cell
+            raise
+        finally:
+            if healthy is None and cell is not None:
+                cell.kill()
+            self._idle.put(healthy)
+        return pixels
+
+    def close(self) -> None:
+        """End the processes, once the pictures in hand are done; call it once."""
+        self._closed = True
+        for _ in range(self._workers):
+            cell = self._idle.get()
+            if cell is not None:
+                cell.kill()
+        for _ in range(self._workers):
+            self._idle.put(None)
+
+    def __enter__(self) -> PictureDecoder:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        with suppress(AttributeError, queue.Empty):
+            while True:
+                cell = self._idle.get_nowait()
+                if cell is not None:
+                    cell.kill()
+
+    def _start(self) -> _Cell:
+        config = {
+            "kind": "pictures",
+            "name": "picture",
+            "cpu_s": _PICTURES_CPU_S,
+            "memory_bytes": self._memory_bytes,
+        }
+        cell = _Cell(config, subprocess.PIPE)
+        try:
+            kind, head, _ = Receiver(cell.output, _START_S, 1).receive()
+        except (WireBroken, OSError):
+            kind, head = b"", {}
+        if kind != HEAD:
+            cell.kill()
+            raise SourceRefused("pictures cannot be decoded now: try again in a moment")
+        _tell_once(head.get("filtered") is True)
+        return cell
+
+    def _ask(self, cell: _Cell, data: bytes, max_pixels: int) -> NDArray[np.uint8]:
+        receiver = Receiver(cell.output, self._timeout_s, max_pixels)
+        request = max_pixels.to_bytes(4, "big") + data
+        send_request(cell.input, PICTURE, request, self._timeout_s)
+        kind, content, pixels = receiver.receive()
+        if kind == ERROR:
+            raise _failure(content)
+        if pixels is None:
+            raise WireBroken("no frame")
+        return pixels
+
+
+class _Cell:
+    """The process: its pipes, and its end."""
+
+    def __init__(self, config: dict[str, Any], stdin: int) -> None:
+        self._process = subprocess.Popen(
+            # Isolated: neither variables of the environment nor the current folder matter to it.
+            [sys.executable, "-I", "-c", _START, str(_ROOT), json.dumps(config)],
+            stdin=stdin,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            cwd="/",
+            env={"LC_ALL": "C.UTF-8", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
+            start_new_session=True,
+            bufsize=0,
+        )
+        self._lock = threading.Lock()
+        assert self._process.stdout is not None
+        self.output = self._process.stdout.fileno()
+        self.input = -1
+        if self._process.stdin is not None:
+            self.input = self._process.stdin.fileno()
+            os.set_blocking(self.input, False)
+        self.pid = self._process.pid
+
+    def kill(self) -> None:
+        """End it at once, and let go of its pipes; may be called twice, from any thread."""
+        with self._lock:
+            if self._process.returncode is None:
+                self._process.kill()
+                self._process.wait()
+            for pipe in (self._process.stdin, self._process.stdout):
+                if pipe is not None:
+                    pipe.close()
+
+
+def printable(text: str, most: int = _MAX_NOTE) -> str:
+    """One line of a stranger's text without control characters, shortened."""
+    kept = "".join(c if c.isprintable() else " " for c in text[: 4 * most])
+    line = " ".join(kept.split())
+    return line if len(line) <= most else line[: most - 1] + "…"
+
+
+def _failure(content: dict[str, Any]) -> SourceUnreadable:
+    """The decoder's error as this side's."""
+    message = printable(str(content.get("message") or "cannot be decoded"))
+    kind = SourceTooLarge if content.get("kind") == "too_large" else SourceUnreadable
+    return kind(message)
+
+
+def _number(value: object, most: float) -> float | None:
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= most:
+        return float(value)
+    return None
+
+
+def _size(value: object) -> tuple[int, int] | None:
+    if isinstance(value, list) and len(value) == 2:
+        width, height = value
+        if all(isinstance(side, int) and 0 < side <= _MAX_SIDE_PX for side in value):
+            return width, height
+    return None
+
+
+def _texts(value: object) -> list[str]:
+    return [printable(str(one)) for one in value[:8]] if isinstance(value, list) else []
+
+
+def _tell_once(confined: bool) -> None:
+    if not confined and not _told.is_set():
+        _told.set()
+        _log.warning(
+            "this machine has no filter of system calls for decoders: files of strangers are "
+            "decoded with bounds on memory and time only"
+        )
