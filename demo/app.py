@@ -1,0 +1,156 @@
+"""The page as one ASGI app: Gradio's frame, the live socket, clips, cameras, about."""
+
+from __future__ import annotations
+
+import json
+import os
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+from engines.card import card
+from stream.recognize import Recognizer
+from stream.report import about
+from stream.serve.guard import Guard
+from stream.serve.limits import Limits
+from stream.serve.rounds import Rounds
+
+from .clip import Clips
+from .guard import App, Paths
+from .routes import PageRoutes, limits_json
+from .session import Sessions
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    import gradio as gr
+    from fastapi import FastAPI
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the page is told at its start."""
+
+    names: tuple[str, ...] = ()
+    """Host names by which it is called, beside addresses, localhost and the machine's own."""
+    login: tuple[str, str] | None = None
+    """User name and password that open it."""
+    camera_hosts: tuple[str, ...] = ()
+    """Hosts whose RTSP cameras may be watched; none closes that tab."""
+    limits: Limits = field(default_factory=Limits)
+    visitors: int = 16
+    """Live visitors at once."""
+    keep_s: float = 3600.0
+    """How long a visit may last."""
+    purpose: str = ""
+    """Recorded in the headers of what is written."""
+
+
+def page(recognizer: Recognizer, settings: Settings) -> App:
+    """The app; it starts and ends its threads with its lifespan. The recogniser stays the caller's.
+
+    Raises ModuleNotFoundError where Gradio or FastAPI are not installed.
+    """
+    # Before Gradio is imported: nothing of it looks anything up outside.
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    import gradio as gr
+    from fastapi import FastAPI
+
+    from .live.live import live_assets
+
+    manifest = recognizer.bundle.manifest
+    facts = dict(about(recognizer))
+    if settings.purpose:
+        facts["purpose"] = settings.purpose
+    rounds = Rounds(recognizer, max_visitors=settings.visitors)
+    sessions = Sessions(keep_s=settings.keep_s)
+    clips = Clips(rounds, manifest, facts, settings.limits)
+    routes = PageRoutes(sessions, clips, settings.limits)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        sessions.start()
+        clips.start()
+        with rounds:
+            yield
+            sessions.close()
+            clips.close()
+
+    app = FastAPI(lifespan=lifespan, openapi_url=None, docs_url=None, redoc_url=None)
+    _add_live(app, rounds, settings.limits)
+    app.mount("/live", live_assets())
+    app.mount("/page", routes.app())
+    gr.mount_gradio_app(
+        app,
+        blocks(recognizer, settings),
+        "/",
+        theme=theme(),
+        head=_HEAD,
+        footer_links=[],
+        run_history=False,
+        ssr_mode=False,
+        mcp_server=False,
+        show_error=False,
+        max_file_size=1,
+    )
+    return Guard(Paths(app), hosts=settings.names)
+
+
+def blocks(recognizer: Recognizer, settings: Settings) -> gr.Blocks:
+    """The tabs."""
+    import gradio as gr
+
+    from .live.live import live_panel
+
+    with gr.Blocks(title="ferstream", analytics_enabled=False, fill_width=True) as found:
+        _html(gr, _TOP, "top")
+        with gr.Tabs(elem_id="tabs"):
+            with gr.Tab("Live", id="live"):
+                live_panel()
+            with gr.Tab("Clip", id="clip"):
+                told = escape(json.dumps(limits_json(settings.limits)))
+                _html(gr, f'<ferstream-clip limits="{told}"></ferstream-clip>', "clip")
+            with gr.Tab("About", id="about"):
+                gr.Markdown(card(recognizer.bundle.manifest), elem_id="card")
+    return found
+
+
+def theme() -> gr.Theme:
+    """Calm and plain, with the fonts that the machine has: nothing is fetched."""
+    import gradio as gr
+
+    sans = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "Helvetica", "Arial", "sans-serif"]
+    mono = ["ui-monospace", "SFMono-Regular", "Consolas", "monospace"]
+    return gr.themes.Default(
+        primary_hue="blue", secondary_hue="blue", neutral_hue="slate", font=sans, font_mono=mono
+    )
+
+
+_HEAD = (
+    '<meta name="color-scheme" content="light dark">'
+    '<link rel="stylesheet" href="page/assets/page.css">'
+    '<script type="module" src="page/assets/page.js"></script>'
+)
+
+_TOP = """
+<header class="fs-head">
+  <div><strong class="fs-name">ferstream</strong>
+  <span class="fs-what">what faces express, moment by moment</span></div>
+</header>
+<ferstream-notice></ferstream-notice>
+"""
+
+
+def _html(gr: Any, markup: str, name: str) -> None:
+    gr.HTML(
+        markup, elem_id=f"fs-{name}", elem_classes="fs-page", apply_default_css=False, padding=False
+    )
+
+
+def _add_live(app: FastAPI, rounds: Rounds, limits: Limits) -> None:
+    """The WebSocket that live visitors use."""
+    from stream.serve.live import live_router
+
+    app.include_router(live_router(rounds, limits))

@@ -1,0 +1,3 @@
+// The page's own elements; the live panel brings its own.
+import "./notice.js";
+import "./clip.js";

@@ -1,0 +1,270 @@
+// Looking through a scored clip: the video, what is read at the moment, the timeline, the summary.
+
+import { Bars, make, percent } from "../../live/bars.js";
+import { movements } from "../../live/names.js";
+import { Timeline, clock, toneOf } from "./timeline.js";
+
+const FILES = {
+  "rows.jsonl": ["JSON lines", "every frame, every face"],
+  "rows.csv": ["CSV", "a row per face and frame"],
+  "subtitles.vtt": ["Subtitles", "WebVTT, the leading words"],
+  "annotated.mp4": ["Video", "MP4 with everything drawn in"],
+};
+
+const VIEW = `
+  <header class="fs-clip-head">
+    <div><h2 tabindex="-1"></h2><p class="fs-small" data-facts></p></div>
+    <div class="fs-choices">
+      <button type="button" class="fs-button" data-do="delete">Delete, choose another</button>
+    </div>
+  </header>
+  <div class="fs-stage">
+    <div class="fs-video"><video controls playsinline preload="auto" muted
+      disablepictureinpicture controlslist="nodownload noremoteplayback"></video></div>
+    <section class="fs-now" aria-label="At this moment">
+      <div class="fs-faces" role="group" aria-label="Faces"></div>
+      <div class="fs-lead"><i class="fs-dot"></i><b data-label></b><em hidden>uncertain</em>
+        <span class="fs-small" data-time></span></div>
+      <ol class="fs-bars"></ol>
+      <ol class="fs-unseen" aria-label="Most fitting words"></ol>
+      <div class="fs-families" aria-hidden="true"></div>
+      <ul class="fs-legend" aria-label="Families"></ul>
+      <ul class="fs-moves" aria-label="Movements of the face"></ul>
+    </section>
+  </div>
+  <div class="fs-timeline"></div>
+  <section aria-labelledby="fs-summary-name">
+    <h3 id="fs-summary-name">Over the whole clip</h3>
+    <div class="fs-summary"></div>
+  </section>
+  <section aria-labelledby="fs-files-name">
+    <h3 id="fs-files-name">Download</h3>
+    <ul class="fs-files"></ul>
+  </section>`;
+
+export class Viewer {
+  /** `view` is the server's document; `video` an address, `files` a list of {name, href}. */
+  constructor(root, view, { video, files }) {
+    this.view = view;
+    this.root = root;
+    root.innerHTML = VIEW;
+    this.find = (selector) => root.querySelector(selector);
+    this.find("h2").textContent = view.source;
+    this.find("[data-facts]").textContent = facts(view);
+    this.video = this.find("video");
+    this.video.src = video;
+    this.video.setAttribute("aria-label", `${view.source}, annotated`);
+    this.bars = new Bars(this.find(".fs-bars"), { size: 10, spoken: this.find(".fs-unseen") });
+    this.face = view.faces[0] ?? null;
+    this._faces();
+    this.timeline = new Timeline(this.find(".fs-timeline"), view, {
+      seek: (timeS) => this.seek(timeS),
+      choose: (face) => this.choose(face),
+      toggle: () => (this.video.paused ? this.video.play() : this.video.pause()),
+    });
+    this._summary();
+    this._files(files);
+    this.choose(this.face);
+    for (const name of ["seeking", "seeked", "loadeddata", "pause"]) {
+      this.video.addEventListener(name, () => this.show(this.video.currentTime));
+    }
+    this.video.addEventListener("play", () => this._run());
+    this.video.addEventListener("error", () => {
+      this.find(".fs-video").append(
+        make("p", "fs-fault", "This browser cannot play the video; it can be downloaded below."),
+      );
+    });
+    this.show(0);
+  }
+
+  close() {
+    cancelAnimationFrame(this.running);
+    this.video.removeAttribute("src");
+    this.video.load();
+  }
+
+  seek(timeS) {
+    const last = Math.max(this.view.duration_s - this.view.step_s / 2, 0);
+    this.wanted = Math.min(Math.max(timeS, 0), last);
+    this.video.currentTime = this.wanted;
+    this.show(this.wanted);
+  }
+
+  /** Show what is read in one face. */
+  choose(face) {
+    this.face = face;
+    for (const button of this.root.querySelectorAll("[data-face]")) {
+      button.setAttribute("aria-pressed", String(Number(button.dataset.face) === face?.id));
+    }
+    this.timeline.choose(face);
+    this.bars.clear();
+    this.show(this.timeS ?? 0);
+  }
+
+  show(timeS) {
+    this.timeS = timeS;
+    const moment = this.face && momentAt(this.face, timeS, this.view.step_s);
+    this.timeline.show(timeS, said(timeS, moment, this.view));
+    this.find("[data-time]").textContent = clock(timeS);
+    this.find(".fs-now").classList.toggle("empty", !moment);
+    this._lead(moment);
+    this._words(moment);
+    this._families(moment);
+    this._moves(moment);
+  }
+
+  _lead(moment) {
+    const label = moment ? moment.l : this.view.faces.length ? "not in the picture" : "no face";
+    this.find("[data-label]").textContent = label;
+    this.find(".fs-dot").dataset.tone = moment ? toneOf(moment.l, this.view) : "";
+    this.find(".fs-lead em").hidden = !moment?.u;
+  }
+
+  _words(moment) {
+    const { words } = this.view.legend;
+    const ranked = moment ? moment.w : [];
+    const longest = Math.max(ranked[0]?.[1] ?? 0, 0.05);
+    this.bars.show(
+      ranked.map(([at, p]) => ({
+        key: words[at],
+        text: words[at],
+        value: percent(p),
+        share: p / longest,
+        tone: toneOf(words[at], this.view),
+      })),
+      performance.now(),
+    );
+  }
+
+  _families(moment) {
+    const { families } = this.view.legend;
+    const bar = this.find(".fs-families");
+    const list = this.find(".fs-legend");
+    if (!bar.children.length) {
+      for (const name of [...families, "neutral"]) {
+        const part = bar.appendChild(make("i"));
+        part.dataset.tone = name;
+        const item = list.appendChild(make("li"));
+        const dot = item.appendChild(make("i", "fs-dot"));
+        dot.dataset.tone = name;
+        item.append(make("span", "", name), make("span", "fs-value"));
+      }
+    }
+    // The words know no neutral: they share out what neutral leaves.
+    const rest = moment ? 1 - moment.n : 0;
+    const shares = moment ? [...moment.f.map((p) => p * rest), moment.n] : [];
+    [...bar.children].forEach((part, at) => (part.style.flexGrow = shares[at] ?? 0));
+    [...list.children].forEach((item, at) => {
+      item.lastChild.textContent = moment ? percent(shares[at]) : "";
+    });
+  }
+
+  _moves(moment) {
+    const { units } = this.view.legend;
+    const named = Object.fromEntries((moment?.m ?? []).map(([at, value]) => [units[at], value]));
+    const strongest = Object.entries(movements(named)).filter(([, value]) => value >= 0.15);
+    this.find(".fs-moves").replaceChildren(
+      ...strongest.slice(0, 4).map(([name, value]) => {
+        const item = make("li", "", name);
+        item.style.setProperty("--much", value);
+        return item;
+      }),
+    );
+  }
+
+  _faces() {
+    const group = this.find(".fs-faces");
+    group.hidden = this.view.faces.length < 2;
+    group.append(
+      ...this.view.faces.slice(0, 12).map((face) => {
+        const button = make("button", "fs-chip", `Face ${face.id}`);
+        button.type = "button";
+        button.dataset.face = face.id;
+        button.addEventListener("click", () => this.choose(face));
+        return button;
+      }),
+    );
+  }
+
+  _summary() {
+    const cards = this.view.faces.slice(0, 12).map((face) => this._card(face));
+    if (!cards.length) cards.push(make("p", "", "Nobody was seen in this clip."));
+    const more = this.view.faces.length - 12;
+    if (more > 0) cards.push(make("p", "fs-small", `and ${more} more, seen for a shorter time`));
+    this.find(".fs-summary").append(...cards);
+  }
+
+  _card(face) {
+    const card = make("article", "fs-card");
+    const head = make("header");
+    const dot = head.appendChild(make("i", "fs-dot"));
+    dot.dataset.tone = toneOf(face.label, this.view);
+    head.append(make("b", "", face.label), make("span", "fs-small", `Face ${face.id}`));
+    const words = make("ul", "fs-words");
+    const longest = Math.max(face.top[0]?.p ?? 0, 0.01);
+    for (const { word, p } of face.top.slice(0, 5)) {
+      const item = words.appendChild(make("li"));
+      const bar = item.appendChild(make("i"));
+      bar.style.transform = `scaleX(${(p / longest).toFixed(3)})`;
+      bar.dataset.tone = toneOf(word, this.view);
+      item.append(make("span", "", word), make("span", "fs-value", percent(p)));
+    }
+    const seen = `${clock(face.from_s)} to ${clock(face.to_s)}`;
+    const doubt = face.uncertain > 0.5 ? ", uncertain for most of it" : "";
+    const line = `Seen ${seen}; neutral ${percent(face.neutral)}, strength ${percent(face.intensity)}${doubt}`;
+    card.append(head, words, make("p", "fs-small", line));
+    return card;
+  }
+
+  _files(files) {
+    this.find(".fs-files").append(
+      ...files.map(({ name, href }) => {
+        const [title, what] = FILES[name] ?? [name, ""];
+        const item = make("li");
+        const link = item.appendChild(make("a", "fs-file"));
+        link.href = href;
+        link.setAttribute("download", "");
+        link.append(make("b", "", title), make("span", "fs-small", what));
+        return item;
+      }),
+    );
+  }
+
+  _run() {
+    cancelAnimationFrame(this.running);
+    const step = () => {
+      this.show(this.video.currentTime);
+      if (!this.video.paused && !this.video.ended) this.running = requestAnimationFrame(step);
+    };
+    step();
+  }
+}
+
+/** What is read in a face at a time, or null where it is not seen. */
+export function momentAt(face, timeS, stepS) {
+  const times = face.t;
+  let low = 0;
+  let high = times.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (times[middle] <= timeS + 1e-3) low = middle + 1;
+    else high = middle;
+  }
+  const at = low - 1;
+  return at >= 0 && timeS - times[at] <= Math.max(2 * stepS, 0.1) ? face.moments[at] : null;
+}
+
+function said(timeS, moment, view) {
+  if (!moment) return `${clock(timeS)}, no face`;
+  const [at, p] = moment.w[0];
+  const label = moment.l === "neutral" ? `neutral, ${percent(moment.n)}` : `${view.legend.words[at]}, ${percent(p)}`;
+  return `${clock(timeS)}, ${label}${moment.u ? ", uncertain" : ""}`;
+}
+
+function facts(view) {
+  const count = view.faces.length;
+  const faces = count === 1 ? "1 face" : `${count || "no"} faces`;
+  const parts = [clock(view.duration_s), `${view.frames} frames`, faces];
+  if (view.blurred) parts.push("faces blurred in the video");
+  return [parts.join(" · "), ...view.notes].join(". ");
+}

@@ -1,0 +1,168 @@
+"""`ferstream demo`."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import socket
+import sys
+import threading
+import webbrowser
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .errors import CannotServe
+
+_PASSWORD = "FERSTREAM_PASSWORD"
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+def demo(
+    host: Annotated[
+        str, typer.Option(help="Address to listen at; 0.0.0.0 lets other machines in.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes any free one.")] = 7860,
+    bundle: Annotated[str, typer.Option(help="A bundle's folder, or `default`.")] = "default",
+    engine: Annotated[str, typer.Option(help="What runs the networks.")] = "auto",
+    login: Annotated[
+        str | None,
+        typer.Option(
+            metavar="USER",
+            help=f"Ask visitors for this name and a password, taken from {_PASSWORD}, "
+            "--password-file or a prompt.",
+        ),
+    ] = None,
+    password_file: Annotated[
+        Path | None, typer.Option(help="A file whose first line is the password for --login.")
+    ] = None,
+    allow_sources: Annotated[
+        str,
+        typer.Option(
+            metavar="HOST[,HOST]",
+            help="Hosts whose RTSP cameras visitors may watch; none unless given.",
+        ),
+    ] = "",
+    allow_host: Annotated[
+        str, typer.Option(metavar="NAME[,NAME]", help="More names this page is called by.")
+    ] = "",
+    certificate: Annotated[
+        Path | None, typer.Option(help="TLS certificate (PEM); browsers ask for it off localhost.")
+    ] = None,
+    key: Annotated[Path | None, typer.Option(help="The certificate's private key (PEM).")] = None,
+    max_upload_mb: Annotated[int, typer.Option(min=1, help="Largest clip.")] = 64,
+    max_clip_seconds: Annotated[float, typer.Option(min=1, help="Longest clip.")] = 120.0,
+    visitors: Annotated[int, typer.Option(min=1, help="Live visitors at once.")] = 16,
+    keep_minutes: Annotated[
+        float, typer.Option(min=1, help="A visit ends after so long, its clips are deleted.")
+    ] = 60.0,
+    purpose: Annotated[
+        str, typer.Option(help="What this is used for; recorded in what is downloaded.")
+    ] = "",
+    open_browser: Annotated[
+        bool | None,
+        typer.Option("--open/--no-open", help="Open the browser; default: if there is a display."),
+    ] = None,
+) -> None:
+    """Open the page in the browser: live, clips, cameras, about."""
+    user = None if login is None else (login, _password(password_file))
+    listening = _listen(host, port)
+
+    import uvicorn
+
+    from stream.interrupt import stopping_on_signals
+    from stream.recognize import Recognizer
+    from stream.serve.limits import Limits
+
+    from .app import Settings, page
+
+    limits = Limits(upload_bytes=max_upload_mb * 2**20, clip_duration_s=max_clip_seconds)
+    settings = Settings(
+        names=(*_names(host), *_list(allow_host)),
+        login=user,
+        camera_hosts=_list(allow_sources),
+        limits=limits,
+        visitors=visitors,
+        keep_s=60 * keep_minutes,
+        purpose=purpose,
+    )
+    stop = threading.Event()
+    with listening, Recognizer(bundle, engine) as recognizer, stopping_on_signals(stop):
+        config = uvicorn.Config(
+            page(recognizer, settings),
+            log_level="warning",
+            ws_max_size=limits.message_bytes,
+            ssl_certfile=certificate,
+            ssl_keyfile=key,
+            server_header=False,
+            timeout_graceful_shutdown=2,
+        )
+        server = uvicorn.Server(config)
+        scheme = "https" if certificate else "http"
+        address = f"{scheme}://{_shown(host)}:{listening.getsockname()[1]}/"
+        print(f"ferstream: {address}  (Ctrl-C ends)", flush=True)
+        if host not in _LOOPBACK and user is None:
+            print(
+                "ferstream: anybody who reaches this address can use it; --login asks for a "
+                "password",
+                file=sys.stderr,
+            )
+        if open_browser or (open_browser is None and _has_display()):
+            threading.Timer(1.0, webbrowser.open, [address]).start()
+        # It stops by signals of its own, and passes them on when it is done.
+        server.run(sockets=[listening])
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """A bound socket; says in words where that cannot be."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host, port))
+    except OSError as error:
+        listening.close()
+        raise CannotServe(
+            f"cannot listen at {_shown(host)}:{port}: {(error.strerror or str(error)).lower()}; "
+            "name another with --host and --port"
+        ) from error
+    return listening
+
+
+def _password(file: Path | None) -> str:
+    """The password for --login: of a file, the environment, or typed."""
+    if file is not None:
+        try:
+            lines = file.read_text("utf-8").splitlines()
+        except OSError as error:
+            raise CannotServe(
+                f"cannot read {file}: {(error.strerror or str(error)).lower()}"
+            ) from error
+        password = lines[0] if lines else ""
+    elif _PASSWORD in os.environ:
+        password = os.environ[_PASSWORD]
+    elif sys.stdin.isatty():
+        password = getpass.getpass("Password for visitors: ")
+    else:
+        raise CannotServe(f"--login needs a password: set {_PASSWORD} or give --password-file")
+    if len(password) < 8:
+        raise CannotServe("the password for --login has fewer than 8 characters: take a longer one")
+    return password
+
+
+def _names(host: str) -> tuple[str, ...]:
+    """The host to listen at, where it is a name."""
+    return (host,) if host.strip("0123456789.:") else ()
+
+
+def _list(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _shown(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def _has_display() -> bool:
+    return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))

@@ -1,0 +1,270 @@
+"""Clips of visitors: scored one after the other, each with its files in its visit's folder."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import shutil
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from engines.bundle import Manifest
+from stream import sandbox
+from stream.errors import SourceTimeout, StreamError
+from stream.frame import Frame
+from stream.sandbox import open_untrusted
+from stream.serve.limits import Limits
+from stream.serve.rounds import Rounds
+from stream.sinks.base import Sink, SinkInfo
+from stream.sinks.blur import BlurSink
+from stream.sinks.csv import CsvSink
+from stream.sinks.jsonl import JsonlFile
+from stream.sinks.rows import FrameRows, RowSink
+from stream.sinks.subtitles import SubtitleSink
+from stream.sinks.tally import TallySink
+from stream.sinks.video import VideoSink
+from stream.sources.base import Source
+from stream.sources.sample import SampleSource
+
+from .errors import Busy
+from .view import MomentSink, document
+
+SAMPLE = "sample"
+VIEW = "view.json"
+VIDEO = "annotated.mp4"
+DOWNLOADS = {
+    "rows.jsonl": ("jsonl", "application/x-ndjson"),
+    "rows.csv": ("csv", "text/csv; charset=utf-8"),
+    "subtitles.vtt": ("vtt", "text/vtt; charset=utf-8"),
+    VIDEO: ("mp4", "video/mp4"),
+}
+"""The files of a scored clip: the suffix they are downloaded with, and their type."""
+
+_WORDS = 10
+_PANEL_WORDS = 5
+_CLOSE_S = 5.0
+
+_log = logging.getLogger(__name__)
+
+State = Literal["waiting", "scoring", "done", "failed", "ended"]
+
+
+@dataclass(eq=False)
+class Job:
+    """One clip on its way."""
+
+    name: str
+    """What the visitor calls it, made harmless."""
+    folder: Path
+    upload: Path | None
+    """The file as it came; None for the built-in sample."""
+    blur: bool = False
+    state: State = "waiting"
+    message: str = ""
+    """Why it failed."""
+    share: float = 0.0
+    """How much of it is scored, 0..1."""
+    frames: int = 0
+    stop: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more will happen to it."""
+        return self.state in ("done", "failed", "ended")
+
+
+class Clips:
+    """The clips that wait and the threads that score them; `at_once` clips side by side.
+
+    Live visitors come first: each clip is a patient visitor of the rounds.
+
+    Args:
+        rounds: where frames are recognised; not owned.
+        manifest: the bundle's.
+        about: facts for the headers of what is written.
+        limits: how long, how large, for how long.
+        waiting: clips that may wait for their turn.
+    """
+
+    def __init__(
+        self,
+        rounds: Rounds,
+        manifest: Manifest,
+        about: Mapping[str, Any],
+        limits: Limits,
+        *,
+        at_once: int = 2,
+        waiting: int = 8,
+    ) -> None:
+        self._rounds = rounds
+        self._manifest = manifest
+        self._about = about
+        self._limits = limits
+        self._waiting = waiting
+        self._bounds = sandbox.Limits(
+            max_bytes=limits.upload_bytes,
+            max_pixels=limits.clip_pixels,
+            max_duration_s=limits.clip_duration_s,
+            max_frames=limits.clip_frames,
+        )
+        self._queue: deque[Job] = deque()
+        self._changed = threading.Condition()
+        self._closed = False
+        self._threads = [
+            threading.Thread(target=self._work, name=f"score clips {n}", daemon=True)
+            for n in range(at_once)
+        ]
+
+    def start(self) -> None:
+        """Begin to score."""
+        for thread in self._threads:
+            thread.start()
+
+    def add(self, job: Job) -> None:
+        """Let a clip wait for its turn; raises `Busy` where too many do."""
+        with self._changed:
+            if len(self._queue) >= self._waiting or self._closed:
+                raise Busy(f"{len(self._queue)} clips are waiting already; try again in a minute")
+            self._queue.append(job)
+            self._changed.notify()
+
+    def place(self, job: Job) -> int:
+        """How many clips come before this one's turn; 0 for one that is not waiting."""
+        with self._changed:
+            return self._queue.index(job) if job in self._queue else 0
+
+    def discard(self, job: Job) -> None:
+        """Stop scoring a clip and delete its folder, now or as soon as its thread lets go."""
+        with self._changed:
+            job.stop.set()
+            if job in self._queue:
+                self._queue.remove(job)
+                job.state = "ended"
+            busy = job.state == "scoring"
+        if not busy:
+            shutil.rmtree(job.folder, ignore_errors=True)
+
+    def close(self) -> None:
+        """Stop everything."""
+        with self._changed:
+            self._closed = True
+            for job in self._queue:
+                job.state = "ended"
+            self._queue.clear()
+            self._changed.notify_all()
+        for thread in self._threads:
+            if thread.ident is not None:
+                thread.join(_CLOSE_S)
+
+    def _work(self) -> None:
+        while True:
+            with self._changed:
+                while not self._queue and not self._closed:
+                    self._changed.wait()
+                if self._closed:
+                    return
+                job = self._queue.popleft()
+                job.state = "scoring"
+            self._score(job)
+
+    def _score(self, job: Job) -> None:
+        """Score one clip; whatever goes wrong is the clip's alone."""
+        state: State = "failed"
+        message = ""
+        try:
+            self._write(job)
+            state = "done"
+        except StreamError as error:
+            message = " ".join(str(error).split())
+        except Exception:
+            # A visit that ends takes its folder away under the writers.
+            if not job.stop.is_set():
+                _log.exception("a clip could not be scored")
+            message = "this clip could not be scored"
+        with self._changed:
+            gone = job.stop.is_set()
+            job.message, job.state = message, "ended" if gone else state
+        if gone:
+            shutil.rmtree(job.folder, ignore_errors=True)
+
+    def _write(self, job: Job) -> None:
+        """Score every frame and write the clip's files."""
+        source = self._opened(job)
+        tally = TallySink(self._manifest.clip_frames, self._manifest.clip_duration_s)
+        moments = MomentSink(self._manifest)
+        began_s = time.monotonic()
+        with ExitStack() as closing:
+            closing.callback(source.close)
+            info = SinkInfo(job.name, source.size, source.rate_hz, False, self._about)
+            sinks: list[Sink] = [*_file_sinks(job), tally, moments]
+            for sink in sinks:
+                closing.callback(sink.close)
+                sink.open(info)
+            for frame, result in self._rounds.score(self._frames(source, job, began_s)):
+                frame = replace(frame, source=job.name)
+                result = replace(result, source=job.name)
+                for sink in sinks:
+                    sink.write(frame, result)
+                job.frames += 1
+                if source.duration_s:
+                    job.share = min(frame.time_s / source.duration_s, 0.99)
+        if job.stop.is_set():
+            return
+        found = document(
+            moments,
+            tally.faces(),
+            self._manifest,
+            source=job.name,
+            frames=job.frames,
+            rate_hz=source.rate_hz,
+            blurred=job.blur,
+            notes=list(source.notes),
+            wall_s=round(time.monotonic() - began_s, 2),
+        )
+        text = json.dumps(found, separators=(",", ":"), allow_nan=False)
+        (job.folder / VIEW).write_text(text, "utf-8")
+
+    def _opened(self, job: Job) -> Source:
+        """The clip, decoded in a process of its own; its file is not kept for longer."""
+        if job.upload is None:
+            return SampleSource()
+        try:
+            return open_untrusted(job.upload, self._bounds, name=job.name)
+        finally:
+            job.upload.unlink(missing_ok=True)
+
+    def _frames(self, source: Source, job: Job, began_s: float) -> Iterator[Frame]:
+        """The clip's frames, until it is called off; raises where it takes too long."""
+        most_s = self._limits.score_s
+        for frame in source.frames():
+            if job.stop.is_set():
+                return
+            if time.monotonic() - began_s > most_s:
+                raise SourceTimeout(
+                    f"{job.name} took longer than {most_s:g} s: cut it or make it smaller"
+                )
+            yield frame
+
+
+def _file_sinks(job: Job) -> list[Sink]:
+    """What writes the clip's files."""
+    video: Sink = VideoSink(job.folder / VIDEO, _PANEL_WORDS)
+    return [
+        RowSink(FrameRows(_WORDS), JsonlFile(job.folder / "rows.jsonl")),
+        CsvSink(job.folder / "rows.csv", _WORDS),
+        SubtitleSink(job.folder / "subtitles.vtt"),
+        BlurSink(video) if job.blur else video,
+    ]
+
+
+def harmless(name: str) -> str:
+    """A visitor's file name as it may be shown and offered for download."""
+    last = re.split(r"[\\/]", name)[-1]
+    return re.sub(r"[^\w. -]+", "_", last).strip(" ._")[:80] or "clip"

@@ -1,0 +1,207 @@
+"""What the page's scripts ask of the server: visits, clips and their files."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.routing import Route
+
+from stream.serve.limits import Limits
+
+from .clip import DOWNLOADS, SAMPLE, VIDEO, VIEW, Clips, Job, harmless
+from .errors import Busy, PageError, SessionGone, TooMuch
+from .session import Session, Sessions
+
+_ASSETS = Path(__file__).parent / "assets"
+_TYPES = {".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8"}
+_CHUNK_S = 20.0
+
+
+class PageRoutes:
+    """The routes below `/page`."""
+
+    def __init__(self, sessions: Sessions, clips: Clips, limits: Limits) -> None:
+        self._sessions = sessions
+        self._clips = clips
+        self._limits = limits
+        self._jobs: dict[str, Job] = {}
+        self._receiving = 0
+
+    def app(self) -> Starlette:
+        """An app to mount at `/page`."""
+        visit = "/visits/{token}"
+        routes = [
+            Route("/assets/{name}", _asset),
+            Route("/visits", self._begin, methods=["POST"]),
+            Route(f"{visit}/here", self._here, methods=["POST"]),
+            Route(f"{visit}/end", self._end, methods=["POST"]),
+            Route(f"{visit}/clip", self._upload, methods=["POST"]),
+            Route(f"{visit}/sample", self._sample, methods=["POST"]),
+            Route(f"{visit}/clip", self._state, methods=["GET"]),
+            Route(f"{visit}/clip", self._drop, methods=["DELETE"]),
+            Route(f"{visit}/files/{{name}}", self._file, methods=["GET"]),
+        ]
+        return Starlette(routes=routes, exception_handlers={PageError: _refusal})
+
+    async def _begin(self, request: Request) -> Response:
+        session = await run_in_threadpool(self._sessions.begin)
+        return JSONResponse({"visit": session.token}, 201)
+
+    async def _here(self, request: Request) -> Response:
+        self._session(request)
+        return Response(status_code=204)
+
+    async def _end(self, request: Request) -> Response:
+        await run_in_threadpool(self._sessions.end, request.path_params["token"])
+        return Response(status_code=204)
+
+    async def _upload(self, request: Request) -> Response:
+        """The body is the clip; `name` and `blur` stand in the query."""
+        session = self._session(request)
+        name = harmless(request.query_params.get("name", "clip"))
+        folder = await run_in_threadpool(self._fresh_folder, session)
+        file = folder / "upload"
+        if self._receiving >= self._limits.uploads:
+            raise Busy("other visitors are sending clips; try again in a moment")
+        self._receiving += 1
+        try:
+            await self._receive(request, file)
+        except BaseException:
+            file.unlink(missing_ok=True)
+            raise
+        finally:
+            self._receiving -= 1
+        return self._add(session, Job(name, folder, file, _wants_blur(request)))
+
+    async def _receive(self, request: Request, file: Path) -> None:
+        """Write the body down as it comes; raises `TooMuch` beyond the limits."""
+        most = self._limits.upload_bytes
+        too_large = TooMuch(
+            f"the clip is larger than {_megabytes(most)}: cut it or make it smaller"
+        )
+        announced = request.headers.get("content-length", "")
+        if announced.isdigit() and int(announced) > most:
+            raise too_large
+        end_s, size = time.monotonic() + self._limits.upload_s, 0
+        chunks = request.stream().__aiter__()
+        with file.open("wb") as out:
+            while True:
+                left_s = min(end_s - time.monotonic(), _CHUNK_S)
+                try:
+                    chunk = await asyncio.wait_for(anext(chunks, b""), max(left_s, 0.01))
+                except (TimeoutError, asyncio.TimeoutError):
+                    raise TooMuch("the clip took too long to arrive; try a smaller one") from None
+                except ClientDisconnect:
+                    raise SessionGone("the page went away while it sent a clip") from None
+                if not chunk:
+                    break
+                size += len(chunk)
+                if size > most:
+                    raise too_large
+                out.write(chunk)
+        if not size:
+            raise TooMuch("the file is empty; choose another")
+
+    async def _sample(self, request: Request) -> Response:
+        session = self._session(request)
+        folder = await run_in_threadpool(self._fresh_folder, session)
+        return self._add(session, Job(SAMPLE, folder, None, _wants_blur(request)))
+
+    def _add(self, session: Session, job: Job) -> Response:
+        """Queue the clip, as the visit's only one."""
+        self._sessions.get(session.token)
+        self._clips.add(job)
+        self._jobs[session.token] = job
+        return JSONResponse(self._told(job), 202)
+
+    async def _state(self, request: Request) -> Response:
+        job = self._jobs.get(self._session(request).token)
+        return JSONResponse({"state": "none"} if job is None else self._told(job))
+
+    async def _drop(self, request: Request) -> Response:
+        session = self._session(request)
+        await run_in_threadpool(self._delete, session)
+        return Response(status_code=204)
+
+    async def _file(self, request: Request) -> Response:
+        """A file of the finished clip; `download` in the query offers it to be saved."""
+        session, name = self._session(request), request.path_params["name"]
+        job = self._jobs.get(session.token)
+        if job is None or job.state != "done" or (name != VIEW and name not in DOWNLOADS):
+            raise SessionGone("there is no such file; it may be deleted already")
+        path = job.folder / name
+        if not path.is_file():
+            raise SessionGone("there is no such file of this clip")
+        suffix, kind = DOWNLOADS.get(name, ("json", "application/json"))
+        headers = {"Cache-Control": "no-store"}
+        if "download" in request.query_params:
+            saved = (
+                f"{Path(job.name).stem or 'clip'}.{'annotated.' if name == VIDEO else ''}{suffix}"
+            )
+            headers["Content-Disposition"] = f"attachment; filename*=UTF-8''{quote(saved)}"
+        return FileResponse(path, media_type=kind, headers=headers)
+
+    def _session(self, request: Request) -> Session:
+        return self._sessions.get(request.path_params["token"])
+
+    def _fresh_folder(self, session: Session) -> Path:
+        """A folder for a visit's next clip; the one before is deleted."""
+        self._delete(session)
+        if not session.on_end:
+            session.on_end.append(lambda: self._delete(session))
+        return Path(tempfile.mkdtemp(prefix="clip-", dir=session.folder))
+
+    def _delete(self, session: Session) -> None:
+        """Stop the visit's clip and delete what there is of it."""
+        job = self._jobs.pop(session.token, None)
+        if job is not None:
+            self._clips.discard(job)
+
+    def _told(self, job: Job) -> dict[str, Any]:
+        return {
+            "state": job.state,
+            "name": job.name,
+            "share": round(job.share, 3),
+            "frames": job.frames,
+            "before": self._clips.place(job),
+            "message": job.message,
+            "files": [name for name in DOWNLOADS if (job.folder / name).is_file()]
+            if job.state == "done"
+            else [],
+        }
+
+
+async def _asset(request: Request) -> Response:
+    """A script or style of the page."""
+    path = _ASSETS / request.path_params["name"]
+    if path.parent != _ASSETS or path.suffix not in _TYPES or not path.is_file():
+        return Response("no such file", 404)
+    headers = {"Cache-Control": "no-cache"}
+    return FileResponse(path, media_type=_TYPES[path.suffix], headers=headers)
+
+
+async def _refusal(request: Request, error: Exception) -> Response:
+    assert isinstance(error, PageError)
+    return JSONResponse(error.to_json(), error.status)
+
+
+def _wants_blur(request: Request) -> bool:
+    return request.query_params.get("blur") == "1"
+
+
+def _megabytes(count: int) -> str:
+    return f"{count / 2**20:.0f} MB" if count >= 2**20 else f"{count} bytes"
+
+
+def limits_json(limits: Limits) -> dict[str, float]:
+    """What the page tells its visitors of the limits."""
+    return {"bytes": limits.upload_bytes, "seconds": limits.clip_duration_s}

@@ -1,0 +1,170 @@
+"""What the page's viewer draws of a clip: moments, bands and summaries as plain JSON; pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from engines.bundle import Manifest
+from engines.taxonomy import NONE, load_taxonomy
+from stream.frame import Frame
+from stream.result import FaceResult, Result
+from stream.sinks.base import SinkInfo
+from stream.sinks.episodes import Episode, Episodes
+from stream.sinks.tally import FaceSummary
+
+MOST_MOMENTS = 1800
+"""Moments kept per clip; a longer one is shown in coarser steps."""
+_WORDS = 10
+_UNITS = 6
+_SHORTEST_BAND_S = 0.5
+
+
+@dataclass(slots=True)
+class _Track:
+    """One face over the clip, a value per kept moment at which it was seen."""
+
+    at: list[int] = field(default_factory=list)
+    """The frame's place among those recognised."""
+    time_s: list[float] = field(default_factory=list)
+    moment: list[dict[str, Any]] = field(default_factory=list)
+
+
+class MomentSink:
+    """Keeps what the viewer shows of each moment; memory does not grow beyond `MOST_MOMENTS`."""
+
+    def __init__(self, manifest: Manifest) -> None:
+        self._words = {word: at for at, word in enumerate(load_taxonomy("emo135").labels)}
+        self._units = manifest.head("au").labels
+        self._tracks: dict[int, _Track] = {}
+        self._episodes = Episodes(_SHORTEST_BAND_S)
+        self._ended: list[Episode] = []
+        self._stride = 1
+        self._frames = 0
+        self._kept = 0
+        self.size: tuple[int, int] = (0, 0)
+        self.end_s = 0.0
+
+    def open(self, info: SinkInfo) -> None:
+        """Begin."""
+
+    def write(self, frame: Frame, result: Result) -> None:
+        """Keep this frame's faces, if its turn has come."""
+        place, self._frames = self._frames, self._frames + 1
+        if not place:
+            self.size = (frame.width_px, frame.height_px)
+        self.end_s = result.time_s
+        self._ended += self._episodes.add(result)
+        if place % self._stride:
+            return
+        self._kept += 1
+        for found in result.faces:
+            track = self._tracks.setdefault(found.face.id, _Track())
+            track.at.append(place)
+            track.time_s.append(round(result.time_s, 3))
+            track.moment.append(self._moment(found))
+        if self._kept > MOST_MOMENTS:
+            self._halve()
+
+    def close(self) -> None:
+        """End the bands."""
+        self._ended += self._episodes.finish()
+
+    def faces(self) -> dict[int, dict[str, Any]]:
+        """Per face: `t` seconds of its moments, `moments`, and `bands` of its leading word."""
+        return {
+            face_id: {
+                "t": track.time_s,
+                "moments": track.moment,
+                "bands": [
+                    self._band(episode) for episode in self._ended if episode.face_id == face_id
+                ],
+            }
+            for face_id, track in self._tracks.items()
+        }
+
+    @property
+    def step_s(self) -> float:
+        """The usual time between two kept moments."""
+        if self._frames < 2:
+            return 1 / 30
+        return self.end_s / (self._frames - 1) * self._stride
+
+    def _halve(self) -> None:
+        """Keep every second moment from now on, and of those kept."""
+        self._stride *= 2
+        self._kept = (self._kept + 1) // 2
+        for track in self._tracks.values():
+            keep = [n for n, place in enumerate(track.at) if place % self._stride == 0]
+            track.at = [track.at[n] for n in keep]
+            track.time_s = [track.time_s[n] for n in keep]
+            track.moment = [track.moment[n] for n in keep]
+        self._tracks = {key: track for key, track in self._tracks.items() if track.at}
+
+    def _band(self, episode: Episode) -> dict[str, Any]:
+        """A stretch of time; the face's last reaches to the end of its last frame."""
+        return {
+            "from": round(episode.start_s, 3),
+            "to": round(episode.end_s + (self.step_s if episode.gone else 0), 3),
+            "label": episode.label,
+            "p": round(episode.probability, 3),
+            "u": int(episode.uncertain),
+        }
+
+    def _moment(self, found: FaceResult) -> dict[str, Any]:
+        """One face at one time, in short names: there are many."""
+        emotions = found.emotions
+        strongest = sorted(
+            (
+                (float(value), at)
+                for at, value in enumerate(found.au)
+                if not self._units[at].startswith("_")
+            ),
+            reverse=True,
+        )[:_UNITS]
+        return {
+            "l": emotions.label,
+            "n": round(emotions.neutral, 3),
+            "i": round(emotions.intensity, 3),
+            "u": int(emotions.uncertain),
+            "a": round(found.attention, 4),
+            "w": [[self._words[word], round(p, 4)] for word, p in emotions.top(_WORDS)],
+            "b": [round(p, 3) for p in emotions.basic8.values()],
+            "f": [round(p, 3) for p in emotions.families.values()],
+            "m": [[at, round(value, 2)] for value, at in strongest],
+        }
+
+
+def legend(manifest: Manifest) -> dict[str, Any]:
+    """What the numbers of the moments stand for."""
+    words = load_taxonomy("emo135")
+    basic8 = load_taxonomy("basic8").labels
+    families = {
+        word: "" if at == NONE else words.families[at]
+        for word, at in zip(words.labels, words.family_of, strict=True)
+    }
+    return {
+        "words": list(words.labels),
+        "family_of": families,
+        "families": list(words.families),
+        "basic8": list(basic8),
+        "units": list(manifest.head("au").labels),
+    }
+
+
+def document(
+    moments: MomentSink, faces: list[FaceSummary], manifest: Manifest, **facts: Any
+) -> dict[str, Any]:
+    """Everything the viewer needs of one clip; `facts` stand beside."""
+    tracks = moments.faces()
+    return {
+        "schema": 1,
+        "size": list(moments.size),
+        "duration_s": round(moments.end_s + moments.step_s, 3),
+        "step_s": round(moments.step_s, 4),
+        "legend": legend(manifest),
+        "faces": [
+            {**face.to_json(_WORDS), **tracks[face.id]} for face in faces if face.id in tracks
+        ],
+        **facts,
+    }
