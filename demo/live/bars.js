@@ -15,6 +15,12 @@ export function percent(p) {
   return value >= 0.05 ? `${value.toFixed(1)} %` : "0 %";
 }
 
+/** Fill a bar to a share of its track: it is pushed in from the left, its round end unspoilt. */
+export function fill(bar, share) {
+  const out = 100 * (Math.min(Math.max(share, 0), 1) - 1);
+  bar.style.transform = `translateX(${out.toFixed(2)}%)`;
+}
+
 /**
  * Rows `{key, text, value, share, tone}`: `value` is what is written, `share` (0..1) the bar's
  * length, `tone` the name of its colour. What moves are transforms only, so that nothing is laid
@@ -68,15 +74,14 @@ export class Bars {
       row.element.dataset.key = item.key;
       set(row, "text", item.text, (text) => (row.name.textContent = text));
       set(row, "at", at, () => row.element.style.setProperty("--at", at));
-      set(row, "share", "0.0000", () => (row.bar.style.transform = "scaleX(0)"));
+      set(row, "share", 0, () => fill(row.bar, 0));
       void row.element.offsetWidth;
       row.element.classList.remove("new", "gone");
       this.rows.set(item.key, row);
     }
     set(row, "at", at, () => row.element.style.setProperty("--at", at));
     set(row, "value", item.value, (value) => (row.value.textContent = value));
-    const share = Math.min(Math.max(item.share, 0), 1).toFixed(4);
-    set(row, "share", share, () => (row.bar.style.transform = `scaleX(${share})`));
+    set(row, "share", item.share, () => fill(row.bar, item.share));
     set(row, "tone", item.tone, (tone) => (row.element.dataset.tone = tone));
   }
 
@@ -89,6 +94,7 @@ export class Bars {
       name: make("span", "name"),
       bar: make("span", "bar"),
       value: make("span", "value"),
+      shown: {},
     };
     const track = make("span", "track");
     track.append(row.bar);
@@ -100,7 +106,7 @@ export class Bars {
 
 /** Touch the page only where something changed. */
 function set(row, field, value, change) {
-  if (row[field] === value) return;
-  row[field] = value;
+  if (row.shown[field] === value) return;
+  row.shown[field] = value;
   change(value);
 }

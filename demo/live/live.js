@@ -108,7 +108,8 @@ class FerstreamLive extends HTMLElement {
     this.pace = new Pace();
     this.rate = new Rate();
     this.delay = new Median(20);
-    this.stage = new Stage(parts, (id) => this._pick(id));
+    const { video, covered: canvas, boxes } = parts;
+    this.stage = new Stage({ video, canvas, boxes }, (id) => this._pick(id));
     this._onVisibility = () => this._visibility();
     this._onLeave = () => this.stop();
     this._onDevices = () => this._cameras();
@@ -165,7 +166,8 @@ class FerstreamLive extends HTMLElement {
   /** The camera is open: show it, connect, send. */
   _show() {
     const { video, stage, stop } = this.parts;
-    stage.style.setProperty("--ratio", `${video.videoWidth || 16} / ${video.videoHeight || 9}`);
+    const ratio = (video.videoWidth || 16) / (video.videoHeight || 9);
+    stage.style.setProperty("--ratio", ratio.toFixed(4));
     const { facingMode } = this.stream.getVideoTracks()[0].getSettings();
     if (facingMode === "environment") this.stage.setMirrored(false);
     this._state("live");
@@ -251,7 +253,7 @@ class FerstreamLive extends HTMLElement {
       picked: several && one === person,
     }));
     if (this.size) this.stage.show(faces, this.size, picture, nowMs);
-    this.reading.show(person, here, nowMs);
+    this.reading.show(this.people, nowMs);
     const columns = person?.moments.columns(nowMs / 1000) ?? [];
     drawStrip(this.parts.strip, columns, (tone) => this.theme.colour(tone));
   }

@@ -7,10 +7,6 @@ const NAMES = {
   cheekPuff: "Cheeks puffed",
   cheekSquint: "Cheeks raised",
   eyeBlink: "Eyes closed",
-  eyeLookDown: "Eyes look down",
-  eyeLookUp: "Eyes look up",
-  eyeLookIn: "Eyes look aside",
-  eyeLookOut: "Eyes look aside",
   eyeSquint: "Eyes narrowed",
   eyeWide: "Eyes wide",
   jawForward: "Jaw forward",
@@ -43,11 +39,15 @@ export function movementName(name) {
   return NAMES[base] ?? base;
 }
 
-/** `{name: 0..1}` of the server by plain names; of two sides the stronger one counts. */
+/**
+ * `{name: 0..1}` of the server by plain names; of two sides the stronger one counts.
+ *
+ * Where the eyes look is left out: it is no expression.
+ */
 export function movements(au) {
   const found = {};
   for (const [name, value] of Object.entries(au ?? {})) {
-    if (name.startsWith("_")) continue;
+    if (name.startsWith("_") || name.startsWith("eyeLook")) continue;
     const plain = movementName(name);
     found[plain] = Math.max(found[plain] ?? 0, value);
   }

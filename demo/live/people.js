@@ -98,6 +98,11 @@ export class People {
     this.byHand = true;
   }
 
+  /** Those in view and those who left a moment ago, by id: what does not jump about. */
+  get lately() {
+    return [...this.all.values()].sort((a, b) => a.id - b.id);
+  }
+
   get person() {
     return this.all.get(this.picked) ?? null;
   }

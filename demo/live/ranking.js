@@ -4,6 +4,7 @@ import { ease } from "./meter.js";
 
 const TAU_S = 0.3; // a value has come two thirds of its way after this time
 const CLEARLY = 1.04; // a word overtakes the one before it when it is this much likelier
+const TIDY_S = 0.8; // so often the order is put right even where no lead is clear
 
 /**
  * Smoothed probabilities of words and a steady order of the best of them.
@@ -21,6 +22,7 @@ export class Ranking {
     this.p = new Map();
     this.order = [];
     this.timeS = null;
+    this.tidyS = -Infinity;
   }
 
   /** Take in `[{word, p}]` seen at `nowS`; returns the best, `[{word, p}]`, best first. */
@@ -40,7 +42,9 @@ export class Ranking {
       if (faded < 1e-4) this.p.delete(word);
       else this.p.set(word, faded);
     }
-    this._sort();
+    const tidy = nowS - this.tidyS >= TIDY_S;
+    if (tidy) this.tidyS = nowS;
+    this._sort(tidy ? 1 : CLEARLY);
     return this.best();
   }
 
@@ -48,8 +52,8 @@ export class Ranking {
     return this.order.slice(0, this.size).map((word) => ({ word, p: this.p.get(word) }));
   }
 
-  /** Insertion sort from the last order: only a clear lead moves a word up. */
-  _sort() {
+  /** Insertion sort from the last order: only a lead by this margin moves a known word up. */
+  _sort(clearly) {
     const kept = this.order.filter((word) => this.p.has(word));
     const known = new Set(kept);
     const fresh = [...this.p.keys()].filter((word) => !known.has(word));
@@ -57,7 +61,7 @@ export class Ranking {
     const order = [];
     for (const word of [...kept, ...fresh]) {
       let at = order.length;
-      const margin = known.has(word) ? CLEARLY : 1;
+      const margin = known.has(word) ? clearly : 1;
       while (at > 0 && this.p.get(word) > this.p.get(order[at - 1]) * margin) at -= 1;
       order.splice(at, 0, word);
     }

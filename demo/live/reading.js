@@ -1,9 +1,9 @@
 // The right side of the panel: one person's reading, and tabs when there are several.
 
-import { Bars, make, percent } from "./bars.js";
+import { Bars, fill, make, percent } from "./bars.js";
 
 const SHOWN_MOVES = 5;
-const LEAST_MOVE = 0.08; // weaker movements are noise
+const LEAST_MOVE = 0.1; // weaker movements are noise
 const FULL_BAR = 0.12; // a word this likely fills its bar; with 135 words few are likelier
 const MOST_TABS = 8;
 
@@ -42,9 +42,10 @@ export class Reading {
     this.tabOf.clear();
   }
 
-  /** Show one person's reading; `people` are all in view. */
-  show(person, people, nowMs) {
-    this._people(people, person);
+  /** Show the picked person's reading, and tabs if there are others. */
+  show(people, nowMs) {
+    const { person } = people;
+    this._people(people);
     this.panel.hidden = !person;
     this.empty.hidden = !!person;
     if (!person) return;
@@ -56,7 +57,7 @@ export class Reading {
     this.panel.dataset.tone = person.tone;
     text(this.word, person.label);
     this.unsure.hidden = !person.uncertain;
-    this.strength.style.transform = `scaleX(${person.intensity.toFixed(3)})`;
+    fill(this.strength, person.intensity);
     text(this.strengthValue, percent(person.intensity));
     this._words(person, nowMs);
     this._shares(person.families);
@@ -121,9 +122,9 @@ export class Reading {
   }
 
   /** Tabs while there are several people; arrow keys go from one to the next. */
-  _people(people, picked) {
-    const shown = people.slice(0, MOST_TABS);
-    if (picked && people.length > 1 && !shown.includes(picked)) shown.unshift(picked);
+  _people({ lately, here, person: picked }) {
+    const shown = lately.slice(0, MOST_TABS);
+    if (picked && !shown.includes(picked)) shown[MOST_TABS - 1] = picked;
     this.tabs.hidden = shown.length < 2;
     const ids = new Set(shown.map(({ id }) => id));
     for (const [id, tab] of this.tabOf) {
@@ -135,6 +136,7 @@ export class Reading {
       const tab = this.tabOf.get(person.id) ?? this._tab(person.id);
       const current = person === picked;
       tab.dataset.tone = person.tone;
+      tab.classList.toggle("away", !here.includes(person));
       tab.setAttribute("aria-selected", current);
       tab.tabIndex = current ? 0 : -1;
       text(tab.querySelector(".says"), person.label);

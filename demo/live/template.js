@@ -54,16 +54,16 @@ export const template = () => `
   </section>
   <section class="right" aria-label="Reading">
     <div class="people" role="tablist" aria-label="People in view" hidden></div>
-    <div class="reading" id="reading">
+    <div class="reading" id="reading" hidden>
       <header class="lead">
         <p class="label"><i class="dot"></i><span class="word">–</span><em class="unsure" hidden>uncertain</em></p>
         <div class="strength"><span id="strength-name">Strength</span>
           <span class="track"><span class="bar"></span></span><span class="value">–</span></div>
       </header>
       <section class="words" aria-label="Closest words">
-        <h3>Closest words</h3>
+        <div class="title"><h3>Closest words</h3>
+          <span class="quiet" hidden>little shows; they share that little</span></div>
         <ol class="bars"></ol><ol class="unseen spoken"></ol>
-        <p class="note quiet" hidden>Little shows: these words share out the little there is.</p>
       </section>
       <section class="families" aria-label="Families">
         <h3>Families</h3>
