@@ -140,7 +140,7 @@ class HttpReceiver:
                 pass
 
         self._sockets: list[socket.socket] = []
-        self._server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+        self._server = _Quiet(("127.0.0.1", port), Handler)
         self._server.daemon_threads = True
         self.port = int(self._server.server_address[1])
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
@@ -166,6 +166,13 @@ class HttpReceiver:
         self._thread.join()
         self._server.server_close()
         self.hang_up()
+
+
+class _Quiet(ThreadingHTTPServer):
+    """Says nothing of clients that were hung up on."""
+
+    def handle_error(self, *_: object) -> None:
+        pass
 
 
 def _shut(connection: socket.socket) -> None:

@@ -1,0 +1,220 @@
+"""Sinks and writers that never make the capture wait: each works in a thread of its own.
+
+Rows are small, and many may wait: `BackgroundWriter` holds rows, and keeps them while a receiver
+is away. Frames are large, and an old one is not worth showing: `BackgroundSink` holds few, and
+does not give one twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+
+from ..errors import SinkLost
+from ..frame import Frame
+from ..result import Result
+from ..sources.backoff import Backoff
+from ..sources.event import SourceEvent
+from .base import Listener, Sink, SinkInfo
+from .courier import Courier, Say
+from .rows import Row, RowWriter
+
+ROWS = 256
+"""Rows, or frames without their pixels, that may wait."""
+FRAMES = 4
+"""Frames that may wait; one of 1920x1080 holds 6 MB."""
+CLOSE_S = 3.0
+"""How long the end of a run waits for what is left to be delivered."""
+
+
+class BackgroundSink:
+    """Runs any sink in a thread of its own; nothing it does delays or ends the capture.
+
+    `open` opens the sink at once and raises what cannot be written; only a receiver over the
+    network that does not answer yet (`SinkLost`) is waited for in the thread.
+
+    Args:
+        sink: what to run. To be used by no one else.
+        capacity: results that may wait; None: `FRAMES`, or `ROWS` without pixels.
+        name: what reports call it; free of passwords.
+        pixels: whether the sink looks at the pictures. Where not, frames are handed on black,
+            their size as it was, and take no memory while they wait.
+        on_failure, on_return: are told in one line, in the sink's thread, when writing begins
+            to fail and when it succeeds again.
+    """
+
+    def __init__(
+        self,
+        sink: Sink,
+        capacity: int | None = None,
+        name: str = "",
+        *,
+        pixels: bool = True,
+        on_failure: Say | None = None,
+        on_return: Say | None = None,
+        backoff: Backoff | None = None,
+        close_s: float = CLOSE_S,
+    ) -> None:
+        self._sink = sink
+        self._pixels = pixels
+        self._close_s = close_s
+        self._info: SinkInfo | None = None
+        self._courier: Courier[tuple[Frame, Result] | SourceEvent] = Courier(
+            name or type(sink).__name__,
+            self._write,
+            sink.close,
+            capacity=(FRAMES if pixels else ROWS) if capacity is None else capacity,
+            keep=False,
+            begin=self._open_late,
+            on_failure=on_failure,
+            on_return=on_return,
+            backoff=backoff,
+        )
+
+    @property
+    def name(self) -> str:
+        """What reports call it."""
+        return self._courier.name
+
+    @property
+    def dropped(self) -> int:
+        """Results that the sink was not given, so far."""
+        return self._courier.dropped
+
+    @property
+    def failure(self) -> str:
+        """Why nothing is written at the moment; "" while all is well."""
+        return self._courier.failure
+
+    def open(self, info: SinkInfo) -> None:
+        """Open the sink and start its thread. Raises `SinkError` where it cannot be written."""
+        try:
+            self._sink.open(info)
+        except SinkLost:
+            self._info = info
+        self._courier.start()
+
+    def write(self, frame: Frame, result: Result) -> None:
+        """Leave a frame and its result for the sink."""
+        if not self._pixels:
+            black = np.broadcast_to(np.zeros((), np.uint8), frame.pixels.shape)
+            frame = replace(frame, pixels=black)
+        self._courier.put((frame, result))
+
+    def tell(self, event: SourceEvent) -> None:
+        """Leave a change of state for the sink, if it listens."""
+        if isinstance(self._sink, Listener):
+            self._courier.put(event)
+
+    def close(self) -> None:
+        """Let the sink take what waits, for `close_s` at most, and close it."""
+        if self._courier.started:
+            self._courier.close(self._close_s)
+        else:
+            self._sink.close()
+
+    def _open_late(self) -> None:
+        """Open what did not answer in `open`."""
+        if self._info is not None:
+            self._sink.open(self._info)
+
+    def _write(self, items: Sequence[tuple[Frame, Result] | SourceEvent]) -> None:
+        for item in items:
+            if not isinstance(item, SourceEvent):
+                self._sink.write(*item)
+            elif isinstance(self._sink, Listener):
+                self._sink.tell(item)
+
+
+@runtime_checkable
+class BatchWriter(RowWriter, Protocol):
+    """A writer of rows that likes to be given several at once."""
+
+    most: int
+    """Rows in one batch, at most."""
+    every_s: float
+    """Time between two batches, at least."""
+
+    def write_all(self, rows: Sequence[Row]) -> None:
+        """Send all of the rows, or raise `SinkLost`: then all of them are given again."""
+
+
+class BackgroundWriter:
+    """Runs any writer of rows in a thread of its own; rows wait while their receiver is away.
+
+    `open` opens the writer at once and raises what cannot be written.
+
+    Args:
+        writer: what to run. To be used by no one else.
+        capacity: rows that may wait.
+        name: what reports call it; free of passwords.
+        on_failure, on_return: as for `BackgroundSink`.
+    """
+
+    def __init__(
+        self,
+        writer: RowWriter,
+        capacity: int = ROWS,
+        name: str = "",
+        *,
+        on_failure: Say | None = None,
+        on_return: Say | None = None,
+        backoff: Backoff | None = None,
+        close_s: float = CLOSE_S,
+    ) -> None:
+        self._writer = writer
+        self._close_s = close_s
+        batch = writer if isinstance(writer, BatchWriter) else None
+        self._courier: Courier[Row] = Courier(
+            name or type(writer).__name__,
+            self._write,
+            writer.close,
+            capacity=capacity,
+            most=batch.most if batch else 1,
+            every_s=batch.every_s if batch else 0.0,
+            on_failure=on_failure,
+            on_return=on_return,
+            backoff=backoff,
+        )
+        self._batch = batch
+
+    @property
+    def name(self) -> str:
+        """What reports call it."""
+        return self._courier.name
+
+    @property
+    def dropped(self) -> int:
+        """Rows that were not written, so far."""
+        return self._courier.dropped
+
+    @property
+    def failure(self) -> str:
+        """Why nothing is written at the moment; "" while all is well."""
+        return self._courier.failure
+
+    def open(self, header: Row) -> None:
+        """Open the writer and start its thread. Raises `SinkError` where it cannot be written."""
+        self._writer.open(header)
+        self._courier.start()
+
+    def write(self, row: Row) -> None:
+        """Leave a row for the writer."""
+        self._courier.put(row)
+
+    def close(self) -> None:
+        """Let the writer take what waits, for `close_s` at most, and close it."""
+        if self._courier.started:
+            self._courier.close(self._close_s)
+        else:
+            self._writer.close()
+
+    def _write(self, rows: Sequence[Row]) -> None:
+        if self._batch is not None:
+            self._batch.write_all(rows)
+        else:
+            for row in rows:
+                self._writer.write(row)

@@ -1,0 +1,98 @@
+"""Rows as JSON lines over TCP, to whatever listens there.
+
+Each connection begins with the header. A connection that breaks may take its last rows with it;
+after it the rows that were not handed over as a whole are sent again, so that a line is never
+cut, and may come twice.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import select
+import socket
+from collections.abc import Sequence
+
+from ..errors import SinkError, SinkLost
+from .address import Address, reason
+from .rows import Row, line
+
+# A receiver that has vanished without a word is given up after this time.
+_SILENT_MS = 10_000
+
+
+class TcpLines:
+    """Sends rows to `tcp://host:port`.
+
+    A receiver that hangs up, also in one direction, is connected to anew with the next row.
+    Raises `SinkError` for an address of another form, `SinkLost` where nobody answers within
+    `timeout_s` seconds.
+    """
+
+    most = 256
+    every_s = 0.0
+
+    def __init__(self, address: str, timeout_s: float = 3.0) -> None:
+        self._address = Address.of(address, "tcp://HOST:PORT", {"tcp": None})
+        if self._address.user or self._address.path:
+            raise SinkError(f"{self._address} holds more than tcp://HOST:PORT: leave the rest away")
+        self._timeout_s = timeout_s
+        self._header: Row = {}
+        self._connection: socket.socket | None = None
+
+    @property
+    def name(self) -> str:
+        """The address."""
+        return str(self._address)
+
+    def open(self, header: Row) -> None:
+        """Keep the header; the first row connects."""
+        self._header = header
+
+    def write(self, row: Row) -> None:
+        """Send one row."""
+        self.write_all([row])
+
+    def write_all(self, rows: Sequence[Row]) -> None:
+        """Send all of the rows, connecting first where there is no connection."""
+        try:
+            if self._connection is None or _hung_up(self._connection):
+                self._disconnect()
+                self._connection = self._connect()
+                rows = [self._header, *rows]
+            self._connection.sendall("".join(map(line, rows)).encode())
+        except OSError as error:
+            self._disconnect()
+            raise SinkLost(
+                f"{self.name} {reason(error)}: start the receiver, or name another"
+            ) from error
+
+    def close(self) -> None:
+        """Hang up, once the receiver has been given all."""
+        self._disconnect()
+
+    def _connect(self) -> socket.socket:
+        address = (self._address.host, self._address.port)
+        connection = socket.create_connection(address, self._timeout_s)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _SILENT_MS)
+        return connection
+
+    def _disconnect(self) -> None:
+        if self._connection is not None:
+            with contextlib.suppress(OSError):
+                self._connection.shutdown(socket.SHUT_WR)
+            self._connection.close()
+            self._connection = None
+
+
+def _hung_up(connection: socket.socket) -> bool:
+    """Whether the other side has closed; what it says is not listened to.
+
+    Without this the first row after its end would vanish: the system takes it all the same.
+    """
+    while select.select([connection], [], [], 0)[0]:
+        if not connection.recv(65536):
+            return True
+    return False
