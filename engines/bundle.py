@@ -26,10 +26,10 @@ from .errors import BundleCorrupt, BundleMissing, BundleTooNew, ContractMismatch
 
 SCHEMA = 1
 NETWORKS = ("spatial", "temporal", "fusion")
-PRECISIONS = ("fp32", "fp16", "int8")
+PRECISIONS = ("fp32", "fp16", "int8", "fp8")
 DEFAULT = Path(__file__).parent / "bundles" / "default"
 
-Precision = Literal["fp32", "fp16", "int8"]
+Precision = Literal["fp32", "fp16", "int8", "fp8"]
 Supervision = Literal["trained", "weakly supervised", "derived"]
 
 _MANIFEST = "manifest.json"
@@ -132,7 +132,7 @@ class Bundle:
         return self.path / name if name in self.manifest.files else None
 
     def precisions(self, network: str) -> tuple[str, ...]:
-        """The precisions this network is there in: fp32, fp16, int8 in this order."""
+        """The precisions this network is there in: fp32, fp16, int8, fp8 in this order."""
         return tuple(p for p in PRECISIONS if self.network_file(network, p))
 
     @property

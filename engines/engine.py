@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from .bundle import Bundle
 from .contract import Array, NetworkSpec, Tensors
-from .errors import BundleError, EngineUnavailable
+from .cuda import has_driver, has_gpu, probe, tensorrt_is_here
+from .errors import BundleError, CudaUnavailable, EnginesError, EngineUnavailable
 
-BACKENDS = ("onnxruntime", "openvino", "tensorrt")
+BACKENDS = ("onnxruntime", "openvino", "tensorrt", "onnxruntime-cuda", "onnxruntime-tensorrt")
 """What may be asked for by name, besides "auto"."""
 
 _FASTEST_FIRST = ("onnxruntime", "openvino")
-"""What "auto" tries in turn."""
+"""What "auto" tries in turn on the CPU."""
+
+_PROVIDERS = {
+    "onnxruntime-cuda": "CUDAExecutionProvider",
+    "onnxruntime-tensorrt": "TensorrtExecutionProvider",
+}
 
 
 class Engine(Protocol):
@@ -29,7 +36,7 @@ class Engine(Protocol):
 
     @property
     def precision(self) -> str:
-        """fp32, fp16 or int8."""
+        """fp32, fp16, int8 or fp8."""
 
     def run(self, inputs: Tensors) -> dict[str, Array]:
         """All outputs by name, the caller's to keep; ContractMismatch for inputs that differ."""
@@ -48,17 +55,95 @@ def open_engine(
 ) -> Engine:
     """Opens one network of a bundle.
 
-    Precision "auto" is int8 where the bundle has it, else fp32. `threads` None leaves the number
-    to the backend. Raises EngineUnavailable (backend or precision not here) and ContractMismatch
-    (the graph is not what the manifest says).
+    Backend "auto" is TensorRT where there is a GPU and a plan for it, else ONNX Runtime's CUDA
+    provider where TensorRT is absent, else the CPU; what fails on the way there or later costs
+    one warning. Precision "auto" is int8 on the CPU where the bundle has it, else fp32; on a GPU
+    the plan that ran fastest, or fp16. `threads` (CPU) None leaves the number to the backend.
+    Raises EngineUnavailable (backend or precision not here) and ContractMismatch (the graph is
+    not what the manifest says); for a GPU backend asked for by name, all that its opening raises.
     """
-    precision = _precision(bundle, network, precision)
-    backend = _backend(backend)
-    file = bundle.network_file(network, precision)
-    spec = bundle.manifest.networks.get(network)
-    if file is None or spec is None:
+    if network not in bundle.manifest.networks or not bundle.precisions(network):
         raise BundleError(f"bundle {bundle.manifest.name} has no network {network!r}")
-    if backend == "onnxruntime":
+    if backend == "auto":
+        return _open_auto(bundle, network, precision, threads)
+    if backend == "tensorrt" or backend in _PROVIDERS:
+        return _open_gpu(bundle, network, backend, precision)
+    return _open_cpu(bundle, network, backend, precision, threads)
+
+
+def run_together(work: Sequence[tuple[Engine, Tensors]]) -> list[dict[str, Array]]:
+    """Runs several engines on their inputs; those that can start without waiting overlap.
+
+    Outputs are in the order of the work. Raises what the engines raise.
+    """
+    waiting: list[Callable[[], dict[str, Array]] | None] = []
+    for engine, inputs in work:
+        start = getattr(engine, "start", None)
+        if start is not None:
+            engine.spec.check(inputs)
+        waiting.append(start(inputs) if start is not None else None)
+    return [
+        engine.run(inputs) if finish is None else finish()
+        for finish, (engine, inputs) in zip(waiting, work, strict=True)
+    ]
+
+
+def present_backends() -> tuple[str, ...]:
+    """The CPU backends installed here, the fastest first."""
+    return tuple(name for name in _FASTEST_FIRST if importlib.util.find_spec(name))
+
+
+def gpu_backends() -> tuple[str, ...]:
+    """The GPU backends that this machine could run, the fastest first; () without a GPU."""
+    if not has_gpu():
+        return ()
+    first = ("tensorrt",) if tensorrt_is_here() else ()
+    return (*first, *(name for name in _PROVIDERS if _has_provider(name)))
+
+
+def runnable_backends(bundle: Bundle, network: str, precision: str) -> tuple[str, ...]:
+    """Who can run a network in a precision here and now: the CPU's, then the GPU's.
+
+    TensorRT is among them only where its plan is there.
+    """
+    gpu = [
+        name
+        for name in gpu_backends()
+        if name != "tensorrt" or _has_plan(bundle, network, precision)
+    ]
+    return (*present_backends(), *gpu)
+
+
+def _open_auto(bundle: Bundle, network: str, precision: str, threads: int | None) -> Engine:
+    def on_cpu() -> Engine:
+        return _open_cpu(bundle, network, "auto", precision, threads)
+
+    if not has_driver():
+        return on_cpu()
+    from .fallback import FallbackEngine, warn_once
+
+    try:
+        probe()
+        for backend in gpu_backends()[:1]:
+            return FallbackEngine(_open_gpu(bundle, network, backend, precision), on_cpu)
+    except CudaUnavailable as error:
+        if tensorrt_is_here():
+            warn_once(f"the GPU is not used: {error}")
+    except EnginesError as error:
+        warn_once(f"{backend} is not used: {error}")
+    return on_cpu()
+
+
+def _open_cpu(
+    bundle: Bundle, network: str, backend: str, precision: str, threads: int | None
+) -> Engine:
+    have = bundle.precisions(network)
+    if precision == "auto":
+        precision = "int8" if "int8" in have else "fp32"
+    file = bundle.network_file(network, _held(bundle, network, precision))
+    spec = bundle.manifest.networks[network]
+    assert file is not None
+    if _cpu_backend(backend) == "onnxruntime":
         from .ort import OrtEngine
 
         return OrtEngine(file, spec, precision=precision, threads=threads)
@@ -67,33 +152,80 @@ def open_engine(
     return OpenVinoEngine(file, spec, precision=precision, threads=threads)
 
 
-def present_backends() -> tuple[str, ...]:
-    """The backends installed here, the fastest first."""
-    return tuple(name for name in _FASTEST_FIRST if importlib.util.find_spec(name))
+def _open_gpu(bundle: Bundle, network: str, backend: str, precision: str) -> Engine:
+    """A GPU engine; its EnginesErrors begin with the backend's name and end with a way out."""
+    try:
+        gpu = probe()
+        if backend == "tensorrt":
+            from .plan import fastest_precision, read_plan
+            from .trt import TrtEngine
+            from .trt_log import load_tensorrt
 
+            version = load_tensorrt().__version__
+            if precision == "auto":
+                precision = fastest_precision(bundle, network, gpu, version)
+            _held(bundle, network, precision)
+            plan = read_plan(bundle, network, precision, gpu, version)
+            return TrtEngine(plan, bundle.manifest.networks[network])
+    except CudaUnavailable as error:
+        raise CudaUnavailable(f"engine {backend!r} is not available: {error}") from error
+    from .ort import OrtEngine
+    from .plan import plans_folder
 
-def _precision(bundle: Bundle, network: str, asked: str) -> str:
-    have = bundle.precisions(network)
-    if asked == "auto":
-        return "int8" if "int8" in have else "fp32"
-    if asked not in have:
+    if not _has_provider(backend):
         raise EngineUnavailable(
-            f"bundle {bundle.manifest.name} has {network} in {', '.join(have)}, not in {asked!r}; "
-            "ask for one of these or for auto"
+            f"engine {backend!r} is not available: the installed ONNX Runtime has no "
+            f"{_PROVIDERS[backend]}; install onnxruntime-gpu in place of onnxruntime, or use auto"
         )
-    return asked
+    if precision == "auto":
+        precision = "fp16" if "fp16" in bundle.precisions(network) else "fp32"
+    file = bundle.network_file(network, _held(bundle, network, precision))
+    assert file is not None
+    return OrtEngine(
+        file,
+        bundle.manifest.networks[network],
+        precision=precision,
+        provider=backend.removeprefix("onnxruntime-"),
+        cache=plans_folder(bundle) / f"{gpu.slug}-onnxruntime",
+    )
 
 
-def _backend(asked: str) -> str:
+def _held(bundle: Bundle, network: str, precision: str) -> str:
+    """The precision, if the bundle has it."""
+    have = bundle.precisions(network)
+    if precision not in have:
+        raise EngineUnavailable(
+            f"bundle {bundle.manifest.name} has {network} in {', '.join(have)}, not in "
+            f"{precision!r}; ask for one of these or for auto"
+        )
+    return precision
+
+
+def _cpu_backend(asked: str) -> str:
     present = present_backends()
     if asked == "auto" and present:
         return present[0]
     if asked in present:
         return asked
-    if asked == "tensorrt":
-        hint = "this version runs no TensorRT engines; use auto"
-    elif asked in BACKENDS:
+    if asked in BACKENDS:
         hint = f"install it: pip install 'ferstream[{asked}]', or use auto"
     else:
         hint = f"there are auto, {', '.join(BACKENDS)}"
     raise EngineUnavailable(f"engine {asked!r} is not available: {hint}")
+
+
+def _has_provider(backend: str) -> bool:
+    import onnxruntime
+
+    return _PROVIDERS[backend] in onnxruntime.get_available_providers()
+
+
+def _has_plan(bundle: Bundle, network: str, precision: str) -> bool:
+    from .plan import read_sidecar
+    from .trt_log import load_tensorrt
+
+    try:
+        read_sidecar(bundle, network, precision, probe(), load_tensorrt().__version__)
+    except EnginesError:
+        return False
+    return True

@@ -1,13 +1,15 @@
-"""ONNX Runtime on the CPU."""
+"""ONNX Runtime: on the CPU, and on an NVIDIA GPU by its CUDA and TensorRT providers."""
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
+from typing import Any
 
 import onnxruntime as ort
 
 from .contract import Array, NetworkSpec, Tensors, TensorSpec, hold
-from .errors import EngineUnavailable
+from .errors import EngineFailed, EngineUnavailable, OutOfDeviceMemory
 
 _DTYPES = {
     "tensor(float)": "float32",
@@ -19,18 +21,33 @@ _DTYPES = {
     "tensor(bool)": "bool",
 }
 _ERRORS_ONLY = 3
+_CPU, _CUDA, _TENSORRT = (f"{name}ExecutionProvider" for name in ("CPU", "CUDA", "Tensorrt"))
 
 
 class OrtEngine:
-    """One ONNX file in an ONNX Runtime session; run() may be called from any thread."""
+    """One ONNX file in an ONNX Runtime session; run() may be called from any thread.
 
-    backend = "onnxruntime"
+    Args:
+        provider: cpu, cuda or tensorrt.
+        cache: a folder where the TensorRT provider keeps what it built.
+
+    Raises EngineUnavailable (a file or a provider that does not open: ONNX Runtime itself would
+    go on without the provider and say nothing) and ContractMismatch.
+    """
 
     def __init__(
-        self, file: Path, spec: NetworkSpec, *, precision: str = "fp32", threads: int | None = None
+        self,
+        file: Path,
+        spec: NetworkSpec,
+        *,
+        precision: str = "fp32",
+        threads: int | None = None,
+        provider: str = "cpu",
+        cache: Path | None = None,
     ) -> None:
         self.spec = spec
         self.precision = precision
+        self.backend = "onnxruntime" if provider == "cpu" else f"onnxruntime-{provider}"
         options = ort.SessionOptions()
         options.log_severity_level = _ERRORS_ONLY
         options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
@@ -38,10 +55,17 @@ class OrtEngine:
         options.intra_op_num_threads = threads or 0
         # Waiting threads would otherwise burn the cores that decoding and tracking need.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        providers = _providers(provider, cache)
         try:
-            self._session = ort.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+            self._session = ort.InferenceSession(file, options, providers=providers)
         except Exception as error:  # onnxruntime's own classes share no public base
             raise EngineUnavailable(f"ONNX Runtime cannot open {file}: {error}") from error
+        wanted = providers[0] if isinstance(providers[0], str) else providers[0][0]
+        if self._session.get_providers()[0] != wanted:
+            raise EngineUnavailable(
+                f"ONNX Runtime could not start its {wanted} (it says why above): see that CUDA "
+                "and cuDNN of its version are installed, or use a CPU engine"
+            )
         graph = NetworkSpec(
             spec.name,
             tuple(_tensor(node) for node in self._session.get_inputs()),
@@ -51,13 +75,51 @@ class OrtEngine:
         self._outputs = [tensor.name for tensor in spec.outputs]
 
     def run(self, inputs: Tensors) -> dict[str, Array]:
-        """All outputs by name; ContractMismatch for inputs that differ from the spec."""
+        """All outputs by name; ContractMismatch for inputs that differ from the spec.
+
+        On a GPU also OutOfDeviceMemory and EngineFailed.
+        """
         self.spec.check(inputs)
-        return dict(zip(self._outputs, self._session.run(self._outputs, inputs), strict=True))
+        try:
+            outputs = self._session.run(self._outputs, inputs)
+        except Exception as error:
+            if self.backend == "onnxruntime":
+                raise
+            text = " ".join(str(error).split())
+            full = "out of memory" in text.lower() or "failed to allocate" in text.lower()
+            raise (OutOfDeviceMemory if full else EngineFailed)(
+                f"{self.spec.name} on {self.backend}: {text[:300]}"
+            ) from error
+        return dict(zip(self._outputs, outputs, strict=True))
 
     def close(self) -> None:
         """Frees the session."""
         del self._session
+
+
+def _providers(provider: str, cache: Path | None) -> list[Any]:
+    """Providers with their options, the wanted one first; the CPU takes what it cannot do."""
+    if provider == "cpu":
+        return [_CPU]
+    if hasattr(ort, "preload_dlls"):
+        # Finds CUDA and cuDNN where pip put them; without, only the system's are found.
+        with contextlib.suppress(Exception):
+            ort.preload_dlls()
+    # HEURISTIC: the default tries every algorithm anew for each new batch size.
+    cuda = (_CUDA, {"cudnn_conv_algo_search": "HEURISTIC", "use_tf32": "0"})
+    if provider == "cuda":
+        return [cuda, _CPU]
+    options = {}
+    if cache is not None:
+        with contextlib.suppress(OSError):
+            cache.mkdir(parents=True, exist_ok=True)
+            options = {
+                "trt_engine_cache_enable": "1",
+                "trt_engine_cache_path": str(cache),
+                "trt_timing_cache_enable": "1",
+                "trt_timing_cache_path": str(cache),
+            }
+    return [(_TENSORRT, options), cuda, _CPU]
 
 
 def _tensor(node: ort.NodeArg) -> TensorSpec:
