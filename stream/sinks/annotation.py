@@ -1,0 +1,109 @@
+"""Annotation files, which are one document: kept in memory, written whole now and then.
+
+They are for clips and hours, not for months: what was read is kept until the end, some hundred
+bytes per change of a face's leading word.
+"""
+
+from __future__ import annotations
+
+import mimetypes
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Protocol
+
+from ..frame import Frame
+from ..result import Result
+from .base import SinkInfo, write_failure
+from .episodes import Episode, Episodes
+from .shown import ShownEpisodes
+
+_SAVE_EVERY_S = 60.0
+_SAVE_SHARE = 0.05
+"""The document is written again after this share of its own length: long ones more rarely."""
+
+
+class Document(Protocol):
+    """How a kind of annotation file is written."""
+
+    def text(self, info: SinkInfo, episodes: list[Episode], length_s: float) -> str:
+        """The document for these episodes, in the order of their starts."""
+
+
+class AnnotationSink:
+    """Writes a document of a source's episodes, whole at every moment.
+
+    What went on when the program was killed is missing; what had ended a minute before is there.
+    """
+
+    def __init__(self, path: Path, document: Document) -> None:
+        self._path = path
+        self._document = document
+        self._info: SinkInfo | None = None
+        self._shown: ShownEpisodes | None = None
+        self._episodes: list[Episode] = []
+        self._first_s: float | None = None
+        self._length_s = 0.0
+        self._due_s = _SAVE_EVERY_S
+
+    def open(self, info: SinkInfo) -> None:
+        """Write the document without episodes."""
+        self._info, self._shown = info, ShownEpisodes(info, Episodes())
+        self._save()
+
+    def write(self, frame: Frame, result: Result) -> None:
+        """Take one frame; write the document again where it is due."""
+        if self._shown is None:
+            raise ValueError("open the sink before writing to it")
+        if self._first_s is None:
+            self._first_s = result.time_s
+        self._keep(self._shown.add(result))
+        self._length_s = result.time_s - self._first_s
+        if self._length_s >= self._due_s:
+            self._due_s = self._length_s + max(_SAVE_EVERY_S, _SAVE_SHARE * self._length_s)
+            self._save()
+
+    def close(self) -> None:
+        """Write the whole document."""
+        if self._shown is None:
+            return
+        self._keep(self._shown.finish())
+        self._shown = None
+        self._save()
+
+    def _keep(self, ended: list[Episode]) -> None:
+        self._episodes += [replace(episode, top=()) for episode in ended]
+
+    def _save(self) -> None:
+        """Write beside, then move into place: a reader never sees half a document."""
+        assert self._info is not None
+        self._episodes.sort(key=lambda episode: (episode.start_s, episode.face_id))
+        text = self._document.text(self._info, self._episodes, self._length_s)
+        beside = self._path.with_name(f".{self._path.name}.part")
+        try:
+            beside.write_text(text, "utf-8")
+            beside.replace(self._path)
+        except OSError as error:
+            beside.unlink(missing_ok=True)
+            raise write_failure(self._path, error) from error
+
+
+def media_file(info: SinkInfo, media: Path | None) -> Path | None:
+    """The file that an annotation is of: the one named, else the source if it is a file."""
+    if media is not None:
+        return media.absolute()
+    try:
+        return Path(info.source).absolute() if Path(info.source).is_file() else None
+    except OSError:
+        return None
+
+
+def mime_type(media: Path) -> str:
+    """What kind of file it is, by its name."""
+    return mimetypes.guess_type(media.name)[0] or "video/*"
+
+
+def beside(media: Path, document: Path) -> str:
+    """The way from a document to its media file, so that both can be moved together."""
+    way = os.path.relpath(media, document.absolute().parent).replace(os.sep, "/")
+    return way if way.startswith(".") else f"./{way}"
