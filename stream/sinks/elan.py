@@ -25,8 +25,13 @@ _SCHEMA = "http://www.mpi.nl/tools/elan/EAFv3.0.xsd"
 _XSI = "http://www.w3.org/2001/XMLSchema-instance"
 _TYPES = ("family", "probability", "certainty")
 """Tiers that say one thing each about an annotation of the tier `expression`."""
-_STEREOTYPES = ("Time_Subdivision", "Symbolic_Subdivision", "Symbolic_Association", "Included_In")
-"""Every way in which ELAN lets one tier depend on another."""
+_STEREOTYPES = {
+    "Time_Subdivision": "parts of the parent's time that follow each other without gaps",
+    "Symbolic_Subdivision": "parts of the parent in their order, without times",
+    "Symbolic_Association": "one for each annotation of the parent",
+    "Included_In": "within the parent's time, with gaps",
+}
+"""Every way in which ELAN lets one tier depend on another; some readers want the description."""
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
@@ -152,8 +157,8 @@ def _types(root: Element) -> None:
                 "TIME_ALIGNABLE": "false",
             },
         )
-    for stereotype in _STEREOTYPES:
-        SubElement(root, "CONSTRAINT", {"STEREOTYPE": stereotype})
+    for stereotype, description in _STEREOTYPES.items():
+        SubElement(root, "CONSTRAINT", {"DESCRIPTION": description, "STEREOTYPE": stereotype})
 
 
 def _text(element: Element, text: str) -> None:
