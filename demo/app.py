@@ -58,7 +58,12 @@ def page(recognizer: Recognizer, settings: Settings) -> App:
     import gradio as gr
     from fastapi import FastAPI
 
+    from stream.serve.live import live_router
+
+    from .camera import camera_router
     from .live.live import live_assets
+    from .login import Login
+    from .sources import CameraHosts
 
     manifest = recognizer.bundle.manifest
     facts = dict(about(recognizer))
@@ -79,7 +84,10 @@ def page(recognizer: Recognizer, settings: Settings) -> App:
             clips.close()
 
     app = FastAPI(lifespan=lifespan, openapi_url=None, docs_url=None, redoc_url=None)
-    _add_live(app, rounds, settings.limits)
+    app.include_router(live_router(rounds, settings.limits))
+    if settings.camera_hosts:
+        units = tuple(manifest.head("au").labels)
+        app.include_router(camera_router(rounds, CameraHosts(settings.camera_hosts), units))
     app.mount("/live", live_assets())
     app.mount("/page", routes.app())
     gr.mount_gradio_app(
@@ -95,7 +103,8 @@ def page(recognizer: Recognizer, settings: Settings) -> App:
         show_error=False,
         max_file_size=1,
     )
-    return Guard(Paths(app), hosts=settings.names)
+    inner: App = app if settings.login is None else Login(app, *settings.login)
+    return Guard(Paths(inner), hosts=settings.names)
 
 
 def blocks(recognizer: Recognizer, settings: Settings) -> gr.Blocks:
@@ -104,14 +113,19 @@ def blocks(recognizer: Recognizer, settings: Settings) -> gr.Blocks:
 
     from .live.live import live_panel
 
-    with gr.Blocks(title="ferstream", analytics_enabled=False, fill_width=True) as found:
-        _html(gr, _TOP, "top")
+    found: gr.Blocks = gr.Blocks(title="ferstream", analytics_enabled=False, fill_width=True)
+    with found:
+        out = '<a class="fs-out" href="logout">Log out</a>' if settings.login else ""
+        _html(gr, _TOP.replace("{out}", out), "top")
         with gr.Tabs(elem_id="tabs"):
             with gr.Tab("Live", id="live"):
                 live_panel()
             with gr.Tab("Clip", id="clip"):
                 told = escape(json.dumps(limits_json(settings.limits)))
                 _html(gr, f'<ferstream-clip limits="{told}"></ferstream-clip>', "clip")
+            if settings.camera_hosts:
+                with gr.Tab("Camera", id="camera"):
+                    _html(gr, "<ferstream-camera></ferstream-camera>", "camera")
             with gr.Tab("About", id="about"):
                 gr.Markdown(card(recognizer.bundle.manifest), elem_id="card")
     return found
@@ -125,6 +139,10 @@ def theme() -> gr.Theme:
     mono = ["ui-monospace", "SFMono-Regular", "Consolas", "monospace"]
     return gr.themes.Default(
         primary_hue="blue", secondary_hue="blue", neutral_hue="slate", font=sans, font_mono=mono
+    ).set(
+        # Gradio's own are too pale to be read with ease.
+        body_text_color_subdued="*neutral_500",
+        body_text_color_subdued_dark="*neutral_400",
     )
 
 
@@ -138,6 +156,7 @@ _TOP = """
 <header class="fs-head">
   <div><strong class="fs-name">ferstream</strong>
   <span class="fs-what">what faces express, moment by moment</span></div>
+  {out}
 </header>
 <ferstream-notice></ferstream-notice>
 """
@@ -147,10 +166,3 @@ def _html(gr: Any, markup: str, name: str) -> None:
     gr.HTML(
         markup, elem_id=f"fs-{name}", elem_classes="fs-page", apply_default_css=False, padding=False
     )
-
-
-def _add_live(app: FastAPI, rounds: Rounds, limits: Limits) -> None:
-    """The WebSocket that live visitors use."""
-    from stream.serve.live import live_router
-
-    app.include_router(live_router(rounds, limits))

@@ -1,3 +1,4 @@
 // The page's own elements; the live panel brings its own.
 import "./notice.js";
 import "./clip.js";
+import "./camera.js";

@@ -19,8 +19,8 @@ const VIEW = `
     </div>
   </header>
   <div class="fs-stage">
-    <div class="fs-video"><video controls playsinline preload="auto" muted
-      disablepictureinpicture controlslist="nodownload noremoteplayback"></video></div>
+    <div class="fs-video"><video playsinline preload="auto" muted disablepictureinpicture
+      disableremoteplayback></video></div>
     <section class="fs-now" aria-label="At this moment">
       <div class="fs-faces" role="group" aria-label="Faces"></div>
       <div class="fs-lead"><i class="fs-dot"></i><b data-label></b><em hidden>uncertain</em>
@@ -32,7 +32,19 @@ const VIEW = `
       <ul class="fs-moves" aria-label="Movements of the face"></ul>
     </section>
   </div>
-  <div class="fs-timeline"></div>
+  <section class="fs-time" aria-label="Timeline">
+    <div class="fs-play">
+      <button type="button" class="fs-button round" data-do="play" aria-label="Play">
+        <svg viewBox="0 0 24 24" aria-hidden="true"><path class="go" d="M8 5.5v13l11-6.5z"/>
+        <path class="halt" d="M7 5.5h3.5v13H7zM13.5 5.5H17v13h-3.5z"/></svg></button>
+      <span data-clock></span>
+      <label class="fs-speed">Speed <select name="speed">
+        <option value="0.25">¼</option><option value="0.5">½</option>
+        <option value="1" selected>1</option></select></label>
+      <span class="fs-small fs-hint">Drag along the timeline, or use the arrow keys</span>
+    </div>
+    <div class="fs-timeline"></div>
+  </section>
   <section aria-labelledby="fs-summary-name">
     <h3 id="fs-summary-name">Over the whole clip</h3>
     <div class="fs-summary"></div>
@@ -60,8 +72,16 @@ export class Viewer {
     this.timeline = new Timeline(this.find(".fs-timeline"), view, {
       seek: (timeS) => this.seek(timeS),
       choose: (face) => this.choose(face),
-      toggle: () => (this.video.paused ? this.video.play() : this.video.pause()),
+      toggle: () => this.toggle(),
     });
+    this.video.addEventListener("click", () => this.toggle());
+    this.find("[data-do=play]").addEventListener("click", () => this.toggle());
+    this.find("[name=speed]").addEventListener("change", ({ target }) => {
+      this.video.playbackRate = Number(target.value);
+    });
+    for (const name of ["play", "pause", "ended"]) {
+      this.video.addEventListener(name, () => this._playing(!this.video.paused));
+    }
     this._summary();
     this._files(files);
     this.choose(this.face);
@@ -81,6 +101,18 @@ export class Viewer {
     cancelAnimationFrame(this.running);
     this.video.removeAttribute("src");
     this.video.load();
+  }
+
+  /** Play, from the start again where it is at its end, or pause. */
+  toggle() {
+    if (!this.video.paused) this.video.pause();
+    else this.video.play().catch(() => {});
+  }
+
+  _playing(on) {
+    const button = this.find("[data-do=play]");
+    button.setAttribute("aria-label", on ? "Pause" : "Play");
+    button.classList.toggle("on", on);
   }
 
   seek(timeS) {
@@ -106,6 +138,7 @@ export class Viewer {
     const moment = this.face && momentAt(this.face, timeS, this.view.step_s);
     this.timeline.show(timeS, said(timeS, moment, this.view));
     this.find("[data-time]").textContent = clock(timeS);
+    this.find("[data-clock]").textContent = `${clock(timeS)} / ${clock(this.view.duration_s)}`;
     this.find(".fs-now").classList.toggle("empty", !moment);
     this._lead(moment);
     this._words(moment);
@@ -211,7 +244,7 @@ export class Viewer {
     }
     const seen = `${clock(face.from_s)} to ${clock(face.to_s)}`;
     const doubt = face.uncertain > 0.5 ? ", uncertain for most of it" : "";
-    const line = `Seen ${seen}; neutral ${percent(face.neutral)}, strength ${percent(face.intensity)}${doubt}`;
+    const line = `Seen ${seen}. Neutral ${share(face.neutral)}, strength ${share(face.intensity)}${doubt}.`;
     card.append(head, words, make("p", "fs-small", line));
     return card;
   }
@@ -261,10 +294,13 @@ function said(timeS, moment, view) {
   return `${clock(timeS)}, ${label}${moment.u ? ", uncertain" : ""}`;
 }
 
+/** A share that is not broken at the end of a line. */
+const share = (p) => percent(p).replace(" ", "\u00a0");
+
 function facts(view) {
   const count = view.faces.length;
   const faces = count === 1 ? "1 face" : `${count || "no"} faces`;
   const parts = [clock(view.duration_s), `${view.frames} frames`, faces];
   if (view.blurred) parts.push("faces blurred in the video");
-  return [parts.join(" · "), ...view.notes].join(". ");
+  return [parts.join(" · "), ...view.notes].join(" · ");
 }

@@ -1,0 +1,235 @@
+// The camera tab: an address, the camera's pictures, and what is read in them. The views are the
+// live panel's own.
+
+import { People, toneOf } from "../../live/people.js";
+import { Reading } from "../../live/reading.js";
+import { Stage } from "../../live/stage.js";
+import { drawStrip } from "../../live/strip.js";
+import { partsOf, template } from "../../live/template.js";
+import { Theme } from "../../live/theme.js";
+import { Rate } from "../../live/meter.js";
+
+const LIVE = new URL("../../live/", import.meta.url);
+const SOCKET = new URL("../camera", import.meta.url);
+
+const FORM = `
+  <h2>Watch a network camera</h2>
+  <ul>
+    <li>The server opens the camera, reads its pictures in memory and drops them. Nothing is
+      recorded.</li>
+    <li>People in view of a camera must know of it. In the EU, emotion recognition is prohibited at
+      work and in education (AI Act, Art.&nbsp;5(1)(f)).</li>
+  </ul>
+  <p class="fault" role="alert" hidden></p>
+  <label class="address"><span>Address</span>
+    <input name="address" type="text" inputmode="url" autocomplete="off" spellcheck="false"
+      autocapitalize="none" placeholder="rtsp://user:password@camera/stream" required></label>
+  <label class="agree"><input type="checkbox" name="agree">
+    <span>Everyone in view knows this and agrees</span></label>
+  <button class="main start" type="submit" disabled><span>Watch</span></button>`;
+
+const STYLE = `
+  .address { display: grid; gap: 4px; font-weight: 600; }
+  .address input { background: var(--paper); border: 1px solid var(--line); border-radius: 10px;
+    font-weight: 400; min-height: 44px; padding: 0 12px; width: 100%; }
+  .switch.mirror { display: none; }
+  .consent .start { padding-inline: 18px; }
+  .picture { height: 100%; inset: 0; object-fit: contain; position: absolute; width: 100%; }`;
+
+class Camera extends HTMLElement {
+  connectedCallback() {
+    if (!this.shadowRoot) this._build();
+    this.theme.watch();
+  }
+
+  disconnectedCallback() {
+    this.stop();
+    this.theme.unwatch();
+  }
+
+  async start() {
+    const { address } = this.form.elements;
+    this._fault("");
+    this.state = "starting";
+    this._button("Connecting …", true);
+    await this._words();
+    const url = new URL(SOCKET);
+    url.protocol = url.protocol.replace("http", "ws");
+    const socket = (this.socket = new WebSocket(url));
+    socket.binaryType = "arraybuffer";
+    socket.onopen = () => {
+      socket.send(JSON.stringify({ address: address.value.trim(), blur: this.parts.blur.checked }));
+    };
+    socket.onmessage = ({ data }) => {
+      if (socket !== this.socket) return;
+      if (typeof data === "string") this._told(JSON.parse(data));
+      else this._picture(data, socket);
+    };
+    socket.onclose = () => {
+      if (socket === this.socket) this.stop(this.last || "The connection to the server was lost.");
+    };
+  }
+
+  stop(words = "") {
+    const { socket } = this;
+    this.socket = null;
+    socket?.close();
+    this.last = "";
+    this.people?.clear();
+    this.reading?.clear();
+    this.stage.clear();
+    this.picture.removeAttribute("src");
+    URL.revokeObjectURL(this.shown);
+    this._hint("");
+    this.parts.panel.dataset.state = "idle";
+    this.state = "idle";
+    this._button("Watch", !this.parts.agree.checked);
+    this._fault(words);
+  }
+
+  _build() {
+    const root = this.attachShadow({ mode: "open" });
+    const look = document.createElement("link");
+    look.rel = "stylesheet";
+    look.href = new URL("live.css", LIVE);
+    const own = document.createElement("style");
+    own.textContent = STYLE;
+    const body = document.createElement("div");
+    body.className = "root";
+    body.innerHTML = template(location.host);
+    look.onload = look.onerror = () => (body.style.visibility = "visible");
+    root.append(look, own, body);
+    this.form = root.querySelector(".consent");
+    this.form.innerHTML = FORM;
+    this.parts = partsOf(root);
+    const { parts } = this;
+    // The camera is somebody else's: its pictures come one by one and are never mirrored.
+    this.picture = document.createElement("img");
+    this.picture.className = "picture";
+    this.picture.alt = "The camera's picture";
+    parts.video.replaceWith(this.picture);
+    parts.mirror.closest(".switch").classList.add("mirror");
+    parts.stop.querySelector("span").textContent = "Stop watching";
+    this.theme = new Theme(this);
+    this.rate = new Rate();
+    const elements = { video: this.picture, canvas: parts.covered, boxes: parts.boxes };
+    this.stage = new Stage(elements, (id) => this._pick(id));
+    this.stage.setMirrored(false);
+    const ready = () => (parts.start.disabled = !parts.agree.checked || this.state === "starting");
+    parts.agree.addEventListener("change", ready);
+    this.form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      if (parts.agree.checked && !this.socket) this.start();
+    });
+    parts.stop.addEventListener("click", () => {
+      this.stop();
+      parts.start.focus();
+    });
+    parts.blur.addEventListener("change", () => {
+      // The server blurs: nothing else of a face ever comes here.
+      if (this.socket) {
+        this.stop();
+        this.start();
+      }
+    });
+  }
+
+  async _words() {
+    if (this.people) return;
+    const { families, family_of: familyOf } = await (await fetch(new URL("words.json", LIVE))).json();
+    this.people = new People(familyOf);
+    this.reading = new Reading(this.shadowRoot, { families, familyOf, toneOf }, (id) => this._pick(id));
+  }
+
+  _told({ error, state, message }) {
+    if (error) {
+      this.last = error.message;
+      return;
+    }
+    if (message) this.last = message;
+    if (state === "live") {
+      this.last = "";
+      return;
+    }
+    const words = { connecting: "Connecting to the camera …", stalled: "The camera is silent …" };
+    const said = message || words[state] || "";
+    if (this.state === "live") {
+      this.people.clear();
+      this._draw(performance.now());
+      this._hint(said);
+    } else if (message) {
+      this._fault(`${message}. Trying again …`);
+    }
+  }
+
+  async _picture(data, socket) {
+    const length = new DataView(data).getUint32(0);
+    const row = JSON.parse(new TextDecoder().decode(new Uint8Array(data, 4, length)));
+    const url = URL.createObjectURL(new Blob([new Uint8Array(data, 4 + length)], { type: "image/jpeg" }));
+    const nowMs = performance.now();
+    if (this.state !== "live") {
+      const [width, height] = row.size;
+      this.state = "live";
+      this._fault("");
+      this.parts.stage.style.setProperty("--ratio", (width / height).toFixed(4));
+      this.parts.panel.dataset.state = "live";
+      this.parts.stop.focus({ preventScroll: true });
+    }
+    this.picture.src = url;
+    URL.revokeObjectURL(this.shown);
+    this.shown = url;
+    if (socket !== this.socket) return;
+    this.rate.add(nowMs);
+    this.people.update(row.faces, nowMs / 1000);
+    this.size = row.size;
+    this._hint(row.faces.length ? "" : "No face in view");
+    this._draw(nowMs);
+    this._numbers(nowMs, row.server_ms);
+  }
+
+  _draw(nowMs) {
+    const { person, here } = this.people;
+    const several = here.length > 1;
+    const faces = here.map((one) => ({
+      id: one.id,
+      box: one.box,
+      text: (several ? `${one.id}  ` : "") + (one.uncertain ? "uncertain" : one.label),
+      tone: one.uncertain ? "neutral" : one.tone,
+      picked: several && one === person,
+    }));
+    if (this.size) this.stage.show(faces, this.size, null, nowMs);
+    this.reading.show(this.people, nowMs);
+    const columns = person?.moments.columns(nowMs / 1000) ?? [];
+    drawStrip(this.parts.strip, columns, (tone) => this.theme.colour(tone));
+  }
+
+  _numbers(nowMs, delayMs) {
+    if (nowMs - (this.numbersMs ?? 0) < 500) return;
+    this.numbersMs = nowMs;
+    const hz = this.rate.hz(nowMs);
+    this.parts.rate.textContent = hz.toFixed(hz < 9.95 ? 1 : 0);
+    this.parts.delay.textContent = `${Math.round(delayMs)} ms`;
+  }
+
+  _pick(id) {
+    this.people.pick(id);
+    this._draw(performance.now());
+  }
+
+  _button(words, disabled) {
+    this.parts.start.querySelector("span").textContent = words;
+    this.parts.start.disabled = disabled;
+  }
+
+  _fault(words) {
+    this.parts.fault.textContent = words;
+    this.parts.fault.hidden = !words;
+  }
+
+  _hint(words) {
+    this.parts.hint.textContent = words;
+    this.parts.hint.hidden = !words;
+  }
+}
+
+customElements.get("ferstream-camera") || customElements.define("ferstream-camera", Camera);

@@ -1,0 +1,246 @@
+"""Watching a camera through the page: its pictures and what is read in them, over a WebSocket.
+
+The page sends one JSON message, {"address": "rtsp://...", "blur": false}. It gets JSON text
+messages about the camera's state and, per picture, a binary one: four bytes with the length of a
+row (as the live service tells it, in JSON), the row, and the picture as JPEG. Newest wins.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import cv2
+import numpy as np
+from fastapi import APIRouter, WebSocket, WebSocketDisconnect
+from numpy.typing import NDArray
+
+from stream.errors import SourceError, StreamError
+from stream.frame import Frame
+from stream.result import Result
+from stream.serve.live import live_json
+from stream.serve.rounds import Rounds, RoundsClosed, Visitor
+from stream.sinks.base import Sink, SinkInfo
+from stream.sinks.blur import BlurSink
+from stream.slot import Latest, SlotClosed
+from stream.sources import Source, open_live
+from stream.sources.event import SourceEvent
+
+from .errors import Busy, NotAllowed, PageError
+from .relay import Relay
+from .sources import CameraHosts, Target
+
+PATH = "/page/camera"
+_WIDEST_PX = 960
+_QUALITY = 80
+_WORDS = 10
+_ASK_S = 20.0
+_SEND_S = 10.0
+_JOIN_S = 5.0
+
+_SAID = {
+    "REFUSED": "the camera refuses the connection: is it switched on?",
+    "TIMEOUT": "the camera cannot be reached",
+    "REDIRECTED": "the camera sends its visitors to another address, which is not followed",
+    "AUTH_FAILED": "the camera asks for another user name or password",
+    "NOT_FOUND": "the camera has no stream of that name",
+    "UNSUPPORTED": "the camera's stream cannot be decoded",
+    "LOST": "the camera has stopped sending",
+}
+
+
+def camera_router(
+    rounds: Rounds, hosts: CameraHosts, units: tuple[str, ...], *, most: int = 4
+) -> APIRouter:
+    """The WebSocket at `PATH`; `most` cameras are watched at once."""
+    router = APIRouter()
+    here: set[WebSocket] = set()
+
+    @router.websocket(PATH)
+    async def camera(socket: WebSocket) -> None:
+        await socket.accept()
+        with suppress(WebSocketDisconnect, RuntimeError):
+            try:
+                address, blur = await _asked(socket)
+                target = await asyncio.to_thread(hosts.target, address)
+                if len(here) >= most:
+                    raise Busy(f"{most} cameras are being watched already; try again later")
+                here.add(socket)
+                async with Relay(target.ip, target.port) as relay:
+                    await _Watch(socket, rounds, target, relay, units, blur).run()
+            except (PageError, StreamError) as error:
+                code = getattr(error, "code", "BUSY")
+                await socket.send_json({"error": {"code": code, "message": str(error)}})
+                await socket.close(1008)
+            finally:
+                here.discard(socket)
+
+    return router
+
+
+async def _asked(socket: WebSocket) -> tuple[str, bool]:
+    """The address, and whether faces are to be blurred."""
+    try:
+        asked = json.loads(await asyncio.wait_for(socket.receive_text(), _ASK_S))
+        return str(asked["address"]), asked.get("blur") is True
+    except (ValueError, KeyError, TypeError, AttributeError, asyncio.TimeoutError):
+        raise NotAllowed("send the camera's address first") from None
+
+
+class _Watch:
+    """One visitor at one camera: a thread that reads, one that draws up, a task that sends."""
+
+    def __init__(
+        self,
+        socket: WebSocket,
+        rounds: Rounds,
+        target: Target,
+        relay: Relay,
+        units: tuple[str, ...],
+        blur: bool,
+    ) -> None:
+        self._socket, self._rounds, self._target, self._relay = socket, rounds, target, relay
+        self._units = units
+        self._loop = asyncio.get_running_loop()
+        self._scored: Latest[tuple[Frame, Result]] = Latest()
+        self._states: list[str] = []
+        self._picture: bytes | None = None
+        self._due = asyncio.Event()
+        self._over = False
+        out = _Pictures(units, self._hand_over)
+        self._sink: Sink = BlurSink(out) if blur else out
+
+    async def run(self) -> None:
+        """Watch until the visitor goes or the camera is given up."""
+        source = open_live(self._target.through(self._relay.port))
+        if hasattr(source, "on_event"):
+            source.on_event = self._tell
+        visitor = self._rounds.join(lambda *found: self._scored.put(found))
+        threads = [
+            threading.Thread(target=self._read, args=(source, visitor), daemon=True),
+            threading.Thread(target=self._draw, daemon=True),
+        ]
+        for thread in threads:
+            thread.start()
+        tasks = [asyncio.create_task(self._listen()), asyncio.create_task(self._send())]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            visitor.leave()
+            source.close()
+            self._scored.close()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            for thread in threads:
+                await asyncio.to_thread(thread.join, _JOIN_S)
+
+    async def _listen(self) -> None:
+        """Wait for the visitor to go."""
+        while (await self._socket.receive())["type"] != "websocket.disconnect":
+            pass
+
+    async def _send(self) -> None:
+        while not self._over or self._states or self._picture:
+            await self._due.wait()
+            self._due.clear()
+            states, self._states = self._states, []
+            picture, self._picture = self._picture, None
+            for state in states:
+                await asyncio.wait_for(self._socket.send_text(state), _SEND_S)
+            if picture is not None:
+                await asyncio.wait_for(self._socket.send_bytes(picture), _SEND_S)
+        await self._socket.close(1000)
+
+    def _read(self, source: Source, visitor: Visitor) -> None:
+        """The camera's thread."""
+        try:
+            for frame in source.frames():
+                visitor.submit(frame)
+        except (SourceError, RoundsClosed):
+            pass  # the source has told of its end
+        finally:
+            self._soon(self._end)
+
+    def _draw(self) -> None:
+        """The thread that makes pictures to be sent."""
+        self._sink.open(SinkInfo(self._target.shown, live=True))
+        try:
+            while True:
+                self._sink.write(*self._scored.take())
+        except SlotClosed:
+            pass
+        finally:
+            self._sink.close()
+
+    def _tell(self, event: SourceEvent) -> None:
+        """A change of the camera's state; what is said names the camera, not the relay."""
+        code = self._relay.failure or event.code if event.code else ""
+        state = {
+            "kind": "state",
+            "state": event.state.value,
+            "source": self._target.shown,
+            "code": code,
+            "message": _SAID.get(code, "the camera has failed") if code else "",
+            "attempt": event.attempt,
+        }
+        self._soon(self._add_state, json.dumps(state))
+
+    def _hand_over(self, picture: bytes) -> None:
+        self._soon(self._set_picture, picture)
+
+    def _add_state(self, state: str) -> None:
+        self._states = [*self._states[-15:], state]
+        self._due.set()
+
+    def _set_picture(self, picture: bytes) -> None:
+        self._picture = picture
+        self._due.set()
+
+    def _end(self) -> None:
+        self._over = True
+        self._due.set()
+
+    def _soon(self, call: Callable[..., object], *arguments: object) -> None:
+        with suppress(RuntimeError):  # the loop has ended
+            self._loop.call_soon_threadsafe(call, *arguments)
+
+
+class _Pictures:
+    """A sink that makes one message of a frame and its result."""
+
+    def __init__(self, units: tuple[str, ...], hand_over: Callable[[bytes], None]) -> None:
+        self._units = units
+        self._hand_over = hand_over
+
+    def open(self, info: SinkInfo) -> None:
+        """Nothing to begin."""
+
+    def write(self, frame: Frame, result: Result) -> None:
+        """Make the message and hand it over."""
+        row: dict[str, Any] = live_json(
+            result, self._units, (frame.width_px, frame.height_px), _WORDS
+        )
+        row["server_ms"] = round((time.monotonic() - frame.time_s) * 1e3, 1)
+        text = json.dumps(row, ensure_ascii=False, allow_nan=False).encode()
+        self._hand_over(len(text).to_bytes(4, "big") + text + jpeg(frame.pixels))
+
+    def close(self) -> None:
+        """Nothing to let go of."""
+
+
+def jpeg(pixels: NDArray[np.uint8]) -> bytes:
+    """(H, W, 3) RGB as JPEG, at most 960 pixels wide."""
+    scale = _WIDEST_PX / pixels.shape[1]
+    if scale < 1:
+        size = (_WIDEST_PX, max(1, round(pixels.shape[0] * scale)))
+        pixels = np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
+    done, coded = cv2.imencode(".jpg", pixels[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
+    if not done:
+        raise ValueError("a picture could not be coded as JPEG")
+    return bytes(coded)

@@ -1,0 +1,128 @@
+"""Which cameras visitors may watch: RTSP addresses on hosts that were named, and no others.
+
+A page that opens any address would be a way into the network that its server stands in. So a host
+counts only as it was named (or by an address that a named host has right now), the camera is
+reached through a `Relay` that leads to that one address and port, and what the decoder gets to see
+is the relay's own address: neither a second lookup of the name nor a redirect leads elsewhere.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import socket
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from urllib.parse import quote, unquote, urlsplit
+
+from .errors import NotAllowed
+
+_RTSP_PORT = 554
+_LONGEST = 1000
+
+Resolve = Callable[[str], list[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A camera that may be watched."""
+
+    shown: str
+    """Its address without user and password."""
+    ip: str
+    port: int
+    _user: str
+    _rest: str
+
+    def through(self, port: int) -> str:
+        """Its address by way of a relay at this port of the own machine."""
+        return f"rtsp://{self._user}127.0.0.1:{port}{self._rest}"
+
+
+class CameraHosts:
+    """The hosts that were named: a name or address, with a port for that port only.
+
+    Raises ValueError for what is neither.
+    """
+
+    def __init__(self, hosts: Sequence[str], resolve: Resolve | None = None) -> None:
+        self._hosts = [_entry(host) for host in hosts]
+        self._resolve = resolve or addresses_of
+
+    def target(self, address: str) -> Target:
+        """The camera at an address; raises `NotAllowed`, which never repeats a password."""
+        if len(address) > _LONGEST or re.search(r"[\s\\\x00-\x20\x7f]", address):
+            raise NotAllowed("this is no camera's address: it has spaces or is too long")
+        try:
+            parts = urlsplit(address)
+            host, port = (parts.hostname or "").rstrip("."), parts.port or _RTSP_PORT
+        except ValueError:
+            raise NotAllowed("this is no camera's address: check host and port") from None
+        if parts.scheme.lower() != "rtsp" or not host:
+            raise NotAllowed("a camera's address begins with rtsp:// and names a host")
+        ip = self._address(host, port)
+        if ip is None:
+            raise NotAllowed(f"this page may not open cameras at {host}:{port}")
+        shown = f"[{host}]" if ":" in host else host
+        rest = quote(parts.path, safe="/%:=,;+!$&'()*~@-._") or "/"
+        if parts.query:
+            rest += "?" + quote(parts.query, safe="/%:=,;+!$&'()*~@-._?")
+        return Target(f"rtsp://{shown}:{port}{parts.path}", ip, port, _userinfo(parts), rest)
+
+    def _address(self, host: str, port: int) -> str | None:
+        """The IP address to connect to, or None where the host was not named."""
+        for name, only_port in self._hosts:
+            if only_port not in (None, port):
+                continue
+            if host.lower() == name or _same_ip(host, name):
+                found = self._resolve(name)
+                if found:
+                    return found[0]
+            elif _is_ip(host) and any(_same_ip(host, ip) for ip in self._resolve(name)):
+                return host
+        return None
+
+
+def addresses_of(host: str) -> list[str]:
+    """The IP addresses of a host; none where it has no name here."""
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        return []
+    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
+
+
+def _entry(host: str) -> tuple[str, int | None]:
+    """Host and port of one that was named."""
+    if _is_ip(host):
+        return host.lower(), None
+    try:
+        parts = urlsplit(f"//{host}")
+        name, port = parts.hostname, parts.port
+    except ValueError:
+        name, port = None, None
+    if not name or parts.path or parts.username is not None:
+        raise ValueError(f"{host!r} is no host: name one as camera.local or 192.168.1.20:554")
+    return name.rstrip("."), port
+
+
+def _userinfo(parts: object) -> str:
+    user, password = getattr(parts, "username", None), getattr(parts, "password", None)
+    if user is None:
+        return ""
+    word = quote(unquote(user), safe="")
+    return f"{word}:{quote(unquote(password), safe='')}@" if password is not None else f"{word}@"
+
+
+def _is_ip(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _same_ip(one: str, other: str) -> bool:
+    return (
+        _is_ip(one) and _is_ip(other) and ipaddress.ip_address(one) == ipaddress.ip_address(other)
+    )
