@@ -12,7 +12,7 @@ import { partsOf, template } from "./template.js";
 import { Theme } from "./theme.js";
 import { Voice } from "./voice.js";
 
-const SOONEST_MS = 42; // no more than some 24 pictures a second: the rest would show nothing new
+const EVERY_MS = 50; // twenty pictures a second: more would show nothing new
 const MOST_BACKLOG = 400_000; // bytes the network has yet to take
 const HIDDEN_MS = 10_000; // out of sight for so long, the place at the server is given up
 const HERE = new URL(".", import.meta.url);
@@ -54,19 +54,17 @@ class FerstreamLive extends HTMLElement {
       video.srcObject = stream;
       await video.play();
     } catch (error) {
-      this.stop();
-      if (!(error instanceof CameraError)) console.error(error);
-      this._fault(error instanceof CameraError ? error.message : `It could not start: ${error.message}`);
+      this.stop("");
+      this._fault(error instanceof CameraError ? error.message : `It did not start: ${error.message}`);
       return;
     } finally {
       this.opening = false;
     }
-    if (!this.stream) return;
-    this._show();
+    if (this.stream) this._show();
   }
 
-  /** Free the camera, close the connection, forget what was seen. */
-  stop(words = "") {
+  /** Free the camera, close the connection, forget what was seen; `words` say why. */
+  stop(words = "The camera is off.") {
     const focused = this.shadowRoot?.activeElement === this.parts?.stop;
     this.opening = false;
     closeCamera(this.stream);
@@ -84,7 +82,8 @@ class FerstreamLive extends HTMLElement {
     strip.getContext("2d").clearRect(0, 0, strip.width, strip.height);
     if (this.parts.panel.dataset.state !== "idle") {
       this._state("off");
-      this._fault(words);
+      this.parts.off.textContent = words;
+      this.voice.say(words);
       if (focused) this.parts.start.focus();
     }
   }
@@ -113,10 +112,13 @@ class FerstreamLive extends HTMLElement {
     this._onVisibility = () => this._visibility();
     this._onLeave = () => this.stop();
     this._onDevices = () => this._cameras();
-    this._onEnded = () => this.stop("The camera was disconnected. Connect it, then start again.");
+    this._onEnded = () => {
+      this.stop();
+      this._fault("The camera was disconnected. Connect it, then start again.");
+    };
     // A panel on a page's other tab has no size: nobody sees that the camera is on.
     this.sizes = new ResizeObserver(() => {
-      if (this.stream && !this.offsetWidth) this.stop("The camera was switched off when you left.");
+      if (this.stream && !this.offsetWidth) this.stop("The camera was switched off when you left this part of the page.");
     });
     this._controls(parts);
   }
@@ -174,7 +176,7 @@ class FerstreamLive extends HTMLElement {
     this.voice.say("The camera is on.");
     stop.focus({ preventScroll: true });
     this._cameras();
-    this.sentMs = -Infinity;
+    this.dueMs = -Infinity;
     this.endPictures = everyPicture(video, () => this._send());
     this._connect();
   }
@@ -215,10 +217,11 @@ class FerstreamLive extends HTMLElement {
     const nowMs = performance.now();
     const { link } = this;
     if (this.taking || !link?.ready || document.hidden) return;
-    if (nowMs - this.sentMs < SOONEST_MS || link.backlog > MOST_BACKLOG) return;
+    if (nowMs < this.dueMs || link.backlog > MOST_BACKLOG) return;
     if (link.unanswered >= this.pace.inFlight(nowMs)) return;
     this.taking = true;
-    this.sentMs = nowMs;
+    // On average, as the camera's pictures rarely come just when one is due.
+    this.dueMs = Math.max(this.dueMs, nowMs - EVERY_MS) + EVERY_MS;
     try {
       const { canvas, blob } = await this.pictures.take(this.parts.video, this.pace.widthPx);
       if (blob && link === this.link) link.send(blob, canvas, nowMs);

@@ -2,9 +2,9 @@
 
 import { ease } from "./meter.js";
 
-const TAU_S = 0.3; // a value has come two thirds of its way after this time
-const CLEARLY = 1.04; // a word overtakes the one before it when it is this much likelier
-const TIDY_S = 0.8; // so often the order is put right even where no lead is clear
+const TAU_S = 0.35; // a value has come two thirds of its way after this time
+const CLEARLY = 1.06; // a word overtakes the one before it when it is this much likelier
+const TIDY_S = 1.5; // so often the order is put right even where no lead is clear
 
 /**
  * Smoothed probabilities of words and a steady order of the best of them.

@@ -137,6 +137,9 @@ export class Reading {
       const current = person === picked;
       tab.dataset.tone = person.tone;
       tab.classList.toggle("away", !here.includes(person));
+      if (current && tab.getAttribute("aria-selected") !== "true") {
+        this.tabs.scrollTo({ left: tab.offsetLeft - 40, behavior: "smooth" });
+      }
       tab.setAttribute("aria-selected", current);
       tab.tabIndex = current ? 0 : -1;
       text(tab.querySelector(".says"), person.label);

@@ -124,8 +124,9 @@ export class Stage {
     box.style.height = `${(100 * h) / height}%`;
     box.dataset.tone = tone;
     box.classList.toggle("picked", picked);
-    // Where there is no room above the box the tag goes inside.
+    // Where there is no room above the box, or to its right, the tag goes elsewhere.
     box.classList.toggle("high", y / height < 0.09);
+    box.classList.toggle("far", left / width > 0.7);
     box.firstChild.textContent = text;
     box.setAttribute("aria-label", `Person ${id}: ${text}`);
   }

@@ -27,6 +27,7 @@ export const template = () => `
             <li>In the EU, emotion recognition is prohibited at work and in education (AI Act,
               Art.&nbsp;5(1)(f)); elsewhere the people concerned must be told (Art.&nbsp;50(3)).</li>
           </ul>
+          <p class="off"></p>
           <p class="fault" role="alert" hidden></p>
           <label class="agree"><input type="checkbox" name="agree">
             <span>Everyone in view knows this and agrees</span></label>
@@ -35,7 +36,8 @@ export const template = () => `
       </div>
     </div>
     <div class="tools">
-      <button class="main stop" type="button">${icon("stop")}<span>Stop camera</span></button>
+      <button class="main stop" type="button" aria-label="Stop camera">${icon("stop")}
+        <span>Stop<i class="roomy"> camera</i></span></button>
       <label class="pick" hidden><span class="unseen">Camera</span><select></select></label>
       <label class="switch"><input type="checkbox" role="switch" name="mirror" checked>
         <span class="knob"></span>Mirror</label>
@@ -95,6 +97,7 @@ export function partsOf(root) {
     agree: one("[name=agree]"),
     start: one(".start"),
     fault: one(".fault"),
+    off: one(".off"),
     stop: one(".stop"),
     pick: one(".pick"),
     cameras: one("select"),

@@ -22,7 +22,7 @@ import pytest
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page, ViewportSize
+    from playwright.sync_api import Browser, Page, Playwright, ViewportSize
 
 Picture = NDArray[np.uint8]
 
@@ -74,11 +74,10 @@ class Visit:
 
 
 @contextmanager
-def browser(webcam: Path | None = None, *, allow_camera: bool = True) -> Iterator[Browser]:
+def launched(
+    playwright: Playwright, path: str, webcam: Path | None = None, allow_camera: bool = True
+) -> Iterator[Browser]:
     """Chromium without a window; `webcam` is what its camera sees, None for no camera."""
-    path = chromium()
-    from playwright.sync_api import sync_playwright
-
     arguments = [
         # Names lead nowhere, so that a page that asks somebody else fails at it.
         "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
@@ -93,14 +92,13 @@ def browser(webcam: Path | None = None, *, allow_camera: bool = True) -> Iterato
         ]
         if allow_camera:
             arguments.append("--use-fake-ui-for-media-stream")
-    with sync_playwright() as playwright:
-        chrome = playwright.chromium.launch(
-            executable_path=path, args=arguments, chromium_sandbox=os.geteuid() != 0
-        )
-        try:
-            yield chrome
-        finally:
-            chrome.close()
+    chrome = playwright.chromium.launch(
+        executable_path=path, args=arguments, chromium_sandbox=os.geteuid() != 0
+    )
+    try:
+        yield chrome
+    finally:
+        chrome.close()
 
 
 def visit(
