@@ -8,6 +8,8 @@ The binary fits the system's own minor version of Python only.
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import sys
 import threading
 import warnings
@@ -64,6 +66,11 @@ def has_gst() -> bool:
 
 def _initialised() -> Any:
     """The namespace Gst, ready for use."""
+    # GStreamer brings libunwind into the process, which has functions of the same names as the
+    # compiler's own library and would take the place of some of them: an exception in any C++
+    # library loaded later (MediaPipe's among them) then ends the process. Who is first, stays.
+    with contextlib.suppress(OSError):
+        ctypes.CDLL("libgcc_s.so.1", mode=ctypes.RTLD_GLOBAL)
     gst = _required("Gst")
     done, _ = gst.init_check(None)
     if not done:
