@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,25 +79,27 @@ class Limits:
 
 
 def open_untrusted(
-    path: str | os.PathLike[str], limits: Limits | None = None, *, name: str | None = None
+    file: str | os.PathLike[str] | IO[bytes],
+    limits: Limits | None = None,
+    *,
+    name: str | None = None,
 ) -> UntrustedSource:
     """Open a stranger's video or image; the file may be deleted once this has returned.
 
-    `name` is what results and messages call it, the file's own name by default; it is shown
-    without control characters, shortened. Blocks until the file is known to hold a picture.
+    `file` is a path or an open file with a descriptor, whose place is moved. `name` is what
+    results and messages call it, the file's own name by default; it is shown without control
+    characters, shortened. Blocks until the file is known to hold a picture.
 
     Raises `SourceMissing`, `SourceTooLarge` for one beyond `limits`, `SourceUnreadable` for one
     that is no video or image of a known kind, `SourceTimeout`, `SourceRefused`.
     """
-    shown = printable(Path(path).name if name is None else name, 80) or "clip"
     bounds = limits or Limits()
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except FileNotFoundError:
-        raise SourceMissing(f"no file {shown}: check the name") from None
-    except OSError as error:
-        words = (error.strerror or str(error)).lower()
-        raise SourceRefused(f"{shown} cannot be opened: {words}") from None
+    if isinstance(file, str | os.PathLike):
+        shown = printable(name or Path(file).name, 80) or "clip"
+        fd = _open(file, shown)
+    else:
+        shown = printable(name or "", 80) or "clip"
+        fd = os.dup(file.fileno())
     try:
         found = os.fstat(fd)
         if not stat.S_ISREG(found.st_mode):
@@ -109,9 +111,21 @@ def open_untrusted(
                 f"{shown} has {found.st_size / 2**20:.1f} MB: "
                 f"{bounds.max_bytes / 2**20:.1f} MB at most"
             )
+        os.lseek(fd, 0, os.SEEK_SET)
         return UntrustedSource(fd, shown, bounds)
     finally:
         os.close(fd)
+
+
+def _open(path: str | os.PathLike[str], shown: str) -> int:
+    """A descriptor of a file that is no link; never waits."""
+    try:
+        return os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise SourceMissing(f"no file {shown}: check the name") from None
+    except OSError as error:
+        words = (error.strerror or str(error)).lower()
+        raise SourceRefused(f"{shown} cannot be opened: {words}") from None
 
 
 class UntrustedSource:

@@ -20,11 +20,12 @@ FORMATS = (
     "jpeg_pipe,png_pipe,webp_pipe,bmp_pipe,tiff_pipe,gif,apng"
 )
 """FFmpeg's names of the containers and images that are read. None of them is a list of others."""
-CODECS = frozenset(
-    ("h264", "hevc", "vp8", "vp9", "libvpx", "libvpx-vp9", "av1", "libdav1d", "mpeg4", "h263")
-    + ("mpeg1video", "mpeg2video", "mjpeg", "prores", "dvvideo", "rawvideo")
-    + ("png", "apng", "webp", "gif", "bmp", "tiff")
+_MOVING = (
+    *("h264", "hevc", "vp8", "vp9", "libvpx", "libvpx-vp9", "av1", "libdav1d", "mpeg4", "h263"),
+    *("mpeg1video", "mpeg2video", "mjpeg", "prores", "dvvideo", "rawvideo"),
 )
+_STILL = ("png", "apng", "webp", "gif", "bmp", "tiff")
+CODECS = frozenset((*_MOVING, *_STILL))
 """Decoders of pictures that are used."""
 
 _INPUT, _OUTPUT = 0, 1

@@ -1,0 +1,208 @@
+"""`ferstream serve`."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..cli import BundleOption, EngineName, EngineOption
+from ..errors import StreamError
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+    from .limits import Limits
+    from .watch import Watch
+
+_INTERRUPTED = 130
+_TOKEN_CHARACTERS = 16
+_TOKEN_VARIABLE = "FERSTREAM_TOKEN"
+
+
+class ServeError(StreamError, OSError):
+    """The service cannot be started as asked."""
+
+
+def serve(
+    sources: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[SOURCE...]",
+            help="Sources to watch: their latest results are at /v1/sources/ID/latest.",
+        ),
+    ] = None,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8000,
+    token_file: Annotated[
+        Path | None,
+        typer.Option(help=f"File with the token to ask for; else ${_TOKEN_VARIABLE}."),
+    ] = None,
+    without_token: Annotated[
+        bool, typer.Option("--without-token", help="Serve other machines without a token.")
+    ] = False,
+    allow_origin: Annotated[
+        list[str] | None,
+        typer.Option(help="Origin whose web pages may ask, such as https://example.org."),
+    ] = None,
+    allow_host: Annotated[
+        list[str] | None, typer.Option(help="A name under which this service is reached.")
+    ] = None,
+    max_visitors: Annotated[int, typer.Option(min=1, help="Live visitors at once.")] = 32,
+    max_upload_mb: Annotated[int, typer.Option(min=1, help="Size of an upload.")] = 64,
+    max_clip_seconds: Annotated[float, typer.Option(min=1, help="Length of a clip.")] = 120,
+    purpose: Annotated[
+        str, typer.Option(help="What the results are for; stands in every answer.")
+    ] = "",
+    bundle: BundleOption = "default",
+    engine: EngineOption = EngineName.auto,
+    access_log: Annotated[
+        bool, typer.Option("--access-log", help="A line for each request, with its address.")
+    ] = False,
+) -> None:
+    """Serve images, clips and live pictures over HTTP and WebSocket to other programs."""
+    import uvicorn
+
+    from .guard import is_loopback
+    from .limits import Limits
+
+    token = _token(token_file)
+    if token is None and not is_loopback(host) and not without_token:
+        raise typer.BadParameter(
+            f"others can reach {host}: give --token-file or ${_TOKEN_VARIABLE}, or say "
+            "--without-token"
+        )
+    limits = Limits(
+        upload_bytes=max_upload_mb * 2**20,
+        clip_duration_s=max_clip_seconds,
+        clip_frames=max(int(max_clip_seconds * 67), 1),
+    )
+    with ExitStack() as closing:
+        listening = closing.enter_context(_listening(host, port))
+
+        from ..interrupt import stopping_on_signals
+
+        stop = threading.Event()
+        closing.enter_context(stopping_on_signals(stop))
+        app = _application(
+            closing,
+            sources or [],
+            bundle,
+            engine,
+            max_visitors,
+            limits,
+            purpose,
+            token=token,
+            allow_origins=allow_origin or (),
+            allow_hosts=[*(allow_host or ()), host],
+        )
+        server = uvicorn.Server(uvicorn.Config(app, **server_options(limits, access_log)))
+        print(f"ferstream serves on {_address(listening)}, Ctrl-C ends it", flush=True)
+        if not stop.is_set():
+            server.run(sockets=[listening])
+    raise typer.Exit(_INTERRUPTED if stop.is_set() else 0)
+
+
+def server_options(limits: Limits, access_log: bool = False) -> dict[str, Any]:
+    """What uvicorn is told beside the application, so that its bounds are the service's."""
+    return {
+        "log_level": "info" if access_log else "warning",
+        "access_log": access_log,
+        "server_header": False,
+        "ws_max_size": limits.message_bytes,
+        # Pictures are compressed already, and what unpacks is one more way to ask for memory.
+        "ws_per_message_deflate": False,
+        "ws_ping_interval": 20.0,
+        "ws_ping_timeout": 20.0,
+        "timeout_keep_alive": 10,
+        "timeout_graceful_shutdown": 5,
+        "limit_concurrency": 1024,
+    }
+
+
+def _application(
+    closing: ExitStack,
+    sources: list[str],
+    bundle: str,
+    engine: EngineName,
+    max_visitors: int,
+    limits: Limits,
+    purpose: str,
+    **guarding: Any,
+) -> FastAPI:
+    """The application with its recogniser, rounds and watch, all of them started."""
+    from ..recognize import Recognizer
+    from ..report import about
+    from .app import create_app
+    from .rounds import Rounds
+    from .scoring import Scoring
+
+    recognizer = closing.enter_context(Recognizer(bundle, engine.value))
+    facts = {**about(recognizer), **({"purpose": purpose} if purpose else {})}
+    # Before the rounds: a source that cannot be opened ends the command at once.
+    watch = _watch(closing, sources, bundle, engine, facts) if sources else None
+    rounds = closing.enter_context(Rounds(recognizer, max_visitors=max_visitors))
+    scoring = Scoring(rounds, recognizer.bundle.manifest, facts, limits)
+    closing.callback(scoring.close)
+    return create_app(scoring, watch=watch, **guarding)
+
+
+def _watch(
+    closing: ExitStack, specs: list[str], bundle: str, engine: EngineName, facts: dict[str, Any]
+) -> Watch:
+    """The watch over the sources, started, with a recogniser of its own."""
+    from ..recognize import Recognizer
+    from ..sources import open_live, sources_from
+    from .watch import Watch
+
+    names = sources_from(specs)
+    opened = [open_live(name, strict_start=len(names) == 1) for name in names]
+    recognizer = closing.enter_context(Recognizer(bundle, engine.value))
+    watch = Watch(opened, recognizer, about=facts)
+    watch.start()
+    closing.callback(watch.close)
+    return watch
+
+
+def _token(file: Path | None) -> str | None:
+    """The token to ask for; raises ServeError for one that cannot be read or is easily guessed."""
+    if file is None:
+        token, place = os.environ.get(_TOKEN_VARIABLE, ""), f"${_TOKEN_VARIABLE}"
+        if not token:
+            return None
+    else:
+        place = str(file)
+        try:
+            token = file.read_text("utf-8").strip()
+        except (OSError, UnicodeError) as error:
+            words = getattr(error, "strerror", None) or "it is no text"
+            raise ServeError(f"cannot read the token in {file}: {words.lower()}") from None
+    if len(token) < _TOKEN_CHARACTERS or not token.isascii() or not token.isprintable():
+        raise ServeError(
+            f"the token in {place} is too short or has odd characters: take "
+            f"{_TOKEN_CHARACTERS} or more, as from `openssl rand -hex 16`"
+        )
+    return token
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    """The socket to serve on; raises ServeError."""
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, _, _, _, address = found[0]
+        return socket.create_server(address[:2], family=family, backlog=512)
+    except OSError as error:
+        words = (error.strerror or str(error)).lower()
+        raise ServeError(
+            f"cannot serve on {host} port {port}: {words}; name another --host or --port"
+        ) from None
+
+
+def _address(listening: socket.socket) -> str:
+    host, port = listening.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

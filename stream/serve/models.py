@@ -1,0 +1,229 @@
+"""The service's answers as models, for its OpenAPI description."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class _Answer(BaseModel):
+    model_config = ConfigDict(extra="allow")
+
+
+class ErrorText(_Answer):
+    """What is wrong."""
+
+    code: str = Field(description="For programs; one word that stays the same.")
+    message: str = Field(description="For people: what is wrong and what to do, in one line.")
+
+
+class Error(_Answer):
+    """How every failure looks."""
+
+    error: ErrorText
+
+
+class Word(_Answer):
+    """An emotion word and its probability."""
+
+    word: str
+    p: Share
+
+
+class Quality(_Answer):
+    """How well a face can be seen."""
+
+    size_px: float
+    sharpness: float
+    yaw_deg: float
+    pitch_deg: float
+    presence: float
+    brightness: float
+    score: float
+
+
+class Reading(_Answer):
+    """What an expression looks like to people; not what is felt."""
+
+    label: str = Field(description="`neutral`, or the best word.")
+    neutral: Share
+    intensity: Share
+    basic8: dict[str, Share] = Field(description="The eight basic expressions; they sum to 1.")
+    families: dict[str, Share] = Field(description="The words' probabilities by family.")
+    top: list[Word] = Field(description="The most fitting words, best first.")
+
+
+class Face(Reading):
+    """One face in one frame."""
+
+    id: int = Field(description="Stays the same while the face is followed.")
+    box: tuple[float, float, float, float] = Field(
+        description="x, y, width, height in pixels; may reach beyond the picture's edges."
+    )
+    quality: Quality
+    uncertain: bool = Field(description="Whether the reading is too spread out to name one word.")
+    attention: Share = Field(description="The frame's share of its clip's attention.")
+
+
+class FaceWithUnits(Face):
+    """One face with its action units."""
+
+    au: dict[str, float] = Field(description="The strongest action units, 0..1, strongest first.")
+
+
+class Row(_Answer):
+    """One frame (schema 1)."""
+
+    schema_: Literal[1] = Field(alias="schema")
+    source: str
+    frame: int
+    time_s: float
+    faces: list[Face]
+
+
+class FaceSummary(Reading):
+    """One face over a whole clip; means weighted by attention."""
+
+    id: int
+    frames: int
+    from_s: float
+    to_s: float
+    uncertain: Share = Field(description="Share of the frames whose reading was uncertain.")
+
+
+class Clip(_Answer):
+    """A clip in numbers, and its faces."""
+
+    source: str
+    frames: int
+    duration_s: float
+    wall_s: float
+    fps: float
+    faces_seen: int
+    faces_per_frame: float
+    notes: list[str]
+    faces: list[FaceSummary]
+
+
+class About(_Answer):
+    """What produced an answer."""
+
+    schema_: Literal[1] = Field(alias="schema")
+    bundle: dict[str, str]
+    engines: dict[str, dict[str, str]]
+    heads: dict[str, dict[str, str]] = Field(
+        description="How each head came by its knowledge: trained, weakly supervised or derived."
+    )
+    purpose: str | None = None
+
+
+class ServiceAbout(About):
+    """What the service is and what it takes."""
+
+    version: str
+    notice: str
+    limits: dict[str, float]
+
+
+class ImageAnswer(About):
+    """The faces of an image."""
+
+    source: str
+    size: tuple[int, int] = Field(description="Width and height of the upright image, pixels.")
+    faces: list[FaceWithUnits]
+
+
+class ClipAnswer(About):
+    """A clip's summary, and a row for each frame unless they were not asked for."""
+
+    clip: Clip
+    rows: list[Row] | None = None
+
+
+class SourceState(_Answer):
+    """A watched source."""
+
+    id: str = Field(description="Its place in addresses: /v1/sources/ID/latest.")
+    source: str
+    state: Literal["connecting", "live", "stalled", "lost", "ended"]
+    code: str = Field(description="Why, for programs; empty for no failure.")
+    message: str
+    frames: int = Field(description="Frames recognised so far.")
+    age_s: float | None = Field(description="Seconds since the latest result; null before it.")
+
+
+class Sources(_Answer):
+    """The watched sources."""
+
+    sources: list[SourceState]
+
+
+class Latest(Row):
+    """The latest result of a watched source."""
+
+    faces: list[FaceWithUnits]  # type: ignore[assignment]
+    size: tuple[int, int]
+    age_s: float
+    state: str
+
+
+class Health(_Answer):
+    """Whether the service is there."""
+
+    status: str
+
+
+EXAMPLE_FACE: dict[str, Any] = {
+    "id": 1,
+    "box": [230.5, 126.4, 187.5, 215.8],
+    "quality": {
+        "size_px": 183.3,
+        "sharpness": 0.84,
+        "yaw_deg": -1.1,
+        "pitch_deg": 9.9,
+        "presence": 1.0,
+        "brightness": 0.56,
+        "score": 0.96,
+    },
+    "label": "bliss",
+    "neutral": 0.05,
+    "intensity": 0.74,
+    "uncertain": False,
+    "basic8": {
+        "neutral": 0.05,
+        "happiness": 0.92,
+        "surprise": 0.01,
+        "sadness": 0.01,
+        "anger": 0.01,
+        "disgust": 0.0,
+        "fear": 0.0,
+        "contempt": 0.0,
+    },
+    "families": {
+        "love": 0.11,
+        "joy": 0.87,
+        "surprise": 0.02,
+        "anger": 0.0,
+        "sadness": 0.0,
+        "fear": 0.0,
+    },
+    "top": [{"word": "bliss", "p": 0.06}, {"word": "elation", "p": 0.06}],
+    "attention": 1.0,
+    "au": {"mouthSmileRight": 0.89, "mouthSmileLeft": 0.88},
+}
+"""A face as an answer tells it."""
+
+EXAMPLE_IMAGE: dict[str, Any] = {
+    "schema": 1,
+    "bundle": {"name": "default", "version": "1"},
+    "engines": {"spatial": {"backend": "onnxruntime", "precision": "int8"}},
+    "heads": {"basic8": {"supervision": "trained", "note": "people's votes"}},
+    "purpose": None,
+    "source": "photo.jpg",
+    "size": [640, 480],
+    "faces": [EXAMPLE_FACE],
+}
+"""The answer to an image."""

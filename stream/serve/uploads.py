@@ -1,0 +1,156 @@
+"""Receiving a stranger's file: bounded in bytes and time, nameless on disk, gone when closed."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+import time
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import PurePosixPath
+from typing import IO, NamedTuple
+
+from fastapi import Request
+from starlette.datastructures import UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+
+from ..sandbox import printable
+from .limits import Limits
+
+# How long the rest of a file that is refused is still read, so that the answer can be.
+_LINGER_S = 2.0
+# A sender may be slow, but not so slow that waiting for it is all it is for.
+_GRACE_S = 5.0
+_LEAST_BYTES_PER_S = 8_000
+_MEMORY_BYTES = 2**20
+
+
+class Refusal(Exception):
+    """An answer other than 200: its status, a code for programs and a line for people."""
+
+    def __init__(self, status: int, code: str, message: str, retry_s: int | None = None) -> None:
+        super().__init__(message)
+        self.status, self.code, self.message, self.retry_s = status, code, message, retry_s
+
+
+class Upload(NamedTuple):
+    """A file received."""
+
+    file: IO[bytes]
+    """At its beginning; it has no name on disk."""
+    name: str
+    """What its sender calls it, without folders and control characters; for showing only."""
+    size: int
+
+
+@asynccontextmanager
+async def received(request: Request, limits: Limits, most: int, name: str) -> AsyncIterator[Upload]:
+    """The file in a request: the body itself, or the one file of a form.
+
+    `most` bytes; `name` is for a body without a name. The file is gone after the block.
+
+    Raises Refusal (400, 408, 413, 422), ClientDisconnect.
+    """
+    declared = request.headers.get("content-length", "")
+    if declared.isdigit() and int(declared) > most + _MEMORY_BYTES:
+        await _linger(request.stream())
+        raise _too_large(most)
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    chunks = _bounded(request, limits.upload_s, most)
+    if kind == "multipart/form-data":
+        upload = await _from_form(request, chunks, name)
+    else:
+        upload = await _from_body(chunks, most, name)
+    try:
+        if upload.size > most:
+            raise _too_large(most)
+        if upload.size == 0:
+            raise Refusal(422, "empty", "there is no file in this request: send one")
+        yield upload
+    finally:
+        upload.file.close()
+
+
+async def _bounded(request: Request, most_s: float, most: int) -> AsyncGenerator[bytes, None]:
+    """The body's chunks while they stay within bytes and time."""
+    begun_s, got = time.monotonic(), 0
+    stream = request.stream()
+    while True:
+        spent_s = time.monotonic() - begun_s
+        allowed_s = min(most_s, _GRACE_S + got / _LEAST_BYTES_PER_S)
+        try:
+            chunk = await asyncio.wait_for(_next(stream), max(allowed_s - spent_s, 0.001))
+        except asyncio.TimeoutError:
+            raise Refusal(408, "slow", "the file does not arrive in time: send it again") from None
+        if chunk is None:
+            return
+        got += len(chunk)
+        # A form has a little more than its file.
+        if got > most + _MEMORY_BYTES:
+            await _linger(stream)
+            raise _too_large(most)
+        yield chunk
+
+
+async def _linger(stream: AsyncGenerator[bytes, None]) -> None:
+    """Throw away what still comes: one who is writing does not read the answer."""
+
+    async def read_on() -> None:
+        async for _ in stream:
+            pass
+
+    with suppress(asyncio.TimeoutError):
+        await asyncio.wait_for(read_on(), _LINGER_S)
+
+
+async def _next(stream: AsyncGenerator[bytes, None]) -> bytes | None:
+    """The next chunk, None at the end."""
+    try:
+        return await stream.__anext__()
+    except StopAsyncIteration:
+        return None
+
+
+async def _from_body(chunks: AsyncGenerator[bytes, None], most: int, name: str) -> Upload:
+    file = tempfile.SpooledTemporaryFile(max_size=_MEMORY_BYTES)  # noqa: SIM115, as it is handed on
+    try:
+        async for chunk in chunks:
+            if file.tell() + len(chunk) > most:
+                raise _too_large(most)
+            if file.tell() + len(chunk) > _MEMORY_BYTES:
+                await asyncio.to_thread(file.write, chunk)
+            else:
+                file.write(chunk)
+        size = file.tell()
+        file.seek(0)
+    except BaseException:
+        file.close()
+        raise
+    return Upload(file, name, size)
+
+
+async def _from_form(request: Request, chunks: AsyncGenerator[bytes, None], name: str) -> Upload:
+    parser = MultiPartParser(
+        request.headers, chunks, max_files=1, max_fields=4, max_part_size=16_384
+    )
+    try:
+        form = await parser.parse()
+    except MultiPartException as error:
+        raise Refusal(400, "form", f"the form cannot be read: {printable(error.message)}") from None
+    for value in form.values():
+        if isinstance(value, UploadFile):
+            shown = plain_name(value.filename or "") or name
+            return Upload(value.file, shown, value.size or 0)
+    raise Refusal(422, "empty", "there is no file in this form: send one in a field `file`")
+
+
+def plain_name(name: str) -> str:
+    """A file's own name out of whatever its sender calls it; for showing only."""
+    last = PurePosixPath(printable(name, 1000).replace("\\", "/")).name
+    return printable(last.lstrip("."), 80)
+
+
+def _too_large(most: int) -> Refusal:
+    return Refusal(
+        413, "too_large", f"the file may have {most / 2**20:g} MB at most: make it smaller"
+    )
