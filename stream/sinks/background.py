@@ -7,6 +7,7 @@ does not give one twice.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Protocol, runtime_checkable
@@ -26,6 +27,8 @@ ROWS = 256
 """Rows, or frames without their pixels, that may wait."""
 FRAMES = 4
 """Frames that may wait; one of 1920x1080 holds 6 MB."""
+IDLE_S = 2.0
+"""A connection without anything to say is looked after as often."""
 CLOSE_S = 3.0
 """How long the end of a run waits for what is left to be delivered."""
 
@@ -139,7 +142,10 @@ class BatchWriter(RowWriter, Protocol):
     """Time between two batches, at least."""
 
     def write_all(self, rows: Sequence[Row]) -> None:
-        """Send all of the rows, or raise `SinkLost`: then all of them are given again."""
+        """Send all of the rows, or raise `SinkLost`: then all of them are given again.
+
+        Without rows: see that there is a connection, where the writer holds one.
+        """
 
 
 class BackgroundWriter:
@@ -175,6 +181,7 @@ class BackgroundWriter:
             capacity=capacity,
             most=batch.most if batch else 1,
             every_s=batch.every_s if batch else 0.0,
+            idle_s=IDLE_S if batch else math.inf,
             on_failure=on_failure,
             on_return=on_return,
             backoff=backoff,

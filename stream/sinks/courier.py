@@ -8,6 +8,7 @@ thread that leaves things here.
 
 from __future__ import annotations
 
+import math
 import random
 import threading
 import time
@@ -33,6 +34,8 @@ class Courier(Generic[T]):
         finish: called at the end, in the courier's thread.
         capacity: items that may wait.
         keep: items that could not be delivered wait for the next try; else they are dropped.
+        idle_s: where nothing is left for so long, and at the start, an empty batch is delivered, so
+            that a connection is made and looked after also while there is nothing to say.
         begin: called before the first delivery and until it succeeds, in the courier's thread.
         on_failure: is told once when deliveries begin to fail.
         on_return: is told once when they succeed again.
@@ -48,6 +51,7 @@ class Courier(Generic[T]):
         most: int = 1,
         every_s: float = 0.0,
         keep: bool = True,
+        idle_s: float = math.inf,
         begin: Callable[[], None] = lambda: None,
         on_failure: Say | None = None,
         on_return: Say | None = None,
@@ -67,6 +71,8 @@ class Courier(Generic[T]):
         self._changed = threading.Condition()
         self._waiting: deque[T] = deque()
         self._next_s = 0.0
+        self._idle_s = idle_s
+        self._idle_at_s = 0.0 if idle_s < math.inf else math.inf
         self._failures = self._dropped = self._dropped_before = 0
         self._closing = self._stopped = False
         self._deadline_s = 0.0
@@ -122,7 +128,7 @@ class Courier(Generic[T]):
             while not begun and not self._closing:
                 begun = self._goes_well(self._begin)
             # What is delivered after closing has begun is tried once.
-            while begun and (batch := self._take()):
+            while begun and (batch := self._take()) is not None:
                 last = self._closing
                 well = self._goes_well(partial(self._deliver, batch), batch)
                 if last and (not well or time.monotonic() > self._deadline_s):
@@ -138,18 +144,22 @@ class Courier(Generic[T]):
                 if not self.failure:
                     self._fail(error)
 
-    def _take(self) -> list[T]:
-        """The next items, once they are due; none at the end."""
+    def _take(self) -> list[T] | None:
+        """The next items, once they are due; an empty batch when idle, None at the end."""
         with self._changed:
             while True:
                 if self._stopped or (self._closing and not self._waiting):
-                    return []
-                wait_s = self._next_s - time.monotonic()
-                full = len(self._waiting) >= min(self._most, self._capacity)
-                if self._waiting and (wait_s <= 0 or full or self._closing):
+                    return None
+                full = self._closing or len(self._waiting) >= min(self._most, self._capacity)
+                due_s = self._next_s if self._waiting else self._idle_at_s
+                wait_s = due_s - time.monotonic()
+                if wait_s <= 0 or full:
                     break
-                self._changed.wait(wait_s if self._waiting else None)
-            self._next_s = time.monotonic() + self._every_s
+                self._changed.wait(min(wait_s, threading.TIMEOUT_MAX))
+            now_s = time.monotonic()
+            self._idle_at_s = now_s + self._idle_s
+            if self._waiting:
+                self._next_s = now_s + self._every_s
             return [self._waiting.popleft() for _ in range(min(self._most, len(self._waiting)))]
 
     def _goes_well(self, action: Callable[[], None], batch: Sequence[T] = ()) -> bool:
@@ -158,7 +168,6 @@ class Courier(Generic[T]):
             action()
         except SinkLost as error:
             if not self.failure:
-                self._dropped_before = self._dropped
                 self._say_failure(f"{_one_line(error)}; trying again")
             wait_s = self._backoff.pause_s(self._failures, 0, random.random)
             self._failures += 1
@@ -174,6 +183,7 @@ class Courier(Generic[T]):
             if self._on_return is not None:
                 lost = self._dropped - self._dropped_before
                 self._on_return(f"{self.name} is back; {lost} dropped meanwhile")
+        self._dropped_before = self._dropped
         return True
 
     def _give_back(self, batch: Sequence[T], keep: bool) -> None:

@@ -69,6 +69,8 @@ class HttpPost:
 
     def write_all(self, rows: Sequence[Row]) -> None:
         """Post all of the rows at once."""
+        if not rows:
+            return
         body = self._body([self._header, *rows])
         try:
             status, location = self._post(body)

@@ -23,7 +23,7 @@ _SILENT_MS = 10_000
 class TcpLines:
     """Sends rows to `tcp://host:port`.
 
-    A receiver that hangs up, also in one direction, is connected to anew with the next row.
+    A receiver that hangs up, also in one direction, is connected to anew at the next writing.
     Raises `SinkError` for an address of another form, `SinkLost` where nobody answers within
     `timeout_s` seconds.
     """
@@ -45,7 +45,7 @@ class TcpLines:
         return str(self._address)
 
     def open(self, header: Row) -> None:
-        """Keep the header; the first row connects."""
+        """Keep the header; the first writing connects."""
         self._header = header
 
     def write(self, row: Row) -> None:

@@ -210,6 +210,8 @@ class Fickle:
         self.tries += 1
         if self.error is not None:
             raise self.error
+        if not rows:
+            return
         self.batches.append([row.get("frame", row.get("state")) for row in rows])
 
     def close(self) -> None:
@@ -252,7 +254,8 @@ def test_rows_that_nobody_wants_are_not_offered_again() -> None:
     writer = BackgroundWriter(inner, backoff=QUICK)
     writer.open({})
     writer.write({"frame": 1})
-    until(lambda: writer.failure)
+    until(lambda: writer.dropped == 1)
+    assert writer.failure == "desk answers 400; trying again"
     inner.error = None
     writer.write({"frame": 2})
     until(lambda: inner.rows)
