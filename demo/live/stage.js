@@ -1,7 +1,11 @@
-// The picture: the video with a box per face, or, blurred, the last picture that was answered.
+// The picture: the video with a box per face, or, blurred, answered pictures with covered faces.
+//
+// A face that comes into view is found a moment later. Blurred, pictures are therefore held back
+// for longer than that takes, and a face is covered in them before it was found, too.
 
 import { make } from "./bars.js";
 
+const HOLD_MS = 700; // the server looks for new faces every half second
 const REMEMBER_MS = 1500; // a face not found for a moment stays covered where it was
 const GROW = 1.5; // covers are this much larger than the face's box
 const CELLS = 7; // a covered face has this many cells across
@@ -29,19 +33,20 @@ export function pixelate(brush, [x, y, w, h], small, cells = CELLS) {
   brush.imageSmoothingEnabled = true;
 }
 
-/** The places to cover: faces now and those seen within the last moment and a half. */
-export class Covers {
-  constructor() {
-    this.seen = new Map();
+/**
+ * Where faces are to be covered in a picture of the time `atMs`.
+ *
+ * `seen` holds `{id, box, timeMs}` of what was found before and since. A face that was not found
+ * in the picture itself, but shortly before or after, is covered at its nearest place in time.
+ */
+export function placesAt(seen, atMs) {
+  const nearest = new Map();
+  for (const { id, box, timeMs } of seen) {
+    const apart = Math.abs(timeMs - atMs);
+    if (timeMs < atMs - REMEMBER_MS || apart >= (nearest.get(id)?.apart ?? Infinity)) continue;
+    nearest.set(id, { box, apart });
   }
-
-  update(faces, nowMs) {
-    for (const { id, box } of faces) this.seen.set(id, { box, nowMs });
-    for (const [id, { nowMs: then }] of this.seen) {
-      if (nowMs - then > REMEMBER_MS) this.seen.delete(id);
-    }
-    return [...this.seen.values()].map(({ box }) => box);
-  }
+  return [...nearest.values()].map(({ box }) => box);
 }
 
 /** Draws into the elements of the panel's stage. */
@@ -52,7 +57,9 @@ export class Stage {
     this.layer = boxes;
     this.onPick = onPick;
     this.small = document.createElement("canvas");
-    this.covers = new Covers();
+    this.held = [];
+    this.spare = [];
+    this.seen = [];
     this.boxes = new Map();
     this.mirrored = true;
     this.blurred = false;
@@ -64,19 +71,61 @@ export class Stage {
     this.canvas.classList.toggle("mirrored", mirrored);
   }
 
-  /** Blurred, the video itself is never shown: only answered pictures, their faces covered. */
+  /** Blurred, the video itself is never shown. */
   setBlurred(blurred) {
     this.blurred = blurred;
-    this.video.hidden = blurred;
+    // Not taken out of the page: some browsers would stop playing it.
+    this.video.classList.toggle("veiled", blurred);
     this.canvas.hidden = !blurred;
-    const brush = this.canvas.getContext("2d");
-    brush.clearRect(0, 0, this.canvas.width, this.canvas.height);
+    this.clear();
   }
 
   /** Show an answer: `faces` as `{id, box, text, tone, picked}`, boxes in pixels of `size`. */
   show(faces, size, picture, nowMs) {
-    const places = this.covers.update(faces, nowMs);
-    if (this.blurred && picture) this._drawCovered(picture, size, places);
+    if (!this.blurred) {
+      this._boxes(faces, size);
+      return;
+    }
+    if (picture) this._hold(faces, size, picture, nowMs);
+    let due = null;
+    while (this.held.length && nowMs - this.held[0].timeMs >= HOLD_MS) {
+      if (due) this.spare.push(due.canvas);
+      due = this.held.shift();
+    }
+    if (!due) return;
+    this._drawCovered(due);
+    this._boxes(due.faces, due.size);
+    this.spare.push(due.canvas);
+  }
+
+  clear() {
+    for (const box of this.boxes.values()) box.remove();
+    this.boxes.clear();
+    this.held = [];
+    this.spare = [];
+    this.seen = [];
+    this.canvas.getContext("2d").clearRect(0, 0, this.canvas.width, this.canvas.height);
+  }
+
+  /** Keep a copy of the picture until its time has come. */
+  _hold(faces, size, picture, timeMs) {
+    const canvas = this.spare.pop() ?? document.createElement("canvas");
+    resize(canvas, size);
+    canvas.getContext("2d", { alpha: false }).drawImage(picture, 0, 0, ...size);
+    this.held.push({ canvas, size, faces, timeMs });
+    for (const { id, box } of faces) this.seen.push({ id, box, timeMs });
+    const oldestMs = timeMs - HOLD_MS - REMEMBER_MS - 500;
+    while (this.seen.length && this.seen[0].timeMs < oldestMs) this.seen.shift();
+  }
+
+  _drawCovered({ canvas, size, timeMs }) {
+    resize(this.canvas, size);
+    const brush = this.canvas.getContext("2d");
+    brush.drawImage(canvas, 0, 0);
+    for (const box of placesAt(this.seen, timeMs)) pixelate(brush, grown(box, GROW, size), this.small);
+  }
+
+  _boxes(faces, size) {
     const there = new Set(faces.map(({ id }) => id));
     for (const [id, box] of this.boxes) {
       if (there.has(id)) continue;
@@ -84,24 +133,6 @@ export class Stage {
       this.boxes.delete(id);
     }
     for (const face of faces) this._box(face, size);
-  }
-
-  clear() {
-    for (const box of this.boxes.values()) box.remove();
-    this.boxes.clear();
-    this.covers = new Covers();
-    this.setBlurred(this.blurred);
-  }
-
-  _drawCovered(picture, [width, height], places) {
-    const { canvas } = this;
-    if (canvas.width !== width || canvas.height !== height) {
-      canvas.width = width;
-      canvas.height = height;
-    }
-    const brush = canvas.getContext("2d", { alpha: false });
-    brush.drawImage(picture, 0, 0, width, height);
-    for (const box of places) pixelate(brush, grown(box, GROW, [width, height]), this.small);
   }
 
   /** Place one face's box, in shares of the stage, so that it fits at every size. */
@@ -130,4 +161,10 @@ export class Stage {
     box.firstChild.textContent = text;
     box.setAttribute("aria-label", `Person ${id}: ${text}`);
   }
+}
+
+function resize(canvas, [width, height]) {
+  if (canvas.width === width && canvas.height === height) return;
+  canvas.width = width;
+  canvas.height = height;
 }

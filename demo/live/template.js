@@ -41,7 +41,7 @@ export const template = () => `
       <label class="pick" hidden><span class="unseen">Camera</span><select></select></label>
       <label class="switch"><input type="checkbox" role="switch" name="mirror" checked>
         <span class="knob"></span>Mirror</label>
-      <label class="switch" title="Covers the faces that are found, on this screen">
+      <label class="switch" title="Covers faces on this screen; the picture then comes 0.7 s late">
         <input type="checkbox" role="switch" name="blur"><span class="knob"></span>Blur faces</label>
       <dl class="stats" aria-label="Speed">
         <div><dt>updates/s</dt><dd class="rate">–</dd></div>

@@ -125,9 +125,7 @@ def visit(
     return seen
 
 
-def until(
-    page: Page, holds: Callable[[], Any], timeout_s: float = 20.0, what: str = "it"
-) -> Any:
+def until(page: Page, holds: Callable[[], Any], timeout_s: float = 20.0, what: str = "it") -> Any:
     """Wait for `holds` to give something true, letting the page go on meanwhile; returns that."""
     end_s = time.monotonic() + timeout_s
     while not (found := holds()):
