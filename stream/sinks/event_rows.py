@@ -1,0 +1,122 @@
+"""Rows of events: a face comes, reads differently, goes.
+
+    {"schema": 1, "kind": "event", "event": "new" | "update" | "end", "source", "face", "time_s",
+     "start_s", "duration_s", "label", "p", "uncertain", "family", "intensity", "since_s",
+     "top": [{"word", "p"}, ...]}
+
+`start_s` and `duration_s` are the face's: when it was first seen, and how long until it was last
+seen. `label`, `p` and the rest are the smoothed reading; it began at `since_s`. An update tells of
+a change of the leading word or of `uncertain` and has `before`: label, uncertain, start_s and
+duration_s of the reading that ended. Times are those of frames, seconds; `time_s` is that of the
+last frame when the event was known.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from ..result import Result
+from ..sources.event import SourceEvent, State
+from .episodes import MIN_S, Episode, Episodes
+from .rows import SCHEMA, Row
+
+_GONE = (State.lost, State.ended)
+
+
+@dataclass
+class _Told:
+    """What was last said of a face."""
+
+    start_s: float
+    said_s: float
+    reading: Episode
+
+
+class EventRows:
+    """Events per face of one source; memory is that of the faces in view.
+
+    Args:
+        top: words per event.
+        min_s: how long another word must lead before it is told, and the shortest time between
+            two updates of a face.
+    """
+
+    def __init__(self, top: int = 3, min_s: float = MIN_S) -> None:
+        self._top = top
+        self._min_s = min_s
+        self._episodes = Episodes(min_s)
+        self._told: dict[int, _Told] = {}
+        self._source = ""
+        self._now_s = -math.inf
+
+    def make(self, result: Result) -> Iterable[Row]:
+        """The events that this frame brings; ends come first."""
+        self._source, self._now_s = result.source, result.time_s
+        ended = self._episodes.add(result)
+        now = {reading.face_id: reading for reading in self._episodes.current}
+        rows = []
+        for last in ended:
+            going_on = now.get(last.face_id)
+            if going_on is None or going_on.start_s > last.end_s:
+                rows += self._end(last)
+        for face_id, reading in now.items():
+            told = self._told.get(face_id)
+            if told is None:
+                self._told[face_id] = _Told(reading.start_s, result.time_s, reading)
+                rows.append(self._row("new", reading, reading.start_s))
+            elif _reads(reading) == _reads(told.reading):
+                told.reading = reading
+            elif result.time_s - told.said_s >= self._min_s:
+                rows.append(self._update(told, reading))
+        return rows
+
+    def tell(self, event: SourceEvent) -> Iterable[Row]:
+        """The end of every face, where the source is gone."""
+        return self.finish() if event.state in _GONE else []
+
+    def finish(self) -> Iterable[Row]:
+        """The end of every face in view."""
+        return [row for last in self._episodes.finish() for row in self._end(last)]
+
+    def _update(self, told: _Told, reading: Episode) -> Row:
+        before = told.reading
+        told.reading, told.said_s = reading, self._now_s
+        return {
+            **self._row("update", reading, told.start_s),
+            "before": {
+                "label": before.label,
+                "uncertain": before.uncertain,
+                "start_s": round(before.start_s, 3),
+                "duration_s": round(max(reading.start_s - before.start_s, 0.0), 3),
+            },
+        }
+
+    def _end(self, last: Episode) -> list[Row]:
+        told = self._told.pop(last.face_id, None)
+        return [] if told is None else [self._row("end", last, told.start_s)]
+
+    def _row(self, event: str, reading: Episode, start_s: float) -> dict[str, Any]:
+        return {
+            "schema": SCHEMA,
+            "kind": "event",
+            "event": event,
+            "source": self._source,
+            "face": reading.face_id,
+            "time_s": round(self._now_s, 6),
+            "start_s": round(start_s, 3),
+            "duration_s": round(reading.end_s - start_s, 3),
+            "label": reading.label,
+            "p": round(reading.probability, 4),
+            "uncertain": reading.uncertain,
+            "family": reading.family,
+            "intensity": round(reading.intensity, 4),
+            "since_s": round(reading.start_s, 3),
+            "top": [{"word": word, "p": round(p, 4)} for word, p in reading.top[: self._top]],
+        }
+
+
+def _reads(reading: Episode) -> tuple[str, bool]:
+    return reading.label, reading.uncertain
