@@ -16,7 +16,6 @@ import typer
 from .errors import CannotServe
 
 _PASSWORD = "FERSTREAM_PASSWORD"
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 def demo(
@@ -73,11 +72,17 @@ def demo(
 
     from stream.interrupt import stopping_on_signals
     from stream.recognize import Recognizer
+    from stream.serve.cli import server_options
+    from stream.serve.guard import is_loopback
     from stream.serve.limits import Limits
 
     from .app import Settings, page
 
-    limits = Limits(upload_bytes=max_upload_mb * 2**20, clip_duration_s=max_clip_seconds)
+    limits = Limits(
+        upload_bytes=max_upload_mb * 2**20,
+        clip_duration_s=max_clip_seconds,
+        clip_frames=max(int(max_clip_seconds * 67), 1),
+    )
     settings = Settings(
         names=(*_names(host), *_list(allow_host)),
         login=user,
@@ -89,20 +94,15 @@ def demo(
     )
     stop = threading.Event()
     with listening, Recognizer(bundle, engine) as recognizer, stopping_on_signals(stop):
+        options = server_options(limits)
         config = uvicorn.Config(
-            page(recognizer, settings),
-            log_level="warning",
-            ws_max_size=limits.message_bytes,
-            ssl_certfile=certificate,
-            ssl_keyfile=key,
-            server_header=False,
-            timeout_graceful_shutdown=2,
+            page(recognizer, settings), ssl_certfile=certificate, ssl_keyfile=key, **options
         )
         server = uvicorn.Server(config)
         scheme = "https" if certificate else "http"
         address = f"{scheme}://{_shown(host)}:{listening.getsockname()[1]}/"
         print(f"ferstream: {address}  (Ctrl-C ends)", flush=True)
-        if host not in _LOOPBACK and user is None:
+        if not is_loopback(host) and user is None:
             print(
                 "ferstream: anybody who reaches this address can use it; --login asks for a "
                 "password",

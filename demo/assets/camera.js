@@ -34,7 +34,8 @@ const STYLE = `
     font-weight: 400; min-height: 44px; padding: 0 12px; width: 100%; }
   .switch.mirror { display: none; }
   .consent .start { padding-inline: 18px; }
-  .picture { height: 100%; inset: 0; object-fit: contain; position: absolute; width: 100%; }`;
+  .picture { height: 100%; inset: 0; object-fit: contain; position: absolute; width: 100%; }
+  .panel:not([data-state="live"]) .picture { visibility: hidden; }`;
 
 class Camera extends HTMLElement {
   connectedCallback() {

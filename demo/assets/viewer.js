@@ -25,8 +25,11 @@ const VIEW = `
       <div class="fs-faces" role="group" aria-label="Faces"></div>
       <div class="fs-lead"><i class="fs-dot"></i><b data-label></b><em hidden>uncertain</em>
         <span class="fs-small" data-time></span></div>
+      <div class="fs-title"><h3>Closest words</h3>
+        <span class="fs-small" data-quiet hidden>little shows; they share that little</span></div>
       <ol class="fs-bars"></ol>
       <ol class="fs-unseen" aria-label="Most fitting words"></ol>
+      <h3>Families</h3>
       <div class="fs-families" aria-hidden="true"></div>
       <ul class="fs-legend" aria-label="Families"></ul>
       <ul class="fs-moves" aria-label="Movements of the face"></ul>
@@ -157,6 +160,9 @@ export class Viewer {
     const { words } = this.view.legend;
     const ranked = moment ? moment.w : [];
     const longest = Math.max(ranked[0]?.[1] ?? 0, 0.05);
+    const quiet = moment?.l === "neutral";
+    this.find("[data-quiet]").hidden = !quiet;
+    this.bars.list.classList.toggle("faint", Boolean(quiet || moment?.u));
     this.bars.show(
       ranked.map(([at, p]) => ({
         key: words[at],
@@ -233,7 +239,7 @@ export class Viewer {
     const dot = head.appendChild(make("i", "fs-dot"));
     dot.dataset.tone = toneOf(face.label, this.view);
     head.append(make("b", "", face.label), make("span", "fs-small", `Face ${face.id}`));
-    const words = make("ul", "fs-words");
+    const words = make("ul", face.label === "neutral" ? "fs-words faint" : "fs-words");
     const longest = Math.max(face.top[0]?.p ?? 0, 0.01);
     for (const { word, p } of face.top.slice(0, 5)) {
       const item = words.appendChild(make("li"));
