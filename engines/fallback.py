@@ -81,10 +81,6 @@ class FallbackEngine:
         if self._failed:
             raise error
         self._failed = True
-        lost, backend = self._engine, self._engine.backend
-        self._engine = self._open_second()
-        warn_once(f"{backend} failed ({error}); {self._engine.backend} goes on")
-        try:
-            lost.close()
-        except EngineFailed as another:
-            _LOG.info("%s did not close: %s", backend, another)
+        lost, self._engine = self._engine, self._open_second()
+        warn_once(f"{lost.backend} failed ({error}); {self._engine.backend} goes on")
+        lost.close()

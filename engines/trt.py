@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -122,7 +123,11 @@ class TrtEngine:
             lane = self._lane(key)
             for name, view in lane.inputs.items():
                 view[:rows] = inputs[name]
-            lane.launch()
+            try:
+                lane.launch()
+            except EngineFailed:
+                self._settle()  # copies may be on their way
+                raise
         self._busy = True
         return lambda: self._finish(lane, rows)
 
@@ -144,8 +149,7 @@ class TrtEngine:
     def close(self) -> None:
         """Frees the GPU's memory; the engine is not run again."""
         with self._device.active():
-            if self._busy:
-                self._device.synchronize(self._stream)
+            self._settle()
             self._free()
 
     def _open(self, plan: Plan) -> None:
@@ -221,20 +225,31 @@ class TrtEngine:
                 )
         return tuple(sorted({**sizes, "B": padded}.items()))
 
+    def _settle(self) -> None:
+        """Waits for what is on the stream; a GPU that is lost has nothing to wait for."""
+        if self._stream:
+            with suppress(EngineFailed):
+                self._device.synchronize(self._stream)
+
     def _free(self) -> None:
+        """Gives back whatever there is, also to a GPU that takes nothing any more."""
         for lane in self._lanes.values():
-            lane.close()
+            with suppress(EngineFailed):
+                lane.close()
         self._lanes.clear()
         self._engine = None  # after its contexts, before its runtime
         self._runtime = None
         for buffer in self._buffers.values():
-            self._device.release(buffer.address)
-            self._device.unpin(buffer.host)
+            with suppress(EngineFailed):
+                self._device.release(buffer.address)
+            with suppress(EngineFailed):
+                self._device.unpin(buffer.host)
         self._buffers.clear()
-        if self._work_address:
-            self._device.release(self._work_address)
-        if self._stream:
-            self._device.drop_stream(self._stream)
+        with suppress(EngineFailed):
+            if self._work_address:
+                self._device.release(self._work_address)
+            if self._stream:
+                self._device.drop_stream(self._stream)
         self._work_address = self._stream = 0
 
 
