@@ -7,19 +7,22 @@ upright all happen in the thread that reads `frames`.
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import av
 import av.error
 import numpy as np
+from numpy.typing import NDArray
 
-from ..errors import SourceError, SourceUnreadable
+from ..errors import SourceError, SourceTimeout, SourceUnreadable
 from ..frame import Frame
 from .base import without_password
 from .failures import address_failure, camera_failure, file_failure, lost, reason, stalled
+from .live import LiveReader
 from .upright import Orientation
 
 if TYPE_CHECKING:
@@ -64,8 +67,10 @@ class PyavSource:
         self.live = live
         self._read_limit_s = read_limit_s
         self._clock = clock
+        self._lock = threading.Lock()
         self._stop = False
         self._reading = False
+        self._reader: LiveReader | None = None
         self._notes: list[str] = []
         self._stream = _picture_stream(container, name)
         # A file's stream names its orientation before the first frame only in some formats, so
@@ -91,55 +96,93 @@ class PyavSource:
         """Damage met while reading."""
         return tuple(self._notes)
 
+    @property
+    def drops(self) -> Mapping[str, int]:
+        """Pictures of a live source that were left out, per cause."""
+        return dict(self._reader.drops) if self._reader else {}
+
     def frames(self) -> Iterator[Frame]:
-        """Decode to the end; damaged parts of a file are skipped and noted."""
-        self._reading = True
+        """Decode to the end; damaged parts of a file are skipped and noted.
+
+        A live source gives whole pictures only, with the times of their arrival.
+        """
+        with self._lock:
+            if self._stop:
+                return
+            self._reading = True
+        try:
+            yield from self._live_frames() if self.live else self._file_frames()
+        finally:
+            self._container.close()
+
+    def _live_frames(self) -> Iterator[Frame]:
+        """Until the camera is lost; raises `SourceLost`, or `SourceTimeout` where it stalls."""
+        count, last_s, skipped = 0, float("-inf"), 0
+        self._reader = reader = LiveReader(
+            self._container, self._stream, self.name, self._read_limit_s, self._clock
+        )
+        try:
+            for arrived in reader.pictures():
+                if self._stop:
+                    return
+                pixels = self._upright(arrived.picture)
+                # Several pictures can come out of one packet.
+                last_s = max(arrived.time_s, last_s + 1e-4)
+                left_out = reader.drops.total()
+                skipped = skipped if count else left_out
+                yield Frame(pixels, last_s, count + left_out - skipped, self.name)
+                count += 1
+        except SourceTimeout:
+            raise
+        except (OSError, ValueError, av.error.FFmpegError) as error:
+            if isinstance(error, av.error.ExitError):
+                raise stalled(self.name, self._read_limit_s) from None
+            # `from None`: the cause's own message can hold the address with its password.
+            raise lost(self.name, count, reason(error)) from None
+        if not self._stop:
+            raise lost(self.name, count, "it ended the stream")
+
+    def _file_frames(self) -> Iterator[Frame]:
+        """To the end of the file; raises `SourceUnreadable` where it holds no picture."""
         index, first_s, last_s = 0, 0.0, -1.0
         try:
             for picture in self._pictures():
-                if self._orientation is None:
-                    self._orientation = _orientation(picture, self.name)
-                # One thread: for a video's frame, waking others takes longer than the work.
-                pixels = np.asarray(picture.to_ndarray(format="rgb24", threads=1), np.uint8)
-                pixels = self._orientation.apply(pixels)
-                if self.live:
-                    time_s = self._clock()
-                else:
-                    step_s = 1 / self.rate_hz if self.rate_hz else 1 / 30
-                    stamp_s = last_s + step_s if picture.time is None else float(picture.time)
-                    if index == 0:
-                        first_s, last_s = stamp_s, stamp_s - step_s
-                    # Some files repeat or turn back a stamp; time goes on by a little anyway.
-                    last_s = stamp_s if stamp_s > last_s else last_s + step_s / 100
-                    time_s = last_s - first_s
-                yield Frame(pixels, time_s, index, self.name)
+                pixels = self._upright(picture)
+                step_s = 1 / self.rate_hz if self.rate_hz else 1 / 30
+                stamp_s = last_s + step_s if picture.time is None else float(picture.time)
+                if index == 0:
+                    first_s, last_s = stamp_s, stamp_s - step_s
+                # Some files repeat or turn back a stamp; time goes on by a little anyway.
+                last_s = stamp_s if stamp_s > last_s else last_s + step_s / 100
+                yield Frame(pixels, last_s - first_s, index, self.name)
                 index += 1
         except (OSError, ValueError, av.error.FFmpegError) as error:
-            if self.live:
-                if isinstance(error, av.error.ExitError):
-                    raise stalled(self.name, self._read_limit_s) from error
-                raise lost(self.name, index, reason(error)) from error
             if index == 0:
                 raise file_failure(self.name, error) from error
             self._notes.append(f"reading stopped after {index} frames: {reason(error)}")
-        finally:
-            self._container.close()
         if self._stop:
             return
-        if self.live:
-            raise lost(self.name, index, "it ended the stream")
         if index == 0:
             raise SourceUnreadable(f"{self.name} holds no picture that can be decoded")
-        self._note_what_is_missing(index, time_s)
+        self._note_what_is_missing(index, last_s - first_s)
+
+    def _upright(self, picture: av.VideoFrame) -> NDArray[np.uint8]:
+        """A picture's pixels, (H, W, 3) RGB, turned as the first one is to be."""
+        if self._orientation is None:
+            self._orientation = _orientation(picture, self.name)
+        # One thread: for a video's frame, waking others takes longer than the work.
+        pixels = np.asarray(picture.to_ndarray(format="rgb24", threads=1), np.uint8)
+        return self._orientation.apply(pixels)
 
     def close(self) -> None:
         """End `frames` at its next picture; the reading thread then closes the file itself."""
-        self._stop = True
-        if not self._reading:
-            self._container.close()
+        with self._lock:
+            self._stop = True
+            if not self._reading:
+                self._container.close()
 
     def _pictures(self) -> Iterator[av.VideoFrame]:
-        """Decoded pictures; a packet that cannot be decoded is skipped, in files."""
+        """A file's pictures; a packet that cannot be decoded is skipped."""
         damaged = 0
         for packet in self._container.demux(self._stream):
             if self._stop:
