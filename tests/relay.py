@@ -18,6 +18,7 @@ Fault = Callable[[bytes], bytes]
 
 _HEADER = 4  # $, channel, length (2)
 _RTP_HEADER = 12
+_FRAGMENT, _KEY_SLICE = 28, 5  # kinds of H.264 units
 
 
 class HangUp(Exception):
@@ -37,6 +38,7 @@ class Relay:
         self._lock = threading.Lock()
         self._fault: Fault | None = None
         self._left = 0
+        self._only: Callable[[bytes], bool] = is_key
         self._links: list[socket.socket] = []
         self._threads: list[threading.Thread] = []
         self._open = True
@@ -50,10 +52,12 @@ class Relay:
         """The camera's address through the relay."""
         return f"rtsp://127.0.0.1:{self._server.getsockname()[1]}/film"
 
-    def spoil(self, fault: Fault, packets: int = 1) -> None:
-        """Spoil the next so many packets of pictures."""
+    def spoil(
+        self, fault: Fault, packets: int = 1, only: Callable[[bytes], bool] = lambda packet: True
+    ) -> None:
+        """Spoil the next so many packets of pictures, of those that are wanted."""
         with self._lock:
-            self._fault, self._left = fault, packets
+            self._fault, self._left, self._only = fault, packets, only
 
     @property
     def spoiling(self) -> bool:
@@ -121,12 +125,18 @@ class Relay:
             return part
         with self._lock:
             self.packets += 1
-            if not self._left:
+            if not self._left or not self._only(part):
                 return part
             self._left -= 1
             fault = self._fault
         assert fault is not None
         return fault(part)
+
+
+def is_key(packet: bytes) -> bool:
+    """Whether a packet holds a part of a picture that stands for itself."""
+    kind, part = (byte & 0x1F for byte in packet[_HEADER + _RTP_HEADER :][:2])
+    return (part if kind == _FRAGMENT else kind) == _KEY_SLICE
 
 
 def half(packet: bytes) -> bytes:

@@ -152,7 +152,7 @@ class Camera:
             "user": self._user,
             "password": self._password,
             "digest": self._digest,
-            "loop": self._loop(),
+            "loop": self._film(self.pictures),
         }
         self._process = subprocess.Popen(
             [python, str(_SERVER), json.dumps(told)],
@@ -199,6 +199,16 @@ class Camera:
         if self._frozen:
             self._signal(signal.SIGCONT)
             self._frozen = False
+
+    def prepare(self, size: tuple[int, int] | None = None, scene: str | None = None) -> None:
+        """Make the film of another size or scene beforehand, which takes seconds on a busy machine.
+
+        `set_size` and `show` make what they need themselves otherwise.
+        """
+        one = Pictures(
+            size or self.pictures.size, self.pictures.rate_hz, scene or self.pictures.scene
+        )
+        self._film(one)
 
     def set_size(self, size: tuple[int, int]) -> None:
         """Go on in another resolution, from the next key frame, in the same connection.
@@ -263,12 +273,13 @@ class Camera:
         if pictures not in self._shown:
             self._shown.append(pictures)
         if self._process is not None:
-            self._order(loop=self._loop())
+            self._order(loop=self._film(self.pictures))
             if self._coder:
                 self.hang_up()
 
-    def _loop(self) -> dict[str, Any]:
-        return written(self.pictures, _folder(), self._gop, raw=self._coder)
+    def _film(self, pictures: Pictures) -> dict[str, Any]:
+        pictures.prepare()
+        return written(pictures, _folder(), self._gop, raw=self._coder)
 
     def _order(self, **order: Any) -> None:
         """Have the process change something; returns when it has."""

@@ -61,7 +61,7 @@ class Pictures:
     rate_hz: float = 30.0
     scene: str = "face"
     """`face`: the sample in the middle, moving; `empty`: the same ground with nobody there."""
-    count: int = 216
+    count: int = 108
     """Pictures until it begins again; the sample's 3.6 s take 108 at 30 a second."""
 
     def picture(self, number: int) -> Image:
@@ -78,6 +78,10 @@ class Pictures:
             pixels[y : y + tile.shape[0], x : x + tile.shape[1]] = tile
         draw_number(pixels, number)
         return pixels
+
+    def prepare(self) -> None:
+        """Do what `strangeness` needs once; it takes a moment."""
+        self._grids()
 
     def strangeness(self, pixels: Image) -> float:
         """How far a received picture is from what was captured: 0..255, the worst place's mean.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import os
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -41,6 +43,26 @@ class Seen:
     ids: tuple[int, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What this process holds."""
+
+    threads: int
+    files: int
+    """Open file handles, sockets included."""
+    memory_mb: float
+    """Resident, in millions of bytes."""
+
+
+def held() -> Held:
+    """What this process holds now, garbage collected."""
+    gc.collect()
+    threads, files = (len(os.listdir(f"/proc/self/{what}")) for what in ("task", "fd"))
+    with open("/proc/self/statm") as statm:
+        pages = int(statm.read().split()[1])
+    return Held(threads, files, pages * os.sysconf("SC_PAGE_SIZE") / 1e6)
+
+
 class Watch:
     """`run_many` with the real `Recognizer`, in a thread, on one source or several.
 
@@ -71,8 +93,7 @@ class Watch:
             if self._failure is not None:
                 raise self._failure
             waited_s = time.monotonic() - begun_s
-            states = {key: self.states(key)[-6:] for key in self.events}
-            assert waited_s < limit_s, f"not within {limit_s} s; the last states are {states}"
+            assert waited_s < limit_s, f"not within {limit_s} s; {self.story()}"
             time.sleep(0.02)
         return time.monotonic() - begun_s
 
@@ -92,6 +113,14 @@ class Watch:
     def states(self, key: str, since_s: float = 0.0) -> list[str]:
         """A source's states in their order."""
         return [event.state.value for event in self.events[key] if event.time_s >= since_s]
+
+    def story(self, last: int = 8) -> str:
+        """What happened lately, for who reads a failed test."""
+        return "\n".join(
+            f"{key}: {event.time_s:.2f} {event.state.value} {event.code} {event.message}"
+            for key, events in self.events.items()
+            for event in events[-last:]
+        )
 
     def all_are(self, state: State, since_s: float) -> bool:
         """Whether every source reached a state after `since_s`."""
