@@ -27,7 +27,7 @@ _KEPT = 2
 """Segments on disk beside those, for viewers who read an older playlist."""
 _PAUSE_S = 2.0
 """A longer pause of the source is cut out, so that no segment lasts as long as an outage."""
-_ENCODER_OPTIONS = {"preset": "veryfast", "tune": "zerolatency", "crf": "23", "bf": "0"}
+_ENCODER_OPTIONS = {"preset": "veryfast", "rc-lookahead": "10", "crf": "23", "bf": "0"}
 
 
 class HlsSink:
