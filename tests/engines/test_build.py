@@ -14,6 +14,7 @@ import pytest
 from engines import cuda
 from engines.build import BuildOptions, Built, build_bundle
 from engines.bundle import Bundle, load_bundle, write_bundle
+from engines.engine import open_engine
 from engines.errors import (
     CudaUnavailable,
     EngineUnavailable,
@@ -23,6 +24,7 @@ from engines.plan import machine_folder, read_plan
 
 from . import tiny
 from .conftest import GPU, VERSION
+from .trt_double import make_module
 from .trt_world import World
 
 SMALL = BuildOptions(max_batch=8, opt_batch=4, workspace_mb=64)
@@ -187,6 +189,16 @@ def test_versions_out_of_range(machine: World, bundle: Bundle) -> None:
         sys.modules["tensorrt"].__version__ = version  # type: ignore[attr-defined]
         with pytest.raises(EngineUnavailable, match=rf"{version} is installed, 10\.12 to 11\.x"):
             build(bundle)
+
+
+def test_the_same_on_tensorrt_11(
+    machine: World, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    newer = World(machine.device, "11.4.0.106", GPU.name)
+    monkeypatch.setitem(sys.modules, "tensorrt", make_module(newer))
+    assert {r.state for r in build(bundle)} == {"built"}
+    assert (bundle.path / "plans" / "nvidia-double-1-sm89-trt11.4.0.106").is_dir()
+    open_engine(bundle, "fusion", backend="tensorrt").close()
 
 
 def test_a_driver_older_than_tensorrt_needs(

@@ -15,7 +15,6 @@ from .trt_world import (
     BuilderFlag,
     ILogger,
     MemoryPoolType,
-    NetworkDefinitionCreationFlag,
     ProfilingVerbosity,
     World,
 )
@@ -31,7 +30,7 @@ class Builder:
         world.log = log
 
     def create_network(self, flags: int = 0) -> INetworkDefinition:
-        assert flags & (1 << NetworkDefinitionCreationFlag.STRONGLY_TYPED), "weakly typed"
+        assert flags & (1 << self._world.strongly_typed), "weakly typed"
         return INetworkDefinition()
 
     def create_builder_config(self) -> IBuilderConfig:
@@ -153,7 +152,7 @@ class IOptimizationProfile:
         self.shapes[input] = [list(min), list(opt), list(max)]
 
     @property
-    def is_valid(self) -> bool:
+    def _is_valid(self) -> bool:
         return all(
             a <= b <= c for shapes in self.shapes.values() for a, b, c in zip(*shapes, strict=True)
         )
@@ -188,7 +187,7 @@ class IBuilderConfig:
         self._world.counts[f"clear {flag.name}"] += 1
 
     def add_optimization_profile(self, profile: IOptimizationProfile) -> int:
-        if not profile.is_valid:
+        if not profile._is_valid:
             self._world.error("profile with min > opt or opt > max")
             return -1
         self.profiles.append(profile)

@@ -10,6 +10,7 @@ is undefined fails the test at once, by an assertion. This is the running half.
 from __future__ import annotations
 
 import json
+from enum import IntEnum
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
@@ -29,7 +30,6 @@ from .trt_world import (
     IProgressMonitor,
     LayerInformationFormat,
     MemoryPoolType,
-    NetworkDefinitionCreationFlag,
     ProfilingVerbosity,
     TensorIOMode,
     World,
@@ -49,9 +49,10 @@ def make_module(world: World) -> ModuleType:
         "Runtime": lambda log: Runtime(world, log),
         "nptype": lambda dtype: dict(TYPES.values())[dtype],
     }
-    enums = (
+    enums: tuple[Any, ...] = (
         *(DataType, TensorIOMode, MemoryPoolType, ProfilingVerbosity, LayerInformationFormat),
-        *(ExecutionContextAllocationStrategy, NetworkDefinitionCreationFlag, BuilderFlag),
+        *(ExecutionContextAllocationStrategy, BuilderFlag),
+        IntEnum("NetworkDefinitionCreationFlag", {"STRONGLY_TYPED": world.strongly_typed}),
     )
     names.update({enum.__name__: enum for enum in enums})
     module.__dict__.update(names)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from enum import Enum, IntEnum
+from enum import Enum
 from typing import Any
 
 import numpy as np
@@ -37,10 +37,6 @@ class LayerInformationFormat(Enum):
 
 class ExecutionContextAllocationStrategy(Enum):
     STATIC, ON_PROFILE_CHANGE, USER_MANAGED = range(3)
-
-
-class NetworkDefinitionCreationFlag(IntEnum):
-    STRONGLY_TYPED = 1
 
 
 class BuilderFlag(Enum):
@@ -89,6 +85,8 @@ class World:
 
     def __init__(self, device: DeviceDouble, version: str, gpu: str) -> None:
         self.device, self.version, self.gpu = device, version, gpu
+        self.strongly_typed = 0 if version.startswith("11") else 1
+        """The flag's value, which 11 changed."""
         self.faults = Faults()
         self.counts: Counter[str] = Counter()
         self.offset = 0.0
