@@ -240,9 +240,13 @@ def test_face_is_covered_before_it_is_found(
     opened: Callable[..., Visit], launch: Launch, sample: list[Picture], tmp_path: Path
 ) -> None:
     """Beside one who stays another comes and goes; new faces are looked for only now and then."""
-    empty = np.full_like(sample[0], 120)
-    others = [empty] * 54 + [np.asarray(picture[:, ::-1]) for picture in sample[54:]]
-    pairs = [np.hstack([one, other]) for one, other in zip(sample, others, strict=True)]
+    pairs = []
+    for index, picture in enumerate(sample):
+        pair = np.hstack([picture, np.full_like(picture, 120)])
+        if index >= 54:
+            # Small, so that the picture as a whole changes too little to count as a cut.
+            pair[120:360, 800:1120] = cv2.resize(picture[:, ::-1], (320, 240))
+        pairs.append(pair)
     page = opened(launch(webcam_file(tmp_path / "comes.mjpeg", pairs))).page
     page.get_by_text("Everyone").wait_for()
     start(page)
@@ -253,7 +257,7 @@ def test_face_is_covered_before_it_is_found(
         """async (box) => {
             const canvas = document.querySelector("ferstream-live").stage.canvas;
             const counts = [];
-            for (const end = performance.now() + 8000; performance.now() < end; ) {
+            for (const end = performance.now() + 5000; performance.now() < end; ) {
                 await new Promise((done) => setTimeout(done, 30));
                 const [x, y, w, h] = box.map(Math.round);
                 const part = canvas.getContext("2d").getImageData(x, y, w, h).data;
@@ -266,7 +270,7 @@ def test_face_is_covered_before_it_is_found(
     )
     # A bare face has thousands of colours, a covered one a few dozen cells, the wall hardly any.
     assert most < 150
-    assert blank > 20 and covered > 20
+    assert blank > 10 and covered > 10
 
 
 def test_several_people_have_tabs(
