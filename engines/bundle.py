@@ -19,8 +19,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
+import numpy as np
+import numpy.typing as npt
 from pydantic import TypeAdapter, ValidationError
 
+from .calibrator import Calibrator, PredictionSets
+from .calibrator import temperature as by_temperature
 from .contract import NetworkSpec, fusion, hold, spatial, temporal
 from .errors import BundleCorrupt, BundleMissing, BundleTooNew, ContractMismatch
 
@@ -47,9 +51,15 @@ class Head:
     """The family of each label, "" for none; empty where families make no sense."""
     supervision: Supervision
     temperature: float
-    """Logits are divided by it before the softmax."""
+    """Logits are divided by it before the softmax, unless there is a `calibrator`."""
     note: str = ""
     """What a reader of the probabilities should know."""
+    calibrator: Calibrator | None = None
+    """How logits become probabilities where one temperature was not the best."""
+
+    def probabilities(self, logits_NK: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+        """Rows of this head's logits to rows of probabilities, (N, K)."""
+        return (self.calibrator or by_temperature(self.temperature)).probabilities(logits_NK)
 
 
 @dataclass(frozen=True)
@@ -96,6 +106,8 @@ class Manifest:
     """Accuracy and calibration, with the data named."""
     training_data: str
     licence: str
+    sets: PredictionSets | None = None
+    """Which of the basic expressions to name together, so that the right one is among them."""
     commit: str = ""
     created: str = ""
     """Date and time, ISO 8601."""
@@ -250,6 +262,11 @@ def _verify_contract(manifest: Manifest) -> None:
         if head.families and len(head.families) != len(head.labels):
             raise ContractMismatch(
                 f"head {head.name} has {len(head.labels)} labels, {len(head.families)} families"
+            )
+        if head.calibrator is not None and not head.calibrator.fits(len(head.labels)):
+            raise ContractMismatch(
+                f"the {head.calibrator.kind} calibrator of head {head.name} is not one for "
+                f"{len(head.labels)} labels"
             )
 
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.bundle import Head, Manifest
+from engines.bundle import Manifest
 from engines.taxonomy import load_taxonomy, roll_up
 
 NEUTRAL = "neutral"
@@ -38,7 +38,7 @@ class Emotions:
     """All words with their probabilities, best first; they sum to 1. None of them is neutral: on
     a neutral face they share out what little there is."""
     families: dict[str, float]
-    """The words' probabilities summed up by the six families."""
+    """The words' probabilities summed up by the six families, calibrated; they sum to 1."""
     intensity: float
     """0 (nothing shows) .. 1 (as strong as words go)."""
     uncertain: bool
@@ -47,6 +47,9 @@ class Emotions:
     """`neutral` where that is the likeliest basic expression, else the best word."""
     supervision: Mapping[str, str]
     """How each head came by its knowledge: trained, weakly supervised or derived."""
+    one_of: tuple[str, ...] = ()
+    """Basic expressions, best first, among which the right one is as often as the bundle's
+    prediction sets promise; empty where the bundle promises nothing."""
 
     @property
     def neutral(self) -> float:
@@ -64,6 +67,7 @@ class Emotions:
             "neutral": round(self.neutral, 4),
             "intensity": round(self.intensity, 4),
             "uncertain": self.uncertain,
+            **({"one_of": list(self.one_of)} if self.one_of else {}),
             "basic8": {name: round(p, 4) for name, p in self.basic8.items()},
             "families": {name: round(p, 4) for name, p in self.families.items()},
             "top": [{"word": word, "p": round(p, 4)} for word, p in self.top(top)],
@@ -89,6 +93,8 @@ class EmotionReader:
         words = load_taxonomy("emo135")
         self._families = words.families
         self._to_families = roll_up("emo135", "family6")
+        self._family_head = next((h for h in manifest.heads if h.name == "family6"), None)
+        self._sets = manifest.sets
         self._strength_K = np.array(words.intensity or (1.0,) * len(words.labels), np.float32)
         self._supervision = {head.name: str(head.supervision) for head in manifest.heads}
 
@@ -96,9 +102,10 @@ class EmotionReader:
         self, basic8_BK: NDArray[np.float32], emo135_BK: NDArray[np.float32]
     ) -> list[Emotions]:
         """One Emotions per row of logits, (B, 8) and (B, 135)."""
-        basic8_p_BK = probabilities(basic8_BK, self._basic8)
-        words_p_BK = probabilities(emo135_BK, self._words)
-        families_p_BK = words_p_BK @ self._to_families
+        basic8_p_BK = self._basic8.probabilities(basic8_BK)
+        words_p_BK = self._words.probabilities(emo135_BK)
+        families_p_BK = self.family_probabilities(words_p_BK)
+        member_BK = self._sets.members(basic8_p_BK) if self._sets else None
         strength_B = words_p_BK @ self._strength_K
         order_BK = np.argsort(-words_p_BK, axis=1, kind="stable")
         names = self._words.labels
@@ -107,6 +114,10 @@ class EmotionReader:
             basic8 = dict(zip(self._basic8.labels, basic8_p_BK[row].tolist(), strict=True))
             ranked = tuple((names[at], p_K[at]) for at in order_BK[row].tolist())
             best = max(basic8, key=basic8.__getitem__)
+            likely = sorted(basic8, key=basic8.__getitem__, reverse=True)
+            if member_BK is not None:
+                inside = member_BK[row].tolist()
+                likely = [name for name in likely if inside[self._basic8.labels.index(name)]]
             emotions.append(
                 Emotions(
                     basic8=basic8,
@@ -116,16 +127,18 @@ class EmotionReader:
                     uncertain=_is_uncertain(list(basic8.values())),
                     label=NEUTRAL if best == NEUTRAL else ranked[0][0],
                     supervision=self._supervision,
+                    one_of=tuple(likely) if self._sets else (),
                 )
             )
         return emotions
 
-
-def probabilities(logits_BK: NDArray[np.float32], head: Head) -> NDArray[np.float32]:
-    """Softmax over the head's labels at its temperature, (B, K)."""
-    scaled_BK = logits_BK.astype(np.float32) / np.float32(head.temperature)
-    odds_BK = np.exp(scaled_BK - scaled_BK.max(axis=1, keepdims=True))
-    return np.asarray(odds_BK / odds_BK.sum(axis=1, keepdims=True), np.float32)
+    def family_probabilities(self, words_p_BK: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The words' probabilities (B, 135) summed up by family (B, 6), and calibrated where the
+        bundle can."""
+        summed_BF = np.asarray(words_p_BK @ self._to_families, np.float32)
+        if self._family_head is None:
+            return summed_BF
+        return self._family_head.probabilities(np.log(summed_BF + np.float32(1e-9)))
 
 
 def _is_uncertain(p_K: list[float]) -> bool:

@@ -13,16 +13,17 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import spearmanr
 
+from calibration.heads import basic8_to_family
+from calibration.outputs import photograph_logits
 from calibration.reliability import (
     divergence,
     expected_calibration_error,
     negative_log_likelihood,
 )
 from engines.bundle import Bundle
-from engines.engine import open_engine
 from engines.taxonomy import load_taxonomy, roll_up
 from stream.align import warp
-from stream.emotions import probabilities
+from stream.emotions import EmotionReader
 
 from .data.fer import BASIC8, FerPlus
 
@@ -37,10 +38,12 @@ EXPRESSION_FAMILIES = ("joy", "surprise", "anger", "sadness", "fear")
 
 @dataclass(frozen=True)
 class Scores:
-    """What a bundle says of N photographs: basic8 (N, 8) and emo135 (N, 135) probabilities."""
+    """What a bundle says of N photographs: basic8 (N, 8), emo135 (N, 135) and family6 (N, 6)
+    probabilities."""
 
     basic8: Array
     emo135: Array
+    family6: Array
     backend: str
     precision: str
 
@@ -52,47 +55,18 @@ def crops_of(data: FerPlus, crop_px: int) -> npt.NDArray[np.uint8]:
     return np.stack([warp(pixels, matrix, crop_px) for pixels, matrix in pairs])[:, None]
 
 
-def photograph_logits(
-    bundle: Bundle,
-    crops: npt.NDArray[np.uint8],
-    *,
-    engine: str = "auto",
-    precision: str = "auto",
-    batch: int = 128,
-) -> tuple[Array, Array, str, str]:
-    """Clip logits (N, 8) and (N, 135) of single photographs, the backend and the precision."""
-    spatial = open_engine(bundle, "spatial", backend=engine, precision=precision)
-    fusion = open_engine(bundle, "fusion", backend=engine)
-    basic8, emo135 = [], []
-    for start in range(0, len(crops), batch):
-        feature = spatial.run({"crop": crops[start : start + batch]})["feature"]
-        rows = len(feature)
-        out = fusion.run(
-            {
-                "feature": feature[:, None],
-                "mask": np.ones((rows, 1), np.float32),
-                "temporal": np.zeros((rows, 8), np.float32),
-                "has_motion": np.zeros((rows, 1), np.float32),
-            }
-        )
-        basic8.append(out["basic8"])
-        emo135.append(out["emo135"])
-    used = spatial.backend, spatial.precision
-    spatial.close()
-    fusion.close()
-    return np.concatenate(basic8), np.concatenate(emo135), *used
-
-
 def score(bundle: Bundle, data: FerPlus, *, engine: str, precision: str) -> Scores:
     """Probabilities of every photograph."""
     crops = crops_of(data, bundle.manifest.crop.px)
     basic8, emo135, backend, used = photograph_logits(
         bundle, crops, engine=engine, precision=precision
     )
-    manifest = bundle.manifest
+    reader = EmotionReader(bundle.manifest)
+    words = bundle.manifest.head("emo135").probabilities(emo135)
     return Scores(
-        probabilities(basic8, manifest.head("basic8")),
-        probabilities(emo135, manifest.head("emo135")),
+        bundle.manifest.head("basic8").probabilities(basic8),
+        words,
+        reader.family_probabilities(words),
         backend,
         used,
     )
@@ -127,8 +101,8 @@ def emo135_figures(scores: Scores, data: FerPlus) -> dict[str, Any]:
     intensity shown with the share of votes that are not neutral, over all faces.
     """
     words_to_family = _five_families(roll_up("emo135", "family6"))
-    basic_to_family = _five_families(_basic8_to_family())
-    family = scores.emo135 @ words_to_family
+    basic_to_family = _five_families(basic8_to_family())
+    family = scores.family6 @ _five_families(np.eye(6, dtype=np.float32))
     basic_family = (scores.basic8 @ basic_to_family).argmax(axis=1)
     rows = data.majority != 0
     label = basic_to_family[data.majority].argmax(axis=1)
@@ -145,6 +119,7 @@ def emo135_figures(scores: Scores, data: FerPlus) -> dict[str, Any]:
     return {
         "n": int(rows.sum()),
         "family_top1": float((family.argmax(axis=1) == label)[rows].mean()),
+        "family_ece": expected_calibration_error(family[rows], label[rows]),
         "basic8_family_top1": float((basic_family == label)[rows].mean()),
         "second_n": len(hits),
         "second_family_in_top10": float(np.mean(hits)) if hits else 0.0,
@@ -161,16 +136,6 @@ def figures(bundle: Bundle, data: FerPlus, *, engine: str, precision: str) -> di
         "engine": scores.backend,
         "precision": scores.precision,
     }
-
-
-def _basic8_to_family() -> Array:
-    """(8, 6): which of the six families an expression belongs to; neutral to none."""
-    basic8, families = load_taxonomy("basic8"), load_taxonomy("family6").labels
-    matrix = np.zeros((len(BASIC8), len(families)), np.float32)
-    for row, at in enumerate(basic8.family_of):
-        if at >= 0:
-            matrix[row, families.index(basic8.families[at])] = 1
-    return matrix
 
 
 def _five_families(to_family6: Array) -> Array:

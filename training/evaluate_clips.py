@@ -18,7 +18,6 @@ from rich.progress import track
 from calibration.reliability import expected_calibration_error, negative_log_likelihood
 from engines.bundle import Bundle
 from engines.engine import Engine, open_engine
-from stream.emotions import probabilities
 from stream.flow import motion_share
 
 from .data.augment import CROP_PX
@@ -83,7 +82,7 @@ class ClipScorer:
                 "has_motion": np.zeros((count, 1), np.float32) if share is None else share,
             }
         )
-        return probabilities(out["basic8"], self.head), out["attention"]
+        return self.head.probabilities(out["basic8"]), out["attention"]
 
     def single(self, feature: Array) -> Array:
         """Features (N, D), each taken as a clip of one frame, to probabilities (N, 8)."""
@@ -162,7 +161,7 @@ def motion_figures(
     motion = scorer.motion(stack)
     feature = scorer.features(np.stack(crops))
     scores = {
-        "temporal": probabilities(motion, scorer.head),
+        "temporal": scorer.head.probabilities(motion),
         "spatial": scorer.clips(feature)[0],
         "fused": scorer.clips(feature, motion, scorer.shares(stack))[0],
     }

@@ -12,20 +12,21 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from calibration.heads import LabelledFaces, calibrated, with_coverage
 from calibration.int8 import qdq_from_onnx
-from calibration.probability import fit_temperature
+from calibration.outputs import motion_logits, photograph_logits
 from engines import contract
 from engines.bundle import Bundle, Crop, Head, Manifest, Motion, load_bundle, write_bundle
-from engines.engine import open_engine
 from engines.taxonomy import load_taxonomy
 
-from .assemble import TrainedNetworks, assemble, one_hot
+from .assemble import TrainedNetworks, assemble
 from .data.augment import CROP_PX
 from .data.fer import FerPlus, load_fer_plus
+from .data.hardships import HARDSHIPS, worsened
 from .data.motion import FIELDS
 from .data.motion_set import load_motion_set
 from .data.words import word_targets
-from .evaluate import crops_of, figures, photograph_logits
+from .evaluate import crops_of, figures
 from .onnx import onnx_from_fusion, onnx_from_spatial, onnx_from_temporal
 
 Array = npt.NDArray[np.float32]
@@ -128,41 +129,34 @@ def keep_if_as_good(
     return write_bundle(bundle.path, bundle.manifest, kept), found
 
 
-def motion_logits(bundle: Bundle, motion: Array, precision: str, batch: int = 128) -> Array:
-    """Logits (N, 8) of motion stacks (N, 2F, 32, 32) by the deployed engine."""
-    engine = open_engine(bundle, "temporal", precision=precision)
-    parts = [
-        engine.run({"motion": motion[at : at + batch]})["basic8"]
-        for at in range(0, len(motion), batch)
-    ]
-    engine.close()
-    return np.concatenate(parts)
+def with_probabilities(bundle: Bundle, validation: FerPlus) -> Bundle:
+    """Calibrators and prediction sets, fitted to the deployed engines' own outputs."""
+    return _rewritten(bundle, calibrated(bundle, labelled(validation, bundle.manifest.crop.px)))
 
 
-def with_temperatures(bundle: Bundle, validation: FerPlus) -> Bundle:
-    """Temperatures of the deployed engines' own outputs on the validation photographs."""
-    crops = crops_of(validation, bundle.manifest.crop.px)
-    basic8, emo135, _, _ = photograph_logits(bundle, crops)
-    words, weight = word_targets(validation)
-    fitted = {
-        "basic8": fit_temperature(basic8, one_hot(validation.majority)),
-        "emo135": fit_temperature(emo135, words, weight),
-    }
-    heads = tuple(
-        replace(head, temperature=round(fitted.get(head.name, head.temperature), 4))
-        for head in bundle.manifest.heads
+def labelled(data: FerPlus, crop_px: int) -> LabelledFaces:
+    """Photographs as calibration takes them, with the same ones spoiled."""
+    crops = crops_of(data, crop_px)
+    words, weight = word_targets(data)
+    return LabelledFaces(
+        crops=crops,
+        votes=data.votes,
+        label=data.majority,
+        words=words,
+        word_weight=weight,
+        harder={how: worsened(crops, how) for how in HARDSHIPS},
     )
-    return _rewritten(bundle, replace(bundle.manifest, heads=heads))
 
 
 def with_figures(bundle: Bundle, test: FerPlus, more: dict[str, Any]) -> Bundle:
-    """The measured figures written into the manifest."""
+    """The measured figures written into the manifest, the prediction sets' coverage with them."""
     measured = {
         "data": "FER+ test split (PrivateTest), at least 5 usable votes, twins removed",
         **figures(bundle, test, engine="auto", precision="auto"),
         **more,
     }
-    return _rewritten(bundle, replace(bundle.manifest, measured=json.loads(json.dumps(measured))))
+    manifest = with_coverage(bundle, labelled(test, bundle.manifest.crop.px))
+    return _rewritten(bundle, replace(manifest, measured=json.loads(json.dumps(measured))))
 
 
 def rated(split: str, folder: str | None) -> FerPlus:
@@ -205,7 +199,7 @@ def export(run: Path, path: Path, folder: str | None) -> tuple[Bundle, dict[str,
     fusion = {"spatial_weight": float(report["weight"])}
     bundle = bundle_from_files(path, manifest_for(networks, fusion, current_commit()), onnx)
     bundle, report["int8"] = keep_if_as_good(bundle, run, rated("validation", folder))
-    bundle = with_temperatures(bundle, rated("validation", folder))
+    bundle = with_probabilities(bundle, rated("validation", folder))
     (run / "assembly.json").write_text(json.dumps(report, indent=1) + "\n")
     return with_figures(bundle, rated("test", folder), {}), report
 

@@ -4,7 +4,17 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from calibration.probability import LEAST, MOST, fit_temperature, softmax
+from calibration.probability import (
+    LEAST,
+    MOST,
+    choose,
+    cross_entropy,
+    fit_temperature,
+    fit_vector,
+    fitted,
+    softmax,
+)
+from engines.calibrator import Kind
 
 Floats = NDArray[np.float64]
 
@@ -58,3 +68,60 @@ def test_temperatures_stay_within_their_bounds() -> None:
 def test_nothing_to_fit_on_is_refused() -> None:
     with pytest.raises(ValueError, match="at least one sample"):
         fit_temperature(np.zeros((0, 8)), np.zeros((0, 8)))
+
+
+def crooked(count: int, seed: int) -> tuple[Floats, Floats]:
+    """Logits of four classes, the first said too boldly and the last too shyly; labels one-hot."""
+    rng = np.random.default_rng(seed)
+    true = 1.5 * rng.normal(size=(count, 4))
+    odds = np.exp(true)
+    label = np.array([rng.choice(4, p=row / row.sum()) for row in odds])
+    return (true - [-1.5, 0, 0, 1.5]) / [0.5, 1, 1, 2], np.eye(4)[label]
+
+
+def test_vector_scaling_finds_what_was_bent() -> None:
+    logits, target = crooked(20_000, 0)
+    scale, shift = fit_vector(logits, target)
+    np.testing.assert_allclose(scale, [0.5, 1, 1, 2], rtol=0.12)
+    np.testing.assert_allclose(shift - shift[1], [-1.5, 0, 0, 1.5], atol=0.25)
+
+
+@pytest.mark.parametrize("kind", ["vector", "matrix", "isotonic"])
+def test_every_kind_helps_on_faces_it_has_not_seen(kind: Kind) -> None:
+    fresh, target = crooked(4000, 2)
+    even = np.ones(4000)
+    plain = fitted("temperature", *crooked(4000, 1)).probabilities(fresh)
+    better = fitted(kind, *crooked(4000, 1)).probabilities(fresh)
+    assert cross_entropy(better, target, even) < cross_entropy(plain, target, even) - 0.02
+
+
+def test_the_best_kind_is_chosen_and_the_plain_one_where_nothing_is_bent() -> None:
+    chosen = choose(*crooked(3000, 3))
+    assert chosen.calibrator.kind in ("vector", "matrix")
+    assert chosen.nll["vector"] < chosen.nll["temperature"]
+    rng = np.random.default_rng(4)
+    logits = rng.normal(size=(3000, 4))
+    odds = np.exp(2 * logits)
+    label = np.array([rng.choice(4, p=row / row.sum()) for row in odds])
+    plain = choose(logits, np.eye(4)[label])
+    assert plain.calibrator.kind == "temperature"
+    assert 1 / plain.calibrator.scale[0] == pytest.approx(0.5, rel=0.1)
+
+
+def test_a_kind_that_takes_the_balance_back_is_out() -> None:
+    """A rare class that training favours: shifts would gain likelihood and lose its recall."""
+    rng = np.random.default_rng(5)
+    label = (rng.random(6000) < 0.1).astype(int)
+    seen = rng.normal(size=6000) + 2.0 * label
+    logits = np.stack([-seen + 1.0, seen - 1.0], axis=1)
+    target = np.eye(2)[label]
+    assert choose(logits, target, most_recall_lost=None).calibrator.kind != "temperature"
+    assert choose(logits, target).calibrator.kind == "temperature"
+
+
+def test_heads_of_many_labels_get_few_parameters() -> None:
+    logits = np.random.default_rng(6).normal(size=(60, 40))
+    chosen = choose(logits, np.eye(40)[np.arange(60) % 40])
+    assert set(chosen.nll) == {"temperature", "vector"}
+    with pytest.raises(ValueError, match="cannot be split"):
+        choose(logits[:3], np.eye(40)[:3])

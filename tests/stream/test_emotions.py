@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from engines.bundle import Head
+from engines.calibrator import PredictionSets
 from engines.errors import ContractMismatch
 from engines.taxonomy import load_taxonomy
-from stream.emotions import EmotionReader, Emotions, probabilities
+from stream.emotions import EmotionReader, Emotions
 from tests.engines import tiny
 
 BASIC8, WORDS = load_taxonomy("basic8"), load_taxonomy("emo135")
@@ -29,11 +31,11 @@ def read(basic8: NDArray[np.float32], words: NDArray[np.float32] | None = None) 
 
 def test_probabilities_use_the_heads_temperature() -> None:
     head = replace(tiny.manifest().head("basic8"), temperature=2.0)
-    p_BK = probabilities(logits(BASIC8.labels, happiness=4.0), head)
+    p_BK = head.probabilities(logits(BASIC8.labels, happiness=4.0))
     assert p_BK.shape == (1, 8)
     assert p_BK.sum() == pytest.approx(1)
     assert p_BK[0, 1] / p_BK[0, 0] == pytest.approx(np.exp(4.0 / 2.0), rel=1e-5)
-    huge = probabilities(logits(BASIC8.labels, happiness=1e4), head)
+    huge = head.probabilities(logits(BASIC8.labels, happiness=1e4))
     assert huge[0, 1] == 1, "no overflow"
 
 
@@ -127,3 +129,34 @@ def test_a_bundle_with_other_words_is_refused() -> None:
         EmotionReader(tiny.manifest(heads=swapped))
     with pytest.raises(ContractMismatch, match="no head 'basic8'"):
         EmotionReader(tiny.manifest(heads=heads[1:]))
+
+
+def test_a_set_of_expressions_is_named_where_the_bundle_promises_one() -> None:
+    manifest = replace(tiny.manifest(), sets=PredictionSets("basic8", 0.9, 0.9, 0.0, 1))
+    words = logits(WORDS.labels, joy=3.0)
+    torn = logits(BASIC8.labels, sadness=8.0, fear=7.6, anger=5.0)
+    (emotions,) = EmotionReader(manifest).read(torn, words)
+    assert emotions.one_of == ("sadness",), "0.58; with fear it would be 0.97, above 0.9"
+    (emotions,) = EmotionReader(
+        replace(manifest, sets=replace(manifest.sets, threshold=0.98))  # type: ignore[type-var]
+    ).read(torn, words)
+    assert emotions.one_of == ("sadness", "fear")
+    assert emotions.to_json()["one_of"] == ["sadness", "fear"]
+    (silent,) = EmotionReader(tiny.manifest()).read(torn, words)
+    assert silent.one_of == () and "one_of" not in silent.to_json()
+
+
+def test_families_are_calibrated_where_the_bundle_can() -> None:
+    plain = tiny.manifest()
+    families = load_taxonomy("family6").labels
+    sharp = Head("family6", families, (), "derived", 0.5)
+    words = logits(WORDS.labels, joy=6.0, delight=5.0)
+    (before,) = EmotionReader(plain).read(logits(BASIC8.labels, happiness=9.0), words)
+    heads = (*plain.heads, sharp)
+    (after,) = EmotionReader(replace(plain, heads=heads)).read(
+        logits(BASIC8.labels, happiness=9.0), words
+    )
+    assert list(before.families) == list(after.families)
+    assert sum(after.families.values()) == pytest.approx(1, abs=1e-5)
+    squared = {name: p**2 for name, p in before.families.items()}
+    assert after.families["joy"] == pytest.approx(squared["joy"] / sum(squared.values()), rel=1e-4)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from engines.taxonomy import load_taxonomy
+from engines.taxonomy import load_taxonomy, roll_up
 from tests.engines import tiny as tiny_networks
 from training.data.fer import BASIC8, FerPlus
 from training.evaluate import (
@@ -48,7 +48,8 @@ def rows_of(names: tuple[str, ...], *rows: dict[str, float]) -> Floats:
 
 
 def scores(basic8: Floats, emo135: Floats) -> Scores:
-    return Scores(basic8, emo135, "function", "fp32")
+    families = np.asarray(emo135 @ roll_up("emo135", "family6"), np.float32)
+    return Scores(basic8, emo135, families, "function", "fp32")
 
 
 def test_basic8_figures(tiny: FerPlus) -> None:

@@ -18,7 +18,7 @@ from training.assemble import WEIGHTS, fold, sampled_prior
 from training.data.fer import BASIC8, FerPlus, load_fer_plus
 from training.data.words import word_targets
 from training.evaluate import crops_of, figures, photograph_logits
-from training.export import current_commit, export, quantization_samples, with_temperatures
+from training.export import current_commit, export, quantization_samples, with_probabilities
 from training.stages import StageMissing, trained_spatial
 
 from .conftest import Exported
@@ -40,6 +40,7 @@ def test_the_manifest_says_what_is_in_it(exported: Exported) -> None:
         "emo135": "weakly supervised",
         "fg33": "derived",
         "au": "trained",
+        "family6": "derived",
     }
     assert manifest.head("basic8").labels == BASIC8
     assert manifest.head("au").labels == BLENDSHAPES
@@ -124,8 +125,8 @@ def test_temperatures_are_fitted_on_the_deployed_outputs(
     words = word_targets(validation)[0]
     emo135 = 2 * np.log(words + 1e-6)
     outputs = (basic8, emo135, "onnxruntime", "int8")
-    monkeypatch.setattr("training.export.photograph_logits", lambda *given: outputs)
-    again = with_temperatures(load_bundle(tmp_path / "bundle"), validation)
+    monkeypatch.setattr("calibration.heads.photograph_logits", lambda *given: outputs)
+    again = with_probabilities(load_bundle(tmp_path / "bundle"), validation)
     before = exported[0].manifest
     heads = {head.name: head.temperature for head in again.manifest.heads}
     best = fit_temperature(basic8, np.eye(8)[label])

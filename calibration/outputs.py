@@ -1,0 +1,55 @@
+"""What a bundle's deployed engines say of samples."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from engines.bundle import Bundle
+from engines.engine import open_engine
+
+Array = npt.NDArray[np.float32]
+
+
+def photograph_logits(
+    bundle: Bundle,
+    crops: npt.NDArray[np.uint8],
+    *,
+    engine: str = "auto",
+    precision: str = "auto",
+    batch: int = 128,
+) -> tuple[Array, Array, str, str]:
+    """Clip logits (N, 8) and (N, 135) of single photographs, the backend and the precision."""
+    spatial = open_engine(bundle, "spatial", backend=engine, precision=precision)
+    fusion = open_engine(bundle, "fusion", backend=engine)
+    basic8, emo135 = [], []
+    for start in range(0, len(crops), batch):
+        feature = spatial.run({"crop": crops[start : start + batch]})["feature"]
+        rows = len(feature)
+        out = fusion.run(
+            {
+                "feature": feature[:, None],
+                "mask": np.ones((rows, 1), np.float32),
+                "temporal": np.zeros((rows, 8), np.float32),
+                "has_motion": np.zeros((rows, 1), np.float32),
+            }
+        )
+        basic8.append(out["basic8"])
+        emo135.append(out["emo135"])
+    used = spatial.backend, spatial.precision
+    spatial.close()
+    fusion.close()
+    return np.concatenate(basic8), np.concatenate(emo135), *used
+
+
+def motion_logits(
+    bundle: Bundle, motion: Array, precision: str = "auto", batch: int = 128
+) -> Array:
+    """Logits (N, 8) of motion stacks (N, 2F, 32, 32) by the deployed engine."""
+    engine = open_engine(bundle, "temporal", precision=precision)
+    parts = [
+        engine.run({"motion": motion[at : at + batch]})["basic8"]
+        for at in range(0, len(motion), batch)
+    ]
+    engine.close()
+    return np.concatenate(parts)
