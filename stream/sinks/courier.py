@@ -133,6 +133,10 @@ class Courier(Generic[T]):
                 well = self._goes_well(partial(self._deliver, batch), batch)
                 if last and (not well or time.monotonic() > self._deadline_s):
                     break
+            with self._changed:
+                left = self._stop()
+            if left:
+                self._say_failure(f"{self.name}: {left} dropped at the end")
         except Exception as error:
             self._fail(error)
         finally:
@@ -168,7 +172,8 @@ class Courier(Generic[T]):
             action()
         except SinkLost as error:
             if not self.failure:
-                self._say_failure(f"{_one_line(error)}; trying again")
+                again = "" if self._closing else "; trying again"
+                self._say_failure(_one_line(error) + again)
             wait_s = self._backoff.pause_s(self._failures, 0, random.random)
             self._failures += 1
             with self._changed:
@@ -176,7 +181,8 @@ class Courier(Generic[T]):
                 self._changed.wait_for(lambda: self._closing or self._stopped, wait_s)
             return False
         except Exception:
-            self._dropped += len(batch)
+            with self._changed:
+                self._dropped += len(batch)
             raise
         if self.failure and not self._stopped:
             self.failure, self._failures = "", 0

@@ -286,7 +286,8 @@ def test_the_end_tries_once_more_and_gives_up(back: bool) -> None:
     inner = Fickle()
     inner.error = SinkLost("away")
     slow = Backoff(first_s=60, ceiling_s=60, denied_ceiling_s=60)
-    writer = BackgroundWriter(inner, backoff=slow)
+    said: list[str] = []
+    writer = BackgroundWriter(inner, name="desk", on_failure=said.append, backoff=slow)
     writer.open({})
     for index in range(6):
         writer.write({"frame": index})
@@ -296,6 +297,7 @@ def test_the_end_tries_once_more_and_gives_up(back: bool) -> None:
     writer.close()
     assert time.perf_counter() - start_s < 2
     assert inner.rows == (list(range(6)) if back else [])
+    assert said == ["away; trying again", *([] if back else ["desk: 6 dropped at the end"])]
     assert writer.dropped == (0 if back else 6)
     assert inner.closed == 1
     writer.write({"frame": 9})
