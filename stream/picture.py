@@ -55,6 +55,9 @@ def decode_picture(data: bytes, max_pixels: int) -> NDArray[np.uint8]:
         )
     if head.kind == "jpeg" and data.count(b"\xff\xda") > _MAX_SCANS:
         raise SourceUnreadable(f"this jpeg picture has more than {_MAX_SCANS} scans: send another")
+    # A JPEG that was cut off would be decoded, grey from there on.
+    if head.kind == "jpeg" and data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda"):
+        raise SourceUnreadable("this jpeg picture is cut off: send all of it")
     try:
         decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
     except cv2.error:
