@@ -21,7 +21,7 @@ from stream.sources import open_live, open_source
 from stream.sources.event import State
 from tests.relay import Fault, Relay, garbled, half, is_key, lost, shifted, shortened
 from tests.rtsp_camera import Camera, cameras, require_rtsp
-from tests.watch import STRANGE, Watch, held, watch_both
+from tests.watch import STRANGE, Seen, Watch, held, watch_both
 
 BACK_WITHIN_S = 5.0
 LONG = os.environ.get("FERSTREAM_LONG", "") not in ("", "0")
@@ -95,11 +95,11 @@ def test_killed_and_started_again_at_random_moments(recognizer: Recognizer) -> N
         with watch_both(camera, recognizer) as watch:
             watch.all_see(camera.epoch_s)
             for outage in range(OUTAGES):
-                time.sleep(chance.uniform(0.0, 1.0))
+                time.sleep(chance.uniform(0.0, 0.6))
                 camera.kill()
                 # Who comes back to an empty room must not bring the last one's face along.
                 camera.show("empty" if outage % 2 == 0 else "face")
-                time.sleep(chance.uniform(0.0, 8.0 if LONG else 1.5))
+                time.sleep(chance.uniform(0.0, 8.0 if LONG else 1.0))
                 camera.start()
                 took_s = watch.all_see(camera.epoch_s)
                 assert max(took_s.values()) < BACK_WITHIN_S, f"outage {outage}: {took_s}"
@@ -197,16 +197,16 @@ def test_a_wrong_password(recognizer: Recognizer, digest: bool) -> None:
 
 
 def test_joined_in_the_middle_of_a_group_of_pictures(recognizer: Recognizer) -> None:
-    with Camera(rate_hz=20, gop=60) as camera:
-        time.sleep(0.7)
+    with Camera(rate_hz=20, gop=40) as camera:
+        time.sleep(0.3)
         with watch_both(camera, recognizer) as watch:
             took_s = watch.all_see(camera.epoch_s)
     assert_nothing_was_invented(watch)
-    assert max(took_s.values()) < 3.0 + BACK_WITHIN_S
+    assert max(took_s.values()) < 2.0 + BACK_WITHIN_S
     for key in CAPTURES:
         # Waiting for a key frame is neither a stall nor a loss, though it takes longer than one.
         assert watch.states(key) == ["connecting", "live", "ended"]
-        assert watch.seen[key][0].captured_s == pytest.approx(camera.epoch_s + 3.0, abs=0.02)
+        assert watch.seen[key][0].captured_s == pytest.approx(camera.epoch_s + 2.0, abs=0.02)
 
 
 def test_a_connection_cut_in_the_middle_of_a_packet(recognizer: Recognizer) -> None:
@@ -231,7 +231,7 @@ def _show_empty_over_a_bad_line(
     recognizer: Recognizer, capture: str, fault: Fault, packets: int
 ) -> Watch:
     """Parts of key frames do not arrive just as the face leaves: the old one must not stay."""
-    with Camera(rate_hz=20, gop=20) as camera, Relay(camera.port) as relay:
+    with Camera(rate_hz=20, gop=10) as camera, Relay(camera.port) as relay:
         camera.prepare(scene="empty")
         source = open_live(relay.url, capture=capture, stall_s=3)
         with Watch({capture: source}, {capture: camera}, recognizer) as watch:
@@ -241,8 +241,12 @@ def _show_empty_over_a_bad_line(
             watch.until(lambda: not relay.spoiling)
             took_s = watch.until(lambda: watch.seen[capture][-1].scene == "empty")
             assert took_s < BACK_WITHIN_S
-            watch.until(lambda: all(one.strangeness < STRANGE for one in watch.seen[capture][-5:]))
+            watch.until(lambda: all(_is_empty(one) for one in watch.seen[capture][-5:]))
     return watch
+
+
+def _is_empty(seen: Seen) -> bool:
+    return seen.scene == "empty" and seen.strangeness < STRANGE
 
 
 @pytest.mark.parametrize("capture", CAPTURES)
@@ -252,10 +256,10 @@ def test_bytes_missing_in_a_packet(recognizer: Recognizer, capture: str) -> None
     assert_events_in_order(watch)
 
 
-@pytest.mark.parametrize("packets", [1, 8])
-def test_packets_that_do_not_arrive(recognizer: Recognizer, packets: int) -> None:
-    """Only GStreamer sees the gap in the packets' numbers; PyAV is not told of them."""
-    watch = _show_empty_over_a_bad_line(recognizer, "gstreamer", lost, packets)
+@pytest.mark.parametrize(("capture", "packets"), [("gstreamer", 5), ("pyav", 5)])
+def test_packets_that_do_not_arrive(recognizer: Recognizer, capture: str, packets: int) -> None:
+    """PyAV is not told of gaps within a picture, only of pictures that are missing."""
+    watch = _show_empty_over_a_bad_line(recognizer, capture, lost, packets)
     assert_nothing_was_invented(watch)
 
 
@@ -264,7 +268,7 @@ def test_noise_in_packets(recognizer: Recognizer, capture: str) -> None:
     """A decoder cannot know each wrong bit; the pipeline goes on, and soon shows what is there."""
     watch = _show_empty_over_a_bad_line(recognizer, capture, garbled, 3)
     assert_events_in_order(watch)
-    assert {one.scene for one in watch.seen[capture][-5:]} == {"empty"}
+    assert not watch.seen[capture][-1].ids
 
 
 def test_times_of_the_stream_that_jump(recognizer: Recognizer) -> None:
@@ -307,7 +311,7 @@ def test_outages_leave_nothing_behind(recognizer: Recognizer) -> None:
         Camera((320, 240), rate_hz=20, gop=10) as camera,
         watch_both(camera, recognizer, stall_s=0.5) as watch,
     ):
-        for outage in range(40 if LONG else 8):
+        for outage in range(40 if LONG else 7):
             since_s = time.monotonic()
             watch.all_see(since_s)
             counts.append(held())
