@@ -117,7 +117,8 @@ class RtspServer:
         self._server.set_service(str(port))
         self._server.get_session_pool().set_max_sessions(_MOST_WATCHERS)
         self._context = glib.MainContext.new()
-        if self._server.attach(self._context) == 0:
+        self._listening = self._server.attach(self._context)
+        if self._listening == 0:
             raise SinkError(
                 f"cannot serve RTSP at {host}:{port}: the port is taken or the address is not "
                 "this machine's; name another"
@@ -177,9 +178,10 @@ class RtspServer:
         removal = self._rtsp.RTSPFilterResult.REMOVE
         self._server.client_filter(lambda *_: removal)
         self._server.get_session_pool().filter(lambda *_: removal)
-        self._glib.MainContext.invoke_full(
-            self._context, self._glib.PRIORITY_LOW, lambda *_: self._loop.quit()
-        )
+        # Through the loop, also where its thread has not come to run it yet.
+        ending = self._glib.idle_source_new()
+        ending.set_callback(lambda *_: self._loop.quit())
+        ending.attach(self._context)
         self._thread.join(_JOIN_S)
 
     def _run(self) -> None:
@@ -188,6 +190,7 @@ class RtspServer:
             self._loop.run()
         finally:
             self._tick.destroy()
+            self._context.find_source_by_id(self._listening).destroy()
             self._context.pop_thread_default()
 
     def _on_tick(self, *_: Any) -> bool:

@@ -190,11 +190,19 @@ def test_watchers_are_sent_away_at_the_end() -> None:
         with pytest.raises((av.error.FFmpegError, StopIteration)):
             for _ in range(500):
                 next(pictures)
-    with pytest.raises(av.error.FFmpegError):
-        av.open(url, options=PLAYER, timeout=(2, 2))
+    with pytest.raises(OSError, match="refused"):
+        socket.create_connection(("127.0.0.1", int(url.split(":")[2].split("/")[0])), 2)
     sink.close()
     with pytest.raises(ValueError, match="open the sink"):
         give(sink, 0)
+
+
+def test_an_end_right_after_the_beginning_leaves_nothing() -> None:
+    before = threading.active_count()
+    for _ in range(30):
+        with serving("rtsp://127.0.0.1:0/door"):
+            pass
+    assert threading.active_count() == before
 
 
 def test_it_listens_where_it_was_told_only() -> None:
