@@ -251,7 +251,8 @@ class FerstreamLive extends HTMLElement {
     const faces = here.map((one) => ({
       id: one.id,
       box: one.box,
-      text: (several ? `${one.id}  ` : "") + (one.uncertain ? "uncertain" : one.label),
+      number: several ? String(one.id) : "",
+      text: one.uncertain ? "uncertain" : one.label,
       tone: one.uncertain ? "neutral" : one.tone,
       picked: several && one === person,
     }));

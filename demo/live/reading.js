@@ -126,6 +126,8 @@ export class Reading {
     const shown = lately.slice(0, MOST_TABS);
     if (picked && !shown.includes(picked)) shown[MOST_TABS - 1] = picked;
     this.tabs.hidden = shown.length < 2;
+    if (this.tabs.hidden) this.panel.removeAttribute("role");
+    else this.panel.setAttribute("role", "tabpanel");
     const ids = new Set(shown.map(({ id }) => id));
     for (const [id, tab] of this.tabOf) {
       if (ids.has(id)) continue;

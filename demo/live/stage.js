@@ -80,7 +80,7 @@ export class Stage {
     this.clear();
   }
 
-  /** Show an answer: `faces` as `{id, box, text, tone, picked}`, boxes in pixels of `size`. */
+  /** Show an answer: `faces` as `{id, box, number, text, tone, picked}`, boxes in pixels of `size`. */
   show(faces, size, picture, nowMs) {
     if (!this.blurred) {
       this._boxes(faces, size);
@@ -127,6 +127,7 @@ export class Stage {
 
   _boxes(faces, size) {
     const there = new Set(faces.map(({ id }) => id));
+    this.layer.classList.toggle("several", faces.length > 1);
     for (const [id, box] of this.boxes) {
       if (there.has(id)) continue;
       box.remove();
@@ -136,14 +137,16 @@ export class Stage {
   }
 
   /** Place one face's box, in shares of the stage, so that it fits at every size. */
-  _box({ id, box: [x, y, w, h], text, tone, picked }, [width, height]) {
+  _box({ id, box: [x, y, w, h], number, text, tone, picked }, [width, height]) {
     let box = this.boxes.get(id);
     if (!box) {
       box = make("button", "face");
       box.type = "button";
       box.tabIndex = -1; // the tabs of people do the same for the keyboard
       box.dataset.id = id;
-      box.append(make("span", "tag"));
+      const tag = make("span", "tag");
+      tag.append(make("b"), make("span"));
+      box.append(tag);
       box.addEventListener("click", () => this.onPick(id));
       this.boxes.set(id, box);
       this.layer.append(box);
@@ -158,7 +161,9 @@ export class Stage {
     // Where there is no room above the box, or to its right, the tag goes elsewhere.
     box.classList.toggle("high", y / height < 0.09);
     box.classList.toggle("far", left / width > 0.7);
-    box.firstChild.textContent = text;
+    const [own, words] = box.firstChild.children;
+    own.textContent = number;
+    words.textContent = text;
     box.setAttribute("aria-label", `Person ${id}: ${text}`);
   }
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -189,6 +190,30 @@ def focused(page: Page) -> str:
             "(document.querySelector('ferstream-live').shadowRoot.activeElement)"
         )
     )
+
+
+def test_uncertain_is_shown_as_such(opened: Callable[..., Visit]) -> None:
+    page = opened().page
+    start(page)
+    await_reading(page)
+    assert page.locator(".unsure").is_hidden()
+    # The sample is a clear face; the service's answers are altered on their way to the panel.
+    page.evaluate(
+        """() => {
+            const panel = document.querySelector("ferstream-live");
+            const take = panel.link.on.answer;
+            panel.link.on.answer = (row, entry) => {
+                for (const face of row.faces) face.uncertain = true;
+                take(row, entry);
+            };
+        }"""
+    )
+    page.locator(".unsure").wait_for()
+    until(page, lambda: page.locator(".tag").inner_text() == "uncertain", what="the box's words")
+    faint = page.locator(".words .bars.faint .bar").first
+    assert float(faint.evaluate("bar => getComputedStyle(bar).opacity")) < 1
+    if folder := os.environ.get("FERSTREAM_SHOTS"):
+        page.screenshot(path=Path(folder) / "live-uncertain.png")
 
 
 def test_leaving_frees_the_place(opened: Callable[..., Visit], bare: Served) -> None:
