@@ -51,16 +51,26 @@ class Source(Protocol):
         """Let go of the file or camera."""
 
 
-_USERINFO = re.compile(r"(?<=://)(?P<user>[^/?#:@\s]*):(?P<password>[^/?#\s]*)@")
+# The second form is no proper address: a password whose / ? # should have been escaped.
+_USERINFO = re.compile(r"(?<=://)(?P<user>[^/?#:@\s\"']*):(?:[^/?#\s\"']*|(?!\d+[/?#])[^\s\"']*)@")
 _QUERY = re.compile(
     r"(?P<key>[?&;][^=&;\s]*(?:pass|pwd|token|secret|auth|key|sig)[^=&;\s]*=)[^&;#\s]*", re.I
+)
+# What GStreamer's elements call them: user-pw=..., passphrase="...", password=(string)...
+_PROPERTY = re.compile(
+    r"""(?P<key>(?<![\w-])[\w-]*(?:pw|pass|secret|token|authorization|cookie)[\w-]*\s*=\s*)"""
+    r"""(?:\(\w+\)\s*)?(?:"(?:\\.|[^"\\])*"?|'[^']*'?|(?:\\.|[^\s!"'])+)""",
+    re.I,
 )
 
 
 def without_password(text: str) -> str:
-    """`text` with the password of every address in it shown as ***."""
+    """`text` with the password of every address and every pipeline in it shown as ***."""
     text = _USERINFO.sub(lambda found: f"{found['user']}:***@", text)
-    return _QUERY.sub(lambda found: f"{found['key']}***", text)
+    text = _QUERY.sub(lambda found: f"{found['key']}***", text)
+    if "gst:" in text or " ! " in text:
+        text = _PROPERTY.sub(lambda found: f"{found['key']}***", text)
+    return text
 
 
 def is_address(spec: str) -> bool:

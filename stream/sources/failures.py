@@ -78,7 +78,7 @@ def lost(name: str, after_frames: int, cause: str) -> SourceLost:
 
 def stalled(name: str, silent_s: float) -> SourceTimeout:
     """A live source is connected and gives nothing."""
-    return SourceTimeout(f"{name} gave no picture for {silent_s:.3g} s: check the camera")
+    return SourceTimeout(f"{name} gave no picture for {silent_s:.1f} s: check the camera")
 
 
 def reason(error: BaseException) -> str:

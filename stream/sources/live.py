@@ -25,6 +25,7 @@ _FIRST_PICTURE_S = 15.0
 # show only what is refreshed all over are taken at their word.
 _KEY_FRAME_S = 6.0
 _REFRESHING = ("h264", "hevc")
+_NEARLY = 0.98
 # A reader that is this far behind the camera leaves out what waits, up to the next key frame.
 _LATE_S = 1.0
 # A camera's clock is not ours: the offset between them is learned anew so often.
@@ -70,14 +71,18 @@ class LiveReader:
 
         Raises `SourceTimeout` where packets come and no good picture, and PyAV's errors.
         """
-        seen_s = self._begun_s = self._clock()
+        seen_s = asked_s = self._begun_s = self._clock()
         limit_s = max(_FIRST_PICTURE_S, self._stall_s)
         for packet in self._container.demux(self._stream):
             now_s = self._clock()
+            # Where nothing comes, FFmpeg first hands out what it still held, and then waits again.
+            if packet.size and now_s - asked_s >= _NEARLY * self._stall_s:
+                raise stalled(self._name, now_s - asked_s)
             for picture in self._decoded(packet, now_s):
                 seen_s, limit_s = now_s, self._stall_s
                 yield Arrived(picture, now_s)
                 seen_s = self._clock()
+            asked_s = self._clock()
             if now_s - seen_s >= limit_s:
                 raise stalled(self._name, now_s - seen_s)
 

@@ -9,7 +9,7 @@ import pytest
 
 from stream.errors import SourceError, SourceMissing, SourceRefused, SourceUnreadable
 from stream.frame import Frame
-from stream.sources import clips_from, open_source, without_password
+from stream.sources import clips_from, open_source, sources_from, without_password
 from stream.sources.base import Source
 from stream.sources.upright import Orientation
 from tests import media
@@ -258,10 +258,96 @@ def test_nothing_to_score_says_so(tmp_path: Path) -> None:
         ("https://cam/v?access_token=abc#t", "https://cam/v?access_token=***#t"),
         ("rtsp://cam:554/live", "rtsp://cam:554/live"),
         ("clip:with@signs.mp4", "clip:with@signs.mp4"),
+        ("rtsp://ann:s3/cr?e#t@cam/1", "rtsp://ann:***@cam/1"),
+        ("rtsp://cam:554/live@2", "rtsp://cam:554/live@2"),
+        ("a pass=1.mp4", "a pass=1.mp4"),
+        ("gst:rtspsrc location=rtsp://a:b@c/1 ! d", "gst:rtspsrc location=rtsp://a:***@c/1 ! d"),
+        (
+            'gst:x location="rtsp://a:b@c/1" ! d',
+            'gst:x location="rtsp://a:***@c/1" ! d',
+        ),
+        ("gst:rtspsrc user-id=ann user-pw=s3cret ! d", "gst:rtspsrc user-id=ann user-pw=*** ! d"),
+        ('gst:rtspsrc user-pw = "s3 cr\\"et" ! d', "gst:rtspsrc user-pw = *** ! d"),
+        ("gst:srtsrc passphrase='s3 cret' uri=x", "gst:srtsrc passphrase=*** uri=x"),
+        ("gst:a proxy-pw=(string)s3cret! d", "gst:a proxy-pw=***! d"),
+        ("gst:a user-pw=s3\\ cret b=1", "gst:a user-pw=*** b=1"),
+        ('gst:a user-pw="s3 cret', "gst:a user-pw=***"),
+        ("no element in a user-pw=x ! b", "no element in a user-pw=*** ! b"),
     ],
 )
 def test_passwords_are_never_shown(address: str, shown: str) -> None:
     assert without_password(address) == shown
+
+
+CAMERAS = ["0", "/dev/video1", "rtsp://ann:s3cret@cam/1", "gst:videotestsrc ! identity"]
+
+
+def test_cameras_are_sources_and_no_clips(tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").touch()
+    words = [*CAMERAS, "http://cam/live.m3u8", "sample", str(tmp_path), str(tmp_path / "*.mp4")]
+    assert sources_from([*words, "0"]) == [*words[:-2], str(tmp_path / "a.mp4")]
+    for camera in CAMERAS:
+        with pytest.raises(SourceUnreadable, match="is a camera: use `ferstream live") as caught:
+            clips_from([camera])
+        assert "s3cret" not in str(caught.value)
+    assert clips_from(["http://cam/live.m3u8"]) == ["http://cam/live.m3u8"]
+
+
+def test_a_number_that_is_a_file_is_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "7").touch()
+    assert clips_from(["7"]) == ["7"]
+    with pytest.raises(SourceUnreadable, match="is a camera"):
+        clips_from(["8"])
+
+
+def test_a_list_holds_one_source_per_line(tmp_path: Path) -> None:
+    (tmp_path / "clips").mkdir()
+    for name in ("clips/b.mp4", "clips/a.mp4", "my clip.mkv"):
+        (tmp_path / name).touch()
+    path = tmp_path / "wall.streams"
+    lines = [
+        "\ufeff# the wall",
+        "",
+        *CAMERAS,
+        "  sample  ",
+        "my clip.mkv",
+        "clips",
+        "clips/a*",
+        "0",
+    ]
+    path.write_text("\r\n".join(lines), "utf-8")
+    clips = [str(tmp_path / name) for name in ("my clip.mkv", "clips/a.mp4", "clips/b.mp4")]
+    assert sources_from([str(path)]) == [*CAMERAS, "sample", *clips]
+    with pytest.raises(SourceUnreadable, match=r"wall\.streams line 3: 0 is a camera"):
+        clips_from([str(path)])
+    path.write_text("sample\nclips\n")
+    assert clips_from([str(path)]) == ["sample", *clips[1:]]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"sample\n\ngone.mp4\n", r"wall\.streams line 3: no file or folder .*gone\.mp4"),
+        (b"*.mkv", r"line 1: nothing matches .*\*\.mkv"),
+        (b"empty", r"line 1: no video or image in the folder"),
+        (b"# a\nother.streams", r"line 2: .*other\.streams is a list itself"),
+        (b"# nothing\n\n", "no source in .*: write one on each line"),
+        (b"\xff\xfe\x00", "cannot be read as a text"),
+    ],
+)
+def test_an_error_in_a_list_names_its_line(tmp_path: Path, content: bytes, words: str) -> None:
+    (tmp_path / "empty").mkdir()
+    path = tmp_path / "wall.streams"
+    path.write_bytes(content)
+    for expanded in (sources_from, clips_from):
+        with pytest.raises(SourceError, match=words):
+            expanded([str(path)])
+
+
+def test_a_list_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(SourceMissing, match=r"no list of sources .*gone\.streams"):
+        sources_from([str(tmp_path / "gone.streams")])
 
 
 def test_a_file_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
