@@ -90,12 +90,11 @@ class AnnotationSink:
 
 def media_file(info: SinkInfo, media: Path | None) -> Path | None:
     """The file that an annotation is of: the one named, else the source if it is a file."""
-    if media is not None:
-        return media.absolute()
     try:
-        return Path(info.source).absolute() if Path(info.source).is_file() else None
+        found = media or (Path(info.source) if Path(info.source).is_file() else None)
     except OSError:
         return None
+    return None if found is None else Path(os.path.abspath(found))
 
 
 def mime_type(media: Path) -> str:

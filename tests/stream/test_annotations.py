@@ -111,8 +111,9 @@ def test_eaf_links_its_media(tmp_path: Path, named: bool) -> None:
     media.touch()
     (tmp_path / "notes").mkdir()
     path = tmp_path / "notes" / "o.eaf"
-    sink = EafSink(path, media if named else None)
-    give(sink, 1, info=INFO if named else replace(INFO, source=str(media)))
+    around = tmp_path / "notes" / ".." / media.name
+    sink = EafSink(path, around if named else None)
+    give(sink, 1, info=INFO if named else replace(INFO, source=str(around)))
     link = valid_eaf(path).find("HEADER/MEDIA_DESCRIPTOR")
     assert link is not None
     assert link.get("MEDIA_URL") == media.as_uri()
