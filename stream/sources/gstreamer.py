@@ -273,6 +273,6 @@ def _open_clip(spec: str, stall_s: float) -> GstSource:
     def configure(pipeline: Any) -> None:
         pipeline.get_by_name("source").set_property("location", spec)
 
-    turned = f"videoconvert ! videoflip method=automatic ! {_TO_RGB}"
+    turned = f"videoconvert ! videoflip video-direction=auto ! {_TO_RGB}"
     description = f"{source} ! decodebin ! {turned} ! {_EVERY}"
     return _running(description, name, configure, live=False, stall_s=max(stall_s, 10.0))
