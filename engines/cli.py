@@ -13,10 +13,11 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from .build_cli import build, triton
 from .bundle import NETWORKS, Bundle, load_bundle
 from .card import card as card_text
 from .contract import Array, Tensors
-from .engine import Engine, open_engine, present_backends
+from .engine import Engine, open_engine, present_backends, runnable_backends
 from .errors import EnginesError
 
 app = typer.Typer(no_args_is_help=True, help="Look into a bundle of networks, check it, time it.")
@@ -119,11 +120,15 @@ def bench(
     _print(table)
 
 
+app.command()(build)
+app.command()(triton)
+
+
 def _forms(bundle: Bundle) -> Iterator[tuple[str, str, str]]:
     """Every (network, precision, backend) that can run here."""
     for network in NETWORKS:
         for precision in bundle.precisions(network):
-            for backend in present_backends():
+            for backend in runnable_backends(bundle, network, precision):
                 yield network, precision, backend
 
 
@@ -147,7 +152,10 @@ def _checked(bundle: Bundle, network: str, precision: str, backend: str) -> dict
 
 def _answer(bundle: Bundle, network: str, precision: str, backend: str) -> dict[str, Array]:
     engine = open_engine(bundle, network, precision=precision, backend=backend)
-    outputs = engine.run(engine.spec.example(B=2, T=bundle.manifest.clip_frames))
+    try:
+        outputs = engine.run(engine.spec.example(B=2, T=bundle.manifest.clip_frames))
+    finally:
+        engine.close()
     engine.spec.check_outputs(outputs, ranges=True)
     return outputs
 

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import logging
+import sys
+from pathlib import Path
+from typing import Any
 
+import onnxruntime as ort
 import pytest
 
+from engines import cuda
 from engines.bundle import Bundle
 from engines.engine import gpu_backends, open_engine, run_together, runnable_backends
-from engines.errors import EngineFailed, EngineUnavailable
+from engines.errors import CudaUnavailable, EngineFailed, EngineUnavailable, OutOfDeviceMemory
 
 from . import tiny
 from .parity import assert_same, expected
@@ -91,3 +96,104 @@ def test_a_gpu_that_is_lost_for_good(machine: World, built: Bundle) -> None:
     device.memory.clear()
     device.pinned_arrays.clear()
     device.streams.clear()
+
+
+def with_provider(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An ONNX Runtime that lists the CUDA provider, beside no TensorRT."""
+    monkeypatch.delitem(sys.modules, "tensorrt")
+    providers = ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    monkeypatch.setattr("onnxruntime.get_available_providers", lambda: providers)
+
+
+@pytest.mark.filterwarnings("ignore:Specified provider 'CUDAExecutionProvider'")
+def test_a_provider_that_does_not_start_is_noticed(
+    machine: World,
+    bundle: Bundle,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """ONNX Runtime itself would go on with the CPU under the GPU's name."""
+    with_provider(monkeypatch)
+    assert gpu_backends() == ("onnxruntime-cuda",)
+    with pytest.raises(EngineUnavailable, match="could not start its CUDAExecutionProvider"):
+        open_engine(bundle, "spatial", backend="onnxruntime-cuda")
+    with caplog.at_level(logging.WARNING):
+        assert open_engine(bundle, "spatial").backend == "onnxruntime"
+        assert open_engine(bundle, "fusion").backend == "onnxruntime"
+    assert len(caplog.messages) == 1
+    assert "onnxruntime-cuda is not used: ONNX Runtime could not start" in caplog.messages[0]
+
+
+def test_auto_takes_the_cuda_provider_where_tensorrt_is_absent(
+    machine: World, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The provider is played by the CPU's; which options and precision it gets is real."""
+    with_provider(monkeypatch)
+    asked: list[Any] = []
+    full: list[bool] = []
+    real = ort.InferenceSession
+
+    class Session:
+        def __init__(self, file: Path, options: Any, providers: list[Any]) -> None:
+            asked.append((file.name, providers))
+            self._session = real(file, options, providers=["CPUExecutionProvider"])
+
+        def get_providers(self) -> list[str]:
+            return ["CUDAExecutionProvider", "CPUExecutionProvider"]
+
+        def run(self, names: list[str], inputs: Any) -> Any:
+            if full:
+                raise RuntimeError("CUDA failure 2: out of memory ; GPU=0")
+            return self._session.run(names, inputs)
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._session, name)
+
+    inputs = tiny.SPECS["spatial"].example(B=2)
+    wanted = expected(bundle, "spatial", inputs)
+    monkeypatch.setattr("engines.ort.ort.InferenceSession", Session)
+    engine = open_engine(bundle, "spatial", backend="onnxruntime-cuda")
+    assert open_engine(bundle, "spatial").backend == "onnxruntime-cuda"
+    assert (engine.backend, engine.precision) == ("onnxruntime-cuda", "fp32")
+    name, providers = asked[0]
+    assert name == "spatial.onnx"
+    assert providers[0] == (
+        "CUDAExecutionProvider",
+        {"cudnn_conv_algo_search": "HEURISTIC", "use_tf32": "0"},
+    )
+    assert_same(engine.run(inputs), wanted)
+    full.append(True)
+    with pytest.raises(OutOfDeviceMemory, match="spatial on onnxruntime-cuda: CUDA failure 2"):
+        engine.run(inputs)
+
+
+@pytest.mark.parametrize("backend", ["onnxruntime-cuda", "onnxruntime-tensorrt"])
+def test_an_onnxruntime_without_the_provider(machine: World, bundle: Bundle, backend: str) -> None:
+    with pytest.raises(EngineUnavailable, match="install onnxruntime-gpu in place of onnxruntime"):
+        open_engine(bundle, "spatial", backend=backend)
+
+
+def test_tensorrt_that_is_absent_or_does_not_load(
+    machine: World, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "tensorrt", None)
+    with pytest.raises(EngineUnavailable, match=r"TensorRT is not installed \(tensorrt\): pip"):
+        open_engine(bundle, "spatial", backend="tensorrt")
+
+
+def test_a_driver_without_a_gpu_is_told_once_where_tensorrt_is_installed(
+    machine: World,
+    bundle: Bundle,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def broken(library: str) -> cuda.Gpu:
+        raise CudaUnavailable("the NVIDIA driver shows no GPU")
+
+    monkeypatch.setattr(cuda, "_probe", broken)
+    with caplog.at_level(logging.WARNING):
+        for _ in range(2):
+            assert open_engine(bundle, "spatial").backend == "onnxruntime"
+    assert caplog.messages == ["the GPU is not used: the NVIDIA driver shows no GPU"]
+    with pytest.raises(CudaUnavailable, match=r"engine 'tensorrt' is not available: .* no GPU"):
+        open_engine(bundle, "spatial", backend="tensorrt")
