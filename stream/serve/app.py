@@ -22,6 +22,7 @@ from . import models
 from .guard import Guard, error_json
 from .limits import Limits
 from .live import live_router
+from .metrics import ServiceMetrics
 from .rounds import RoundFailed, RoundsClosed, RoundsFull
 from .scoring import Abandoned, Scoring, as_json
 from .uploads import Refusal, Upload, received
@@ -48,6 +49,7 @@ def create_app(
     scoring: Scoring,
     *,
     watch: Watch | None = None,
+    metrics: ServiceMetrics | None = None,
     token: str | None = None,
     allow_origins: Sequence[str] = (),
     allow_hosts: Sequence[str] = (),
@@ -57,6 +59,7 @@ def create_app(
     Args:
         scoring: rounds, limits and facts.
         watch: the sources named at the start.
+        metrics: told at /metrics; without them there is no such path.
         token, allow_origins, allow_hosts: as for `Guard`.
     """
     app = FastAPI(
@@ -87,6 +90,13 @@ def create_app(
     _add_health(app, scoring, watch)
     _add_uploads(app, scoring)
     _add_sources(app, watch)
+    if metrics is not None:
+        told = metrics
+
+        @app.get("/metrics", include_in_schema=False)
+        def read_metrics() -> Response:
+            return Response(told.text(), 200, _HEADERS, "text/plain; version=0.0.4; charset=utf-8")
+
     return app
 
 

@@ -6,6 +6,7 @@ import os
 import socket
 import threading
 from contextlib import ExitStack
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,6 +18,8 @@ from ..errors import StreamError
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
+    from ..sinks.base import Sink
+    from ..sinks.prometheus import Metrics
     from .limits import Limits
     from .watch import Watch
 
@@ -139,21 +142,40 @@ def _application(
     from ..recognize import Recognizer
     from ..report import about
     from .app import create_app
+    from .metrics import ServiceMetrics
     from .rounds import Rounds
     from .scoring import Scoring
 
     recognizer = closing.enter_context(Recognizer(bundle, engine.value))
     facts = {**about(recognizer), **({"purpose": purpose} if purpose else {})}
+    metrics = _metrics(closing)
     # Before the rounds: a source that cannot be opened ends the command at once.
-    watch = _watch(closing, sources, bundle, engine, facts) if sources else None
+    watch = _watch(closing, sources, bundle, engine, facts, metrics) if sources else None
     rounds = closing.enter_context(Rounds(recognizer, max_visitors=max_visitors))
     scoring = Scoring(rounds, recognizer.bundle.manifest, facts, limits)
     closing.callback(scoring.close)
-    return create_app(scoring, watch=watch, **guarding)
+    told = None if metrics is None else ServiceMetrics(metrics, rounds)
+    return create_app(scoring, watch=watch, metrics=told, **guarding)
+
+
+def _metrics(closing: ExitStack) -> Metrics | None:
+    """The process's metrics, where what they are made with is installed."""
+    if find_spec("prometheus_client") is None:
+        return None
+    from ..sinks.prometheus import Metrics
+
+    metrics = Metrics()
+    closing.callback(metrics.close)
+    return metrics
 
 
 def _watch(
-    closing: ExitStack, specs: list[str], bundle: str, engine: EngineName, facts: dict[str, Any]
+    closing: ExitStack,
+    specs: list[str],
+    bundle: str,
+    engine: EngineName,
+    facts: dict[str, Any],
+    metrics: Metrics | None,
 ) -> Watch:
     """The watch over the sources, started, with a recogniser of its own."""
     from ..recognize import Recognizer
@@ -163,7 +185,12 @@ def _watch(
     names = sources_from(specs)
     opened = [open_live(name, strict_start=len(names) == 1) for name in names]
     recognizer = closing.enter_context(Recognizer(bundle, engine.value))
-    watch = Watch(opened, recognizer, about=facts)
+    sinks: list[list[Sink]] = [[] for _ in opened]
+    if metrics is not None:
+        from ..sinks.metrics_sink import MetricsSink
+
+        sinks = [[MetricsSink(metrics)] for _ in opened]
+    watch = Watch(opened, recognizer, sinks, facts)
     watch.start()
     closing.callback(watch.close)
     return watch

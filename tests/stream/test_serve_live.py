@@ -47,7 +47,7 @@ def pictures() -> list[bytes]:
 
 
 def go(work: Callable[[], Awaitable[None]], limit_s: float = 60) -> None:
-    asyncio.run(asyncio.wait_for(work(), limit_s))  # type: ignore[arg-type]
+    asyncio.run(asyncio.wait_for(work(), limit_s))
 
 
 async def told(socket: ClientConnection, limit_s: float = 20) -> dict[str, Any]:
