@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,10 @@ pytestmark = [
     pytest.mark.skipif(not has_gpu(), reason="no NVIDIA GPU here"),
 ]
 
-DEVICES = {"pycuda": PycudaDevice, "cuda.bindings": CudaPythonDevice}
+DEVICES: dict[str, Callable[[], Device]] = {
+    "pycuda": PycudaDevice,
+    "cuda.bindings": CudaPythonDevice,
+}
 
 
 def is_here(module: str) -> bool:
@@ -73,7 +77,7 @@ def test_bytes_go_there_and_back_plainly_and_as_a_graph(device: Device) -> None:
 
 
 def test_more_memory_than_there_is(device: Device) -> None:
-    with device.active(), pytest.raises(OutOfDeviceMemory, match="MB wanted, .* MB free"):
+    with device.active(), pytest.raises(OutOfDeviceMemory, match=r"MB wanted, .* MB free"):
         device.allocate(1 << 45)
 
 
