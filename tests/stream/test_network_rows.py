@@ -9,11 +9,13 @@ import socket
 import ssl
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from stream.errors import SinkError, SinkLost, SinkRefused
@@ -131,6 +133,58 @@ def test_a_receiver_that_does_not_read_is_given_up_in_time(tcp: TcpReceiver) -> 
         with pytest.raises(SinkLost, match="does not answer"):
             writer.write(row(0, "x" * 20_000_000))
         assert writer._connection is None
+
+
+def test_a_receiver_that_does_not_read_costs_the_capture_nothing() -> None:
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(1)
+        port = listener.getsockname()[1]
+        writer = BackgroundWriter(
+            TcpLines(f"tcp://127.0.0.1:{port}", timeout_s=0.2), capacity=20, backoff=QUICK
+        )
+        writer.open(HEADER)
+        start_s = time.perf_counter()
+        for number in range(500):
+            writer.write(row(number, "x" * 100_000))
+        assert time.perf_counter() - start_s < 10, "500 waits for the receiver take 100 s"
+        assert writer.dropped > 0
+        until(lambda: "does not answer" in writer.failure)
+        writer.close()
+        assert writer.dropped >= 20
+
+
+def test_outages_leave_nothing_behind(tcp: TcpReceiver, http: HttpReceiver) -> None:
+    """Twenty of them: hardly more threads and open files than after the first."""
+    writers = [
+        BackgroundWriter(TcpLines(f"tcp://127.0.0.1:{tcp.port}"), backoff=QUICK),
+        BackgroundWriter(HttpPost(http.url, every_s=0.0), backoff=QUICK),
+    ]
+    process = psutil.Process()
+    held: list[tuple[int, int]] = []
+    for writer in writers:
+        writer.open(HEADER)
+    for number in range(21):
+        for writer in writers:
+            writer.write(row(number))
+        until(lambda n=number: numbers(tcp.rows())[-1:] == [n])  # type: ignore[misc]
+        until(lambda n=number: len(http.bodies) > n)  # type: ignore[misc]
+        tcp.hang_up()
+        http.hang_up()
+        until(lambda: _settled(tcp, http))
+        held.append((threading.active_count(), process.num_fds()))
+    for writer in writers:
+        writer.close()
+        assert writer.dropped == 0
+    first, last = held[0], held[-1]
+    assert last[0] <= first[0] + 3 and last[1] <= first[1] + 6, held
+
+
+def _settled(*receivers: TcpReceiver | HttpReceiver) -> bool:
+    """Whether the receivers' own threads for connections have gone."""
+    names = [thread.name for thread in threading.enumerate()]
+    return not any("_read" in name or "process_request" in name for name in names)
 
 
 def test_rows_over_http_are_posted_in_batches_with_the_header(http: HttpReceiver) -> None:
