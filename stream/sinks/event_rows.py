@@ -7,7 +7,8 @@
 `start_s` and `duration_s` are the face's: when it was first seen, and how long until it was last
 seen. `label`, `p` and the rest are the smoothed reading; it began at `since_s`. An update tells of
 a change of the leading word or of `uncertain` and has `before`: label, uncertain, start_s and
-duration_s of the reading that ended. Times are those of frames, seconds; `time_s` is that of the
+duration_s of the reading that ended. `top` is how the face reads at that moment; its first word
+may be another than `label` already, or not for long enough to be told. Times are those of frames, seconds; `time_s` is that of the
 last frame when the event was known.
 """
 
