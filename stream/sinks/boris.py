@@ -131,15 +131,16 @@ def _behaviours(episodes: list[Episode]) -> dict[str, dict[str, Any]]:
 
 
 def _events(episodes: list[Episode], with_frame: bool) -> list[list[Any]]:
-    """A start and a stop per episode, by time; stops first, as states follow each other."""
-    events: list[tuple[float, int, list[Any]]] = []
+    """A start and a stop per episode, by time; what stops stands before what starts then."""
+    events: list[list[Any]] = []
     for episode in episodes:
         start_s = round(episode.start_s, 3)
         end_s = max(round(episode.end_s, 3), round(start_s + 0.001, 3))
         modifier = _UNCERTAIN if episode.uncertain else _SURE
         who = [f"Face {episode.face_id}", episode.label, modifier]
         comment = f"p {episode.probability:.3f}, intensity {episode.intensity:.2f}"
-        for time_s, order, text in ((start_s, 1, comment), (end_s, 0, "")):
-            frame = ["NA"] if with_frame else []
-            events.append((time_s, order, [time_s, *who, text, *frame]))
-    return [event for _, _, event in sorted(events, key=lambda entry: entry[:2])]
+        frame = ["NA"] if with_frame else []
+        events.append([start_s, *who, comment, *frame])
+        events.append([end_s, *who, "", *frame])
+    # Episodes come in the order of their starts, and sorting keeps the order of equals.
+    return sorted(events, key=lambda event: float(event[0]))

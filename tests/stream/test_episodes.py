@@ -115,6 +115,21 @@ def test_a_pause_of_the_frames_is_no_evidence() -> None:
     assert episodes.current[0].label == JOYFUL
 
 
+def test_a_pause_does_not_lend_its_length_to_what_has_just_begun_to_lead() -> None:
+    episodes = Episodes(smooth_s=0)
+    for index in range(50):
+        shown = face(1, label="happiness" if index < 48 else "sadness")
+        episodes.add(Result(index, index / 25, "clip", [shown]))
+    assert episodes.add(Result(50, 3.4, "clip", [face(1, label="sadness")])) == []
+    assert episodes.current[0].label == JOYFUL
+
+
+def test_a_change_is_not_dated_back_to_an_earlier_flicker() -> None:
+    labels = ["happiness"] * 25 + ["sadness"] * 5 + ["happiness"] * 45 + ["sadness"] * 50
+    ended, _ = played(labels, smooth_s=0)
+    assert times(ended) == [(JOYFUL, 0.0, 3.0)]
+
+
 def test_a_face_back_after_a_gap_of_the_frames_is_two_episodes() -> None:
     episodes = Episodes()
     episodes.add(Result(0, 0.0, "clip", [face(1)]))

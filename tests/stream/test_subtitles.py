@@ -19,8 +19,9 @@ from stream.loop import run
 from stream.recognize import Recognizer
 from stream.result import FaceResult, Result
 from stream.sinks.base import SinkInfo
+from stream.sinks.episodes import Episode
 from stream.sinks.notice import NOTICE
-from stream.sinks.subtitles import SubtitleSink
+from stream.sinks.subtitles import SubtitleSink, _Vtt
 from stream.sources import open_source
 
 from .fakes import face
@@ -216,6 +217,12 @@ def test_more_than_a_hundred_hours(tmp_path: Path) -> None:
     text = written(path, lambda time_s: [face()], 1.0, begin_s=400_000.0)
     assert "111:06:40.000 --> 111:06:41.000" in text
     assert cues(text, ".vtt")
+
+
+def test_words_are_no_markup() -> None:
+    text, waiting = _Vtt().cues([Episode(1, 0.0, 1.0, "<b>rock & roll</b>", 0.5, False)], None)
+    assert "Face 1: &lt;b&gt;rock &amp; roll&lt;/b&gt;" in text
+    assert waiting == []
 
 
 def test_another_ending_is_refused(tmp_path: Path) -> None:
