@@ -8,8 +8,8 @@
 seen. `label`, `p` and the rest are the smoothed reading; it began at `since_s`. An update tells of
 a change of the leading word or of `uncertain` and has `before`: label, uncertain, start_s and
 duration_s of the reading that ended. `top` is how the face reads at that moment; its first word
-may be another than `label` already, or not for long enough to be told. Times are those of frames, seconds; `time_s` is that of the
-last frame when the event was known.
+may be another one that has not led long enough to be told. Times are those of frames, seconds;
+`time_s` is that of the last frame when the event was known.
 """
 
 from __future__ import annotations
