@@ -26,6 +26,12 @@ export function serverFault({ code = "", message = "" } = {}) {
   }
 }
 
+/** What to tell a person about a connection that is gone, tried again so many times. */
+export function lostWords(tries) {
+  if (tries <= 3) return "The connection was lost. Trying again by itself.";
+  return "The server cannot be reached. Is it still running? If it asks for a login, reload this page.";
+}
+
 /**
  * Sends pictures, hands out answers, comes back after a loss.
  *

@@ -1,19 +1,16 @@
 // <ferstream-live>: the live panel as a custom element. It wires camera, server and views together.
 
 import { CameraError, closeCamera, listCameras, openCamera } from "./camera.js";
-import { Link } from "./link.js";
-import { Median, Pace, Rate } from "./meter.js";
+import { Link, lostWords } from "./link.js";
 import { People, toneOf } from "./people.js";
-import { everyPicture, Pictures } from "./pictures.js";
 import { Reading } from "./reading.js";
+import { Sender } from "./sender.js";
 import { Stage } from "./stage.js";
 import { drawStrip } from "./strip.js";
 import { partsOf, template } from "./template.js";
 import { Theme } from "./theme.js";
 import { Voice } from "./voice.js";
 
-const EVERY_MS = 50; // twenty pictures a second: more would show nothing new
-const MOST_BACKLOG = 400_000; // bytes the network has yet to take
 const HIDDEN_MS = 10_000; // out of sight for so long, the place at the server is given up
 const HERE = new URL(".", import.meta.url);
 
@@ -70,12 +67,11 @@ class FerstreamLive extends HTMLElement {
     closeCamera(this.stream);
     this.stream = null;
     this.parts.video.srcObject = null;
-    this.endPictures?.();
     this._disconnect();
+    this.sender.end();
     this.people?.clear();
     this.reading?.clear();
     this.stage.clear();
-    this.pictures.clear();
     this._hint("");
     const { rate, delay, strip } = this.parts;
     rate.textContent = delay.textContent = "–";
@@ -103,10 +99,7 @@ class FerstreamLive extends HTMLElement {
     parts.host.textContent = location.host;
     this.theme = new Theme(this);
     this.voice = new Voice(parts.said);
-    this.pictures = new Pictures();
-    this.pace = new Pace();
-    this.rate = new Rate();
-    this.delay = new Median(20);
+    this.sender = new Sender(parts.video);
     const { video, covered: canvas, boxes } = parts;
     this.stage = new Stage({ video, canvas, boxes }, (id) => this._pick(id));
     this._onVisibility = () => this._visibility();
@@ -176,28 +169,26 @@ class FerstreamLive extends HTMLElement {
     this.voice.say("The camera is on.");
     stop.focus({ preventScroll: true });
     this._cameras();
-    this.dueMs = -Infinity;
-    this.endPictures = everyPicture(video, () => this._send());
+    this.sender.begin();
     this._connect();
   }
 
   _connect() {
     const url = new URL(this.getAttribute("socket") ?? "v1/live", document.baseURI);
     url.protocol = url.protocol.replace("http", "ws");
-    this.pace.reset();
-    this.rate.reset();
-    this.delay.reset();
     this._hint("Connecting …");
     this.link = new Link(url, {
       open: () => this._hint("Looking for faces …"),
       answer: (row, entry) => this._answer(row, entry),
       fault: (words) => this._lost(words),
-      lost: (tries) => this._lost(LOST[tries > 3 ? 1 : 0]),
-      release: (picture) => this.pictures.giveBack(picture),
+      lost: (tries) => this._lost(lostWords(tries)),
+      release: (picture) => this.sender.pictures.giveBack(picture),
     });
+    this.sender.use(this.link);
   }
 
   _disconnect() {
+    this.sender.use(null);
     this.link?.close();
     this.link = null;
   }
@@ -208,34 +199,13 @@ class FerstreamLive extends HTMLElement {
     this.people.clear();
     this.reading.clear();
     this.stage.clear();
-    this.rate.reset();
+    this.sender.forget();
     this._numbers(performance.now(), true);
-  }
-
-  /** Send the present picture, if there is room for it on the way. */
-  async _send() {
-    const nowMs = performance.now();
-    const { link } = this;
-    if (this.taking || !link?.ready || document.hidden) return;
-    if (nowMs < this.dueMs || link.backlog > MOST_BACKLOG) return;
-    if (link.unanswered >= this.pace.inFlight(nowMs)) return;
-    this.taking = true;
-    // On average, as the camera's pictures rarely come just when one is due.
-    this.dueMs = Math.max(this.dueMs, nowMs - EVERY_MS) + EVERY_MS;
-    try {
-      const { canvas, blob } = await this.pictures.take(this.parts.video, this.pace.widthPx);
-      if (blob && link === this.link) link.send(blob, canvas, nowMs);
-      else this.pictures.giveBack(canvas);
-    } finally {
-      this.taking = false;
-    }
   }
 
   _answer(row, { sentMs, picture }) {
     const nowMs = performance.now();
-    this.pace.answered(nowMs, nowMs - sentMs, row.server_ms, row.dropped);
-    this.rate.add(nowMs);
-    this.delay.add(nowMs - sentMs);
+    this.sender.answered(row, sentMs, nowMs);
     this.people.update(row.faces, nowMs / 1000);
     this.size = row.size;
     this._hint(row.faces.length ? "" : "No face in view");
@@ -265,9 +235,9 @@ class FerstreamLive extends HTMLElement {
   _numbers(nowMs, atOnce = false) {
     if (!atOnce && nowMs - (this.numbersMs ?? 0) < 500) return;
     this.numbersMs = nowMs;
-    const hz = this.rate.hz(nowMs);
+    const hz = this.sender.rate.hz(nowMs);
     this.parts.rate.textContent = hz ? hz.toFixed(hz < 9.95 ? 1 : 0) : "–";
-    this.parts.delay.textContent = hz ? `${Math.round(this.delay.value)} ms` : "–";
+    this.parts.delay.textContent = hz ? `${Math.round(this.sender.delay.value)} ms` : "–";
   }
 
   _pick(id) {
@@ -315,11 +285,6 @@ class FerstreamLive extends HTMLElement {
     hint.hidden = !words;
   }
 }
-
-const LOST = [
-  "The connection was lost. Trying again by itself.",
-  "The server cannot be reached. Is it still running? If it asks for a login, reload this page.",
-];
 
 /** Read or keep a setting in this browser; where storage is forbidden nothing is kept. */
 function store(name, value) {

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -17,7 +17,8 @@ import pytest
 from stream.recognize import Recognizer
 from stream.sources.sample import SampleSource
 
-from .browser import Picture, chromium, launched, webcam_file
+from .browser import Picture, Visit, chromium, launched, visit, webcam_file
+from .panel import Served, bare_page
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -61,3 +62,25 @@ def recognizer() -> Iterator[Recognizer]:
     """The default bundle's."""
     with Recognizer() as opened:
         yield opened
+
+
+@pytest.fixture(scope="module")
+def bare() -> Iterator[Served]:
+    """A page with nothing but the live panel."""
+    pytest.importorskip("fastapi")
+    with bare_page() as page:
+        yield page
+
+
+@pytest.fixture
+def opened(launch: Launch, webcam: Path, bare: Served) -> Iterator[Callable[..., Visit]]:
+    """`opened(size=, dark=)`: a visit to the bare page; closed after the test."""
+    visits: list[Visit] = []
+
+    def get(chrome: Browser | None = None, url: str = "", **how: Any) -> Visit:
+        visits.append(visit(chrome or launch(webcam), url or bare.url, **how))
+        return visits[-1]
+
+    yield get
+    for seen in visits:
+        seen.page.context.close()

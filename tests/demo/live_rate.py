@@ -15,11 +15,10 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from stream.recognize import Recognizer
 from stream.sources.sample import SampleSource
 
 from .browser import chromium, launched, visit, webcam_file
-from .test_live_page import bare_page, number
+from .panel import bare_page, number
 
 
 def measure(page_url: str, chrome: Any, visitors: int, seconds: int) -> dict[str, float]:
@@ -57,8 +56,7 @@ def main() -> None:
 
     with (
         tempfile.TemporaryDirectory() as folder,
-        Recognizer() as recognizer,
-        bare_page(recognizer) as page,
+        bare_page() as page,
         sync_playwright() as playwright,
     ):
         pictures = [frame.pixels for frame in SampleSource().frames()]

@@ -13,7 +13,7 @@ from stream.recognize import Recognizer
 from stream.sources.sample import SampleSource
 
 from .browser import LAPTOP, PHONE, chromium, launched, served, until, visit, webcam_file
-from .test_live_page import await_reading, family, start
+from .panel import await_reading, family, start
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page

@@ -4,101 +4,24 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import cv2
 import numpy as np
 import pytest
 
 from stream.recognize import Recognizer
 
-from .browser import LAPTOP, PHONE, Picture, Visit, served, until, visit, webcam_file
+from .browser import LAPTOP, PHONE, Visit, served, until, visit, webcam_file
+from .panel import Served, await_reading, family, headline, number, start, stop_button
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Locator, Page
+    from playwright.sync_api import Browser, Page
 
     Launch = Callable[..., Browser]
 
 pytest.importorskip("fastapi")
-
-
-@contextmanager
-def bare_page(recognizer: Recognizer, max_visitors: int = 8, port: int = 0) -> Iterator[Served]:
-    """A page with nothing but the panel, the service's WebSocket beside it."""
-    from fastapi import FastAPI
-    from fastapi.responses import HTMLResponse
-
-    from demo.live.live import live_assets, live_page
-    from stream.serve.live import live_router
-    from stream.serve.rounds import Rounds
-
-    app = FastAPI()
-    app.mount("/live", live_assets())
-    app.add_api_route("/", live_page, response_class=HTMLResponse)
-    with Rounds(recognizer, max_visitors=max_visitors) as rounds:
-        app.include_router(live_router(rounds))
-        with served(app, port) as url:
-            yield Served(url, rounds)
-
-
-class Served:
-    """A page's address and the rounds behind it."""
-
-    def __init__(self, url: str, rounds: Any) -> None:
-        self.url = url
-        self.rounds = rounds
-
-
-@pytest.fixture(scope="module")
-def bare(recognizer: Recognizer) -> Iterator[Served]:
-    with bare_page(recognizer) as page:
-        yield page
-
-
-@pytest.fixture
-def opened(launch: Launch, webcam: Path, bare: Served) -> Iterator[Callable[..., Visit]]:
-    """`opened(size=, dark=)`: a visit to the bare page; closed after the test."""
-    visits: list[Visit] = []
-
-    def get(chrome: Browser | None = None, url: str = "", **how: Any) -> Visit:
-        visits.append(visit(chrome or launch(webcam), url or bare.url, **how))
-        return visits[-1]
-
-    yield get
-    for seen in visits:
-        seen.page.context.close()
-
-
-def start(page: Page) -> None:
-    """Agree and start the camera."""
-    page.get_by_label("Everyone in view").check()
-    page.get_by_role("button", name="Start").click()
-
-
-def stop_button(page: Page) -> Locator:
-    return page.get_by_role("button", name="Stop camera")
-
-
-def headline(page: Page) -> str:
-    return page.locator(".label .word").inner_text()
-
-
-def family(page: Page, name: str) -> float:
-    """What the panel writes for a family, in percent."""
-    words = page.locator(f".legend [data-name={name}] .value").inner_text()
-    return float(words.rstrip(" %")) if words != "–" else 0.0
-
-
-def number(page: Page, selector: str) -> float:
-    words = page.locator(selector).inner_text().split()[0]
-    return float(words) if words != "–" else 0.0
-
-
-def await_reading(page: Page) -> None:
-    page.locator(".words .row:not(.gone)").nth(9).wait_for()
 
 
 def test_nothing_happens_before_consent(opened: Callable[..., Visit], bare: Served) -> None:
@@ -233,175 +156,6 @@ def test_leaving_frees_the_place(opened: Callable[..., Visit], bare: Served) -> 
         time.sleep(0.05)
 
 
-def test_blurred_faces_are_never_shown(opened: Callable[..., Visit]) -> None:
-    page = opened().page
-    start(page)
-    await_reading(page)
-    page.get_by_text("Blur faces").click()
-    assert page.locator("video").is_hidden()
-    look = """panel => {
-        const face = panel.people.here[0];
-        const canvas = panel.shadowRoot.querySelector(".covered");
-        if (!face || !canvas.width) return null;
-        const [x, y, w, h] = face.box.map(Math.round);
-        const part = canvas.getContext("2d").getImageData(x, y, w, h).data;
-        const seen = new Set(new Uint32Array(part.buffer));
-        const all = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
-        const colours = new Set(new Uint32Array(all.buffer)).size;
-        return colours > 1 ? [seen.size, colours] : null; // nothing is drawn yet
-    }"""
-    panel = page.locator("ferstream-live")
-    for _ in range(5):
-        inside, everywhere = until(page, lambda: panel.evaluate(look), what="a covered picture")
-        # Some fifty cells stand for the face; the rest of the picture is untouched.
-        assert inside <= 100
-        assert everywhere > 2000
-        page.wait_for_timeout(150)
-    page.get_by_text("Blur faces").click()
-    assert page.locator("video").is_visible()
-
-
-def test_face_is_covered_before_it_is_found(
-    opened: Callable[..., Visit], launch: Launch, sample: list[Picture], tmp_path: Path
-) -> None:
-    """Beside one who stays another comes and goes; new faces are looked for only now and then."""
-    pairs = []
-    for index, picture in enumerate(sample):
-        pair = np.hstack([picture, np.full_like(picture, 120)])
-        if index >= 54:
-            # Small, so that the picture as a whole changes too little to count as a cut.
-            pair[120:360, 800:1120] = cv2.resize(picture[:, ::-1], (320, 240))
-        pairs.append(pair)
-    page = opened(launch(webcam_file(tmp_path / "comes.mjpeg", pairs))).page
-    page.get_by_text("Everyone").wait_for()
-    start(page)
-    place = "document.querySelector('ferstream-live').people?.lately[1]?.box"
-    box = until(page, lambda: page.evaluate(place), what="the second face")
-    page.get_by_text("Blur faces").click()
-    most, blank, covered = page.evaluate(
-        """async (box) => {
-            const canvas = document.querySelector("ferstream-live").stage.canvas;
-            const counts = [];
-            for (const end = performance.now() + 5000; performance.now() < end; ) {
-                await new Promise((done) => setTimeout(done, 30));
-                const [x, y, w, h] = box.map(Math.round);
-                const part = canvas.getContext("2d").getImageData(x, y, w, h).data;
-                counts.push(new Set(new Uint32Array(part.buffer)).size);
-            }
-            return [Math.max(...counts), counts.filter((n) => n < 15).length,
-                counts.filter((n) => n >= 15).length];
-        }""",
-        box,
-    )
-    # A bare face has thousands of colours, a covered one a few dozen cells, the wall hardly any.
-    assert most < 150
-    assert blank > 10 and covered > 10
-
-
-def test_several_people_have_tabs(
-    opened: Callable[..., Visit], launch: Launch, sample: list[Picture], tmp_path: Path
-) -> None:
-    later = [*sample[54:], *sample[:54]]
-    pairs = [
-        np.hstack([one, np.asarray(other[:, ::-1])])
-        for one, other in zip(sample, later, strict=True)
-    ]
-    film = webcam_file(tmp_path / "pair.mjpeg", [cv2.resize(pair, (1280, 480)) for pair in pairs])
-    seen = opened(launch(film))
-    page = seen.page
-    start(page)
-    tabs = page.get_by_role("tab")
-    until(page, lambda: tabs.count() == 2, what="two people")
-    chosen = page.locator("[role=tab][aria-selected=true]")
-    assert chosen.count() == 1
-    first = chosen.get_attribute("data-id")
-    chosen.focus()
-    page.keyboard.press("ArrowRight")
-    second = chosen.get_attribute("data-id")
-    assert second != first
-    until(page, lambda: page.locator(f".face.picked[data-id='{second}']").count(), what="the box")
-    page.locator(f".face[data-id='{first}']").click(force=True)
-    assert chosen.get_attribute("data-id") == first
-    assert seen.complaints == []
-
-
-def test_two_visitors_stay_apart(
-    opened: Callable[..., Visit], launch: Launch, sample: list[Picture], tmp_path: Path
-) -> None:
-    """One smiles at the left, one is surprised at the right: neither sees the other's reading."""
-    smiling = [np.roll(picture, -120, axis=1) for picture in sample[36:56]]
-    surprised = [np.roll(picture, 120, axis=1) for picture in sample[70:86]]
-    pages = []
-    for name, pictures in (("smiling", smiling), ("surprised", surprised)):
-        there_and_back = [*pictures, *pictures[::-1]]
-        film = webcam_file(tmp_path / f"{name}.mjpeg", there_and_back)
-        page = opened(launch(film)).page
-        start(page)
-        await_reading(page)
-        pages.append(page)
-    for _ in range(12):
-        places = [page.locator(".face").bounding_box() for page in pages]
-        stages = [page.locator(".stage").bounding_box() for page in pages]
-        middles = [
-            (place["x"] + place["width"] / 2 - stage["x"]) / stage["width"]
-            for place, stage in zip(places, stages, strict=True)
-            if place and stage
-        ]
-        # Mirrored, the one at the picture's left is seen at the right.
-        assert middles[0] > 0.55 and middles[1] < 0.45
-        brows = [page.evaluate(BROWS) for page in pages]
-        assert brows[1] > brows[0] + 0.15
-        pages[0].wait_for_timeout(150)
-
-
-BROWS = """document.querySelector("ferstream-live").people.person.movements["Outer brows raised"]
-    ?? 0"""
-
-
-def test_full_server_is_said_and_waited_for(
-    opened: Callable[..., Visit], recognizer: Recognizer, launch: Launch, webcam: Path
-) -> None:
-    with bare_page(recognizer, max_visitors=1) as small:
-        occupant = small.rounds.join(lambda frame, result: None)
-        page = opened(launch(webcam), small.url).page
-        start(page)
-        hint = page.locator(".hint")
-        until(page, lambda: "The server is full" in hint.inner_text(), what="the reason")
-        occupant.leave()
-        await_reading(page)
-        page.context.close()
-
-
-def test_lost_connection_comes_back(
-    opened: Callable[..., Visit], recognizer: Recognizer, launch: Launch, webcam: Path
-) -> None:
-    with bare_page(recognizer) as first:
-        page = opened(launch(webcam), first.url).page
-        start(page)
-        await_reading(page)
-    until(page, lambda: page.locator(".hint").inner_text(), what="words about the loss")
-    assert "by itself" in page.locator(".hint").inner_text()
-    assert page.locator(".face").count() == 0
-    with bare_page(recognizer, port=int(first.url.rstrip("/").rsplit(":", 1)[1])):
-        await_reading(page)
-        page.context.close()
-
-
-def test_camera_failures_in_words(
-    opened: Callable[..., Visit], launch: Launch, webcam: Path
-) -> None:
-    for chrome, words in (
-        (launch(None), "No camera was found"),
-        (launch(webcam, allow_camera=False), "did not allow the camera"),
-    ):
-        page = opened(chrome).page
-        start(page)
-        fault = page.get_by_role("alert")
-        fault.wait_for()
-        assert words in fault.inner_text()
-        assert page.get_by_role("button", name="Start again").is_enabled()
-
-
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 def test_phone_has_room_and_contrast(opened: Callable[..., Visit], dark: bool) -> None:
     page = opened(size=PHONE, dark=dark, has_touch=True).page
@@ -448,13 +202,11 @@ def _luminance(rgb: Any) -> float:
     return float(linear @ np.array([0.2126, 0.7152, 0.0722]))
 
 
-def test_panel_lives_in_the_gradio_page(
-    launch: Launch, webcam: Path, recognizer: Recognizer
-) -> None:
+def test_panel_lives_in_the_gradio_page(launch: Launch, webcam: Path) -> None:
     pytest.importorskip("gradio")
     from demo.app import Settings, page
 
-    with served(page(recognizer, Settings())) as url:
+    with Recognizer() as recognizer, served(page(recognizer, Settings())) as url:
         seen = visit(launch(webcam), url, size=LAPTOP, dark=True)
         inside = seen.page
         inside.get_by_label("Everyone in view").wait_for()

@@ -1,0 +1,70 @@
+"""The live panel on a page of its own, and how tests work it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from stream.recognize import Recognizer
+
+from .browser import served
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Locator, Page
+
+
+class Served:
+    """A page's address and the rounds behind it."""
+
+    def __init__(self, url: str, rounds: Any) -> None:
+        self.url = url
+        self.rounds = rounds
+
+
+@contextmanager
+def bare_page(max_visitors: int = 8, port: int = 0) -> Iterator[Served]:
+    """A page with nothing but the panel, the service's WebSocket beside it."""
+    from fastapi import FastAPI
+    from fastapi.responses import HTMLResponse
+
+    from demo.live.live import live_assets, live_page
+    from stream.serve.live import live_router
+    from stream.serve.rounds import Rounds
+
+    app = FastAPI()
+    app.mount("/live", live_assets())
+    app.add_api_route("/", live_page, response_class=HTMLResponse)
+    with Recognizer() as recognizer, Rounds(recognizer, max_visitors=max_visitors) as rounds:
+        app.include_router(live_router(rounds))
+        with served(app, port) as url:
+            yield Served(url, rounds)
+
+
+def start(page: Page) -> None:
+    """Agree and start the camera."""
+    page.get_by_label("Everyone in view").check()
+    page.get_by_role("button", name="Start").click()
+
+
+def stop_button(page: Page) -> Locator:
+    return page.get_by_role("button", name="Stop camera")
+
+
+def headline(page: Page) -> str:
+    return page.locator(".label .word").inner_text()
+
+
+def family(page: Page, name: str) -> float:
+    """What the panel writes for a family, in percent."""
+    words = page.locator(f".legend [data-name={name}] .value").inner_text()
+    return float(words.rstrip(" %")) if words != "–" else 0.0
+
+
+def number(page: Page, selector: str) -> float:
+    words = page.locator(selector).inner_text().split()[0]
+    return float(words) if words != "–" else 0.0
+
+
+def await_reading(page: Page) -> None:
+    page.locator(".words .row:not(.gone)").nth(9).wait_for()
