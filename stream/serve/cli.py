@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..cli import BundleOption, EngineName, EngineOption
 from ..errors import StreamError
+from ..options import BundleOption, EngineName, EngineOption, PurposeOption, facts, leave
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from .limits import Limits
     from .watch import Watch
 
-_INTERRUPTED = 130
 _TOKEN_CHARACTERS = 16
 _TOKEN_VARIABLE = "FERSTREAM_TOKEN"
 
@@ -59,9 +58,7 @@ def serve(
     max_visitors: Annotated[int, typer.Option(min=1, help="Live visitors at once.")] = 32,
     max_upload_mb: Annotated[int, typer.Option(min=1, help="Size of an upload.")] = 64,
     max_clip_seconds: Annotated[float, typer.Option(min=1, help="Length of a clip.")] = 120,
-    purpose: Annotated[
-        str, typer.Option(help="What the results are for; stands in every answer.")
-    ] = "",
+    purpose: PurposeOption = "",
     bundle: BundleOption = "default",
     engine: EngineOption = EngineName.auto,
     access_log: Annotated[
@@ -108,7 +105,7 @@ def serve(
         print(f"ferstream serves on {_address(listening)}, Ctrl-C ends it", flush=True)
         if not stop.is_set():
             server.run(sockets=[listening])
-    raise typer.Exit(_INTERRUPTED if stop.is_set() else 0)
+    leave(stop.is_set(), failed=False)
 
 
 def server_options(limits: Limits, access_log: bool = False) -> dict[str, Any]:
@@ -140,19 +137,18 @@ def _application(
 ) -> FastAPI:
     """The application with its recogniser, rounds and watch, all of them started."""
     from ..recognize import Recognizer
-    from ..report import about
     from .app import create_app
     from .metrics import ServiceMetrics
     from .rounds import Rounds
     from .scoring import Scoring
 
     recognizer = closing.enter_context(Recognizer(bundle, engine.value))
-    facts = {**about(recognizer), **({"purpose": purpose} if purpose else {})}
+    about = facts(recognizer, purpose)
     metrics = _metrics(closing)
     # Before the rounds: a source that cannot be opened ends the command at once.
-    watch = _watch(closing, sources, bundle, engine, facts, metrics) if sources else None
+    watch = _watch(closing, sources, bundle, engine, about, metrics) if sources else None
     rounds = closing.enter_context(Rounds(recognizer, max_visitors=max_visitors))
-    scoring = Scoring(rounds, recognizer.bundle.manifest, facts, limits)
+    scoring = Scoring(rounds, recognizer.bundle.manifest, about, limits)
     closing.callback(scoring.close)
     told = None if metrics is None else ServiceMetrics(metrics, rounds)
     return create_app(scoring, watch=watch, metrics=told, **guarding)
@@ -174,7 +170,7 @@ def _watch(
     specs: list[str],
     bundle: str,
     engine: EngineName,
-    facts: dict[str, Any],
+    about: dict[str, Any],
     metrics: Metrics | None,
 ) -> Watch:
     """The watch over the sources, started, with a recogniser of its own."""
@@ -190,7 +186,7 @@ def _watch(
         from ..sinks.metrics_sink import MetricsSink
 
         sinks = [[MetricsSink(metrics)] for _ in opened]
-    watch = Watch(opened, recognizer, sinks, facts)
+    watch = Watch(opened, recognizer, sinks, about)
     watch.start()
     closing.callback(watch.close)
     return watch

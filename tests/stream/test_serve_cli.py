@@ -1,0 +1,116 @@
+"""`ferstream serve` as a user starts it."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from .serving import encoded, frames
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def start(*arguments: str | Path, **environment: str) -> subprocess.Popen[str]:
+    plain = {k: v for k, v in os.environ.items() if k != "FERSTREAM_TOKEN"}
+    return subprocess.Popen(
+        [sys.executable, "ferstream.py", "serve", *map(str, arguments)],
+        cwd=ROOT,
+        env={**plain, "FERSTREAM_TRACE": "", "COLUMNS": "200", **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@contextmanager
+def started(*arguments: str | Path, **environment: str) -> Iterator[tuple[httpx.Client, int]]:
+    """The running command, ended by Ctrl-C as it should be."""
+    process = start("--port", "0", *arguments, **environment)
+    try:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        found = re.search(r"http://127\.0\.0\.1:(\d+)", line)
+        assert found, line + process.communicate(timeout=10)[1]
+        with httpx.Client(base_url=found[0], timeout=30) as client:
+            yield client, process.pid
+        process.send_signal(signal.SIGINT)
+        out, error = process.communicate(timeout=20)
+        assert (process.returncode, out, error) == (130, "", "")
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def fails(process: subprocess.Popen[str], status: int, words: str) -> None:
+    """It says why and ends."""
+    out, error = process.communicate(timeout=60)
+    assert (process.returncode, out) == (status, "")
+    assert words in " ".join(error.replace("│", " ").split())
+    assert "Traceback" not in error
+
+
+def test_watches_answers_and_ends() -> None:
+    picture = encoded(frames()[45], ".jpg")
+    with started("sample", "--purpose", "a test", "--max-upload-mb", "1") as (client, _):
+        assert client.get("/readyz").status_code == 200
+        about = client.get("/v1/about").json()
+        assert (about["purpose"], about["limits"]["upload_bytes"]) == ("a test", 2**20)
+        assert client.post("/v1/image", content=picture).json()["purpose"] == "a test"
+        end_s = time.monotonic() + 20
+        while (latest := client.get("/v1/sources/sample/latest?top=2")).status_code != 200:
+            assert time.monotonic() < end_s, latest.text
+            assert latest.json()["error"]["code"] == "no_result"
+            time.sleep(0.05)
+        row = latest.json()
+        assert (row["source"], row["size"]) == ("sample", [640, 480])
+        assert len(row["faces"][0]["top"]) == 2
+        (one,) = client.get("/v1/sources").json()["sources"]
+        assert one["state"] in ("live", "ended")
+        assert one["frames"] > 0
+        pytest.importorskip("prometheus_client")
+        from prometheus_client.parser import text_string_to_metric_families
+
+        families = {f.name: f for f in text_string_to_metric_families(client.get("/metrics").text)}
+        assert {"ferstream_service_visitors", "ferstream_frames"} <= set(families)
+        (scored,) = families["ferstream_service_frames"].samples
+        assert scored.value == 1
+
+
+def test_a_token_from_a_file_or_the_environment(tmp_path: Path) -> None:
+    token = "0123456789abcdef"
+    file = tmp_path / "token"
+    file.write_text(token + "\n")
+    known = {"authorization": f"Bearer {token}"}
+    for arguments, environment in (
+        (("--token-file", file), {}),
+        ((), {"FERSTREAM_TOKEN": token}),
+    ):
+        with started(*arguments, **environment) as (client, pid):
+            assert client.get("/v1/about").status_code == 401
+            assert client.get("/v1/about", headers=known).status_code == 200
+            if arguments:
+                assert token not in Path(f"/proc/{pid}/cmdline").read_text()
+
+
+def test_what_is_wrong_is_said_at_once(tmp_path: Path) -> None:
+    fails(start("--host", "0.0.0.0"), 2, "others can reach 0.0.0.0")
+    short = tmp_path / "token"
+    short.write_text("short")
+    fails(start("--token-file", short), 1, "is too short")
+    fails(start("--token-file", tmp_path / "none"), 1, "cannot read the token")
+    fails(start("nothing.mp4"), 1, "nothing.mp4")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        fails(start("--port", str(port)), 1, f"port {port}")
+    fails(start("--host", "no.such.host.invalid", "--without-token"), 1, "cannot serve on")
