@@ -57,7 +57,9 @@ def build(
     options = BuildOptions(max_batch, min(opt_batch, max_batch), workspace_mb)
     rows = []
     columns = TextColumn("{task.description}"), BarColumn()
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    screen = Console(stderr=True)
+    hidden = not screen.is_terminal
+    with Progress(*columns, console=screen, transient=True, disable=hidden) as bar:
         task = bar.add_task("looking", total=1.0)
         for built in build_bundle(
             load_bundle(path),

@@ -139,7 +139,7 @@ def _load(library: str) -> ctypes.CDLL:
         return _load_found(library)
     except OSError as error:
         raise CudaUnavailable(
-            f"no NVIDIA driver here ({library} cannot be loaded): install one, or use auto"
+            f"no NVIDIA driver here ({library} cannot be loaded): install one"
         ) from error
 
 

@@ -168,7 +168,9 @@ def _open_gpu(bundle: Bundle, network: str, backend: str, precision: str) -> Eng
             plan = read_plan(bundle, network, precision, gpu, version)
             return TrtEngine(plan, bundle.manifest.networks[network])
     except CudaUnavailable as error:
-        raise CudaUnavailable(f"engine {backend!r} is not available: {error}") from error
+        raise CudaUnavailable(
+            f"engine {backend!r} is not available: {error}, or use auto"
+        ) from error
     from .ort import OrtEngine
     from .plan import plans_folder
 

@@ -14,6 +14,13 @@ OLDEST, TOO_NEW = (10, 12), (12, 0)
 
 _MOST_LINES, _LINES_SHOWN = 1000, 20
 
+_TYPE_SIGNS = (
+    *(("bfloat16", "BF16"), ("bf16", "BF16"), ("fp8", "FP8"), ("fp16", "FP16"), ("half", "FP16")),
+    *(("fp32", "FP32"), ("float", "FP32"), ("uint8", "UINT8"), ("int8", "INT8")),
+    *(("int32", "INT32"), ("int64", "INT64"), ("bool", "BOOL")),
+)
+"""How an inspector's texts name a type; a sign that holds another comes before it."""
+
 
 def load_tensorrt() -> Any:
     """The tensorrt module, after CUDA was found: without a driver it can end the process.
@@ -96,24 +103,14 @@ def plan_layers(trt: Any, plan: bytes, log: Any) -> list[dict[str, str]]:
 
 
 def _layer_type(layer: dict[str, Any]) -> str:
-    """What a layer computes in: its first output's type, in the words of either version."""
+    """What a layer computes in: its first output's type, as TensorRT 10 or 11 writes it."""
     outputs = layer.get("Outputs") or [{}]
     first = outputs[0] if isinstance(outputs[0], dict) else {}
-    text = str(first.get("DataType") or first.get("Datatype") or first.get("Format/Datatype") or "")
-    names = (
-        "FP8",
-        "FP16",
-        "FP32",
-        "Half",
-        "Float",
-        "Int8",
-        "INT8",
-        "Int32",
-        "Int64",
-        "Bool",
-        "UInt8",
-    )
-    return next((name for name in names if name.lower() in text.lower()), text or "unknown")
+    text = str(first.get("DataType") or first.get("Format/Datatype") or "")
+    for sign, name in _TYPE_SIGNS:
+        if sign in text.lower():
+            return name
+    return text or "unknown"
 
 
 def log_summary(log: Any) -> dict[str, Any]:

@@ -196,7 +196,9 @@ def test_the_same_on_tensorrt_11(
 ) -> None:
     newer = World(machine.device, "11.4.0.106", GPU.name)
     monkeypatch.setitem(sys.modules, "tensorrt", make_module(newer))
-    assert {r.state for r in build(bundle)} == {"built"}
+    results = build(bundle)
+    assert {r.state for r in results} == {"built"}
+    assert all(set(r.sidecar.layer_precisions) == {"FP32"} for r in results if r.sidecar)
     assert (bundle.path / "plans" / "nvidia-double-1-sm89-trt11.4.0.106").is_dir()
     open_engine(bundle, "fusion", backend="tensorrt").close()
 

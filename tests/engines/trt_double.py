@@ -87,10 +87,11 @@ class EngineInspector:
         self._engine = engine
 
     def get_engine_information(self, format: LayerInformationFormat) -> str:
-        layers = [
-            {"Name": node.name or node.op_type, "Outputs": [{"Format/Datatype": "Row major FP32"}]}
-            for node in self._engine.model.graph.node
-        ]
+        output = {"Name": "out", "Format/Datatype": "Row major linear FP32"}
+        if self._engine.world.version.startswith("11"):
+            output = {"Name": "out", "DataType": "Float", "Format": "Row major linear"}
+        nodes = self._engine.model.graph.node
+        layers = [{"Name": node.name or node.op_type, "Outputs": [output]} for node in nodes]
         return json.dumps({"Layers": layers})
 
 
