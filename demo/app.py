@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
+from collections.abc import Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from html import escape
@@ -12,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from engines.card import card
 from stream.recognize import Recognizer
 from stream.report import about
+from stream.sandbox import PictureDecoder
 from stream.serve.guard import Guard
 from stream.serve.limits import Limits
 from stream.serve.rounds import Rounds
@@ -55,7 +58,6 @@ def page(recognizer: Recognizer, settings: Settings) -> App:
     # Before Gradio is imported: nothing of it looks anything up outside.
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
-    import gradio as gr
     from fastapi import FastAPI
 
     from stream.serve.live import live_router
@@ -70,6 +72,7 @@ def page(recognizer: Recognizer, settings: Settings) -> App:
     if settings.purpose:
         facts["purpose"] = settings.purpose
     rounds = Rounds(recognizer, max_visitors=settings.visitors)
+    decoder = PictureDecoder()
     sessions = Sessions(keep_s=settings.keep_s)
     clips = Clips(rounds, manifest, facts, settings.limits)
     routes = PageRoutes(sessions, clips, settings.limits)
@@ -82,14 +85,24 @@ def page(recognizer: Recognizer, settings: Settings) -> App:
             yield
             sessions.close()
             clips.close()
+        await asyncio.to_thread(decoder.close)
 
     app = FastAPI(lifespan=lifespan, openapi_url=None, docs_url=None, redoc_url=None)
-    app.include_router(live_router(rounds, settings.limits))
+    app.include_router(live_router(rounds, settings.limits, decoder=decoder))
     if settings.camera_hosts:
         units = tuple(manifest.head("au").labels)
         app.include_router(camera_router(rounds, CameraHosts(settings.camera_hosts), units))
     app.mount("/live", live_assets())
     app.mount("/page", routes.app())
+    _within_a_loop(lambda: _mount(app, recognizer, settings))
+    inner: App = app if settings.login is None else Login(app, *settings.login)
+    return Guard(Paths(inner), hosts=settings.names)
+
+
+def _mount(app: FastAPI, recognizer: Recognizer, settings: Settings) -> None:
+    """Put Gradio's frame at the root, without what this page has no use for."""
+    import gradio as gr
+
     gr.mount_gradio_app(
         app,
         blocks(recognizer, settings),
@@ -103,8 +116,20 @@ def page(recognizer: Recognizer, settings: Settings) -> App:
         show_error=False,
         max_file_size=1,
     )
-    inner: App = app if settings.login is None else Login(app, *settings.login)
-    return Guard(Paths(inner), hosts=settings.names)
+
+
+def _within_a_loop(call: Callable[[], None]) -> None:
+    """Gradio makes an event loop wherever none runs, and never closes it."""
+
+    async def called() -> None:
+        call()
+
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        asyncio.run(called())
+    else:
+        call()
 
 
 def blocks(recognizer: Recognizer, settings: Settings) -> gr.Blocks:

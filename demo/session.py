@@ -46,7 +46,7 @@ class Sessions:
     def __init__(
         self,
         keep_s: float = 3600.0,
-        silent_s: float = 90.0,
+        silent_s: float = 150.0,
         most: int = 64,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -56,12 +56,13 @@ class Sessions:
         self._clock = clock
         self._lock = threading.Lock()
         self._sessions: dict[str, Session] = {}
-        self._root = Path(tempfile.mkdtemp(prefix="ferstream-page-"))
+        self._root: Path | None = None
         self._closing = threading.Event()
         self._sweeper = threading.Thread(target=self._sweep_often, name="end visits", daemon=True)
 
     def start(self) -> None:
-        """Begin to look for visits that are over."""
+        """Make the folder of all visits, and begin to look for those that are over."""
+        self._root = Path(tempfile.mkdtemp(prefix="ferstream-page-"))
         self._sweeper.start()
 
     def __len__(self) -> int:
@@ -72,7 +73,9 @@ class Sessions:
         self.sweep()
         now_s, token = self._clock(), secrets.token_urlsafe(24)
         with self._lock:
-            if len(self._sessions) >= self._most or self._closing.is_set():
+            if self._root is None or self._closing.is_set():
+                raise Busy("the page is closing; try again later")
+            if len(self._sessions) >= self._most:
                 raise Busy(f"{self._most} visitors are here already; try again in a minute")
             folder = self._root / token
             folder.mkdir(mode=0o700)
@@ -113,7 +116,8 @@ class Sessions:
         self._closing.set()
         for token in list(self._sessions):
             self.end(token)
-        shutil.rmtree(self._root, ignore_errors=True)
+        if self._root is not None:
+            shutil.rmtree(self._root, ignore_errors=True)
 
     def _sweep_often(self) -> None:
         while not self._closing.wait(_LOOK_EVERY_S):

@@ -4,6 +4,7 @@ import { Viewer } from "./viewer.js";
 import { Visit } from "./visit.js";
 
 const ASK_MS = 300;
+const GONE = "This visit was open for long and has ended; its clip is deleted.";
 
 const CHOOSE = `
   <div class="fs-drop">
@@ -32,7 +33,10 @@ const WORKING = `
 class Clip extends HTMLElement {
   connectedCallback() {
     if (this.visit) return;
-    this.visit = new Visit();
+    this.visit = new Visit(() => {
+      this.turn = (this.turn ?? 0) + 1;
+      if (this.dataset.state !== "choose") this._choose(GONE);
+    });
     this.blur = false;
     this.limits = { bytes: Infinity, seconds: Infinity };
     this._choose();

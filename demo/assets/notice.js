@@ -17,7 +17,7 @@ class Notice extends HTMLElement {
             fine words are weakly supervised. Do not decide about people by it.</p>
           <p>In the European Union, inferring emotions of people at work or in education is
             prohibited (AI Act, Art. 5(1)(f), since 2 February 2025), and people exposed to such a
-            system must be told (Art. 50(3), from 2 August 2026). Show only faces of people who agreed.</p>
+            system must be told (Art. 50(3), since 2 August 2026). Show only faces of people who agreed.</p>
         </div>
         <button type="button" class="fs-button">I understand</button>
       </section>`;

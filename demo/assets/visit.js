@@ -13,7 +13,9 @@ export class Refused extends Error {
 
 /** One page's visit; it begins with the first request that needs it. */
 export class Visit {
-  constructor() {
+  /** `onGone` is called when the server has ended the visit. */
+  constructor(onGone = () => {}) {
+    this.onGone = onGone;
     this.token = null;
     this.beginning = null;
     addEventListener("pagehide", () => this.end());
@@ -54,8 +56,17 @@ export class Visit {
     const told = await answer(fetch(at("visits"), { method: "POST" }));
     this.token = told.visit;
     clearInterval(this.timer);
-    this.timer = setInterval(() => this.ask("here", { method: "POST" }).catch(() => {}), HERE_MS);
+    this.timer = setInterval(() => this._here(), HERE_MS);
     return this.token;
+  }
+
+  async _here() {
+    if (!this.token) return;
+    try {
+      await this.ask("here", { method: "POST" });
+    } catch (error) {
+      if (error.code === "SESSION_GONE") this.onGone();
+    }
   }
 
   /** Send a file; `onShare` is told how much of it has gone, 0..1. Returns {done, abort}. */

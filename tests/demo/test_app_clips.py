@@ -1,0 +1,287 @@
+"""Clips of visitors over HTTP: limits, files, their end. The real page, without a browser."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import av
+import pytest
+
+from demo.app import Settings, page
+from demo.clip import harmless
+from stream.recognize import Recognizer
+from stream.serve.limits import Limits
+from tests import media
+
+from .browser import served
+
+httpx = pytest.importorskip("httpx")
+pytest.importorskip("gradio")
+
+
+LIMITS = Limits(upload_bytes=3_000_000, clip_duration_s=4.0)
+
+
+@pytest.fixture(scope="module")
+def client(recognizer: Recognizer) -> Iterator[Any]:
+    settings = Settings(limits=LIMITS, purpose="a test")
+    with (
+        served(page(recognizer, settings)) as url,
+        httpx.Client(base_url=url, timeout=30) as found,
+    ):
+        yield found
+
+
+def begin(client: Any) -> str:
+    """A visit's address."""
+    return f"page/visits/{client.post('page/visits').json()['visit']}"
+
+
+def finished(client: Any, visit: str, timeout_s: float = 60) -> dict[str, Any]:
+    """The visit's clip once it is over."""
+    end_s = time.monotonic() + timeout_s
+    while time.monotonic() < end_s:
+        job: dict[str, Any] = client.get(f"{visit}/clip").json()
+        if job["state"] not in ("waiting", "scoring"):
+            return job
+        time.sleep(0.05)
+    raise AssertionError(f"the clip is still {job['state']}")
+
+
+def send(client: Any, visit: str, name: str, content: bytes, **query: Any) -> Any:
+    return client.post(f"{visit}/clip", params={"name": name, **query}, content=content)
+
+
+@pytest.fixture(scope="module")
+def scored(client: Any) -> str:
+    """A visit whose clip is the sample, scored."""
+    visit = begin(client)
+    assert client.post(f"{visit}/sample").status_code == 202
+    assert finished(client, visit)["state"] == "done"
+    return visit
+
+
+def test_sample_is_read_as_the_command_line_reads_it(client: Any, scored: str) -> None:
+    view = client.get(f"{scored}/files/view.json").json()
+    (face,) = view["faces"]
+    assert view["frames"] == 108 and view["duration_s"] == pytest.approx(3.6, abs=0.01)
+    assert len(face["t"]) == len(face["moments"]) == face["frames"]
+    assert face["t"] == sorted(face["t"])
+    first = face["moments"][0]
+    assert len(first["w"]) == 10 and len(first["b"]) == 8 and len(first["f"]) == 6
+    for before, after in zip(face["bands"], face["bands"][1:], strict=False):
+        assert before["to"] <= after["from"] + 1e-6
+    assert face["bands"][-1]["to"] == pytest.approx(3.6, abs=0.05)
+
+
+def test_files_open(client: Any, scored: str, tmp_path: Path) -> None:
+    job = client.get(f"{scored}/clip").json()
+    assert set(job["files"]) == {"rows.jsonl", "rows.csv", "subtitles.vtt", "annotated.mp4"}
+    lines = client.get(f"{scored}/files/rows.jsonl").text.splitlines()
+    header, rows = json.loads(lines[0]), [json.loads(line) for line in lines[1:]]
+    assert header["purpose"] == "a test" and header["source"] == "sample"
+    assert len(rows) == 108 and all(row["source"] == "sample" for row in rows)
+    table = client.get(f"{scored}/files/rows.csv").text.splitlines()
+    assert table[0].startswith("frame,face_id") and len(table) >= 109
+    assert client.get(f"{scored}/files/subtitles.vtt").text.startswith("WEBVTT")
+    video = tmp_path / "annotated.mp4"
+    video.write_bytes(client.get(f"{scored}/files/annotated.mp4").content)
+    with av.open(str(video)) as opened:
+        assert sum(1 for _ in opened.decode(video=0)) == 108
+
+
+def test_download_has_the_clips_name_and_video_can_be_sought_in(client: Any, scored: str) -> None:
+    answer = client.get(f"{scored}/files/annotated.mp4", params={"download": ""})
+    assert answer.headers["content-disposition"].endswith("sample.annotated.mp4")
+    part = client.get(f"{scored}/files/annotated.mp4", headers={"range": "bytes=100-199"})
+    assert part.status_code == 206 and len(part.content) == 100
+    assert part.headers["cache-control"] == "no-store"
+
+
+@pytest.mark.parametrize("name", ["upload", "..%2fview.json", "../rows.csv", "nothing"])
+def test_no_other_file_is_given(client: Any, scored: str, name: str) -> None:
+    assert client.get(f"{scored}/files/{name}").status_code == 404
+
+
+def test_video_is_scored_and_blurred(client: Any, tmp_path: Path, clips_dir: Path) -> None:
+    clip = (clips_dir / "single_face.mp4").read_bytes()
+    pictures = {}
+    for blur in (0, 1):
+        visit = begin(client)
+        assert send(client, visit, "me & you.mp4", clip, blur=blur).status_code == 202
+        assert finished(client, visit)["state"] == "done"
+        view = client.get(f"{visit}/files/view.json").json()
+        assert view["source"] == "me _ you.mp4" and view["blurred"] == bool(blur)
+        rows = client.get(f"{visit}/files/rows.jsonl").text.splitlines()
+        x, y, w, h = json.loads(rows[31])["faces"][0]["box"]
+        video = tmp_path / f"{blur}.mp4"
+        video.write_bytes(client.get(f"{visit}/files/annotated.mp4").content)
+        with av.open(str(video)) as opened:
+            frames = [frame.to_ndarray(format="gray") for frame in opened.decode(video=0)]
+        assert len(frames) == view["frames"] == 72
+        inside = frames[30][round(y + h / 3) : round(y + h), round(x + w / 4) : round(x + w * 0.75)]
+        pictures[blur] = inside.astype(float)
+    # What is left of the face are a few smooth patches.
+    detail = {blur: abs(picture[1:] - picture[:-1]).mean() for blur, picture in pictures.items()}
+    assert detail[1] < 0.6 * detail[0]
+
+
+def test_image_is_a_clip_of_one_frame(client: Any, tmp_path: Path) -> None:
+    visit = begin(client)
+    send(client, visit, "photo.png", media.image(tmp_path / "photo.png").read_bytes())
+    assert finished(client, visit)["state"] == "done"
+    view = client.get(f"{visit}/files/view.json").json()
+    assert view["frames"] == 1 and view["faces"] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("text.mp4", b"this is no video, whatever its name says " * 20, "text.mp4"),
+        ("list.m3u8", b"#EXTM3U\n#EXTINF:1,\nfile:///etc/passwd\n#EXT-X-ENDLIST\n", "list.m3u8"),
+        ("join.txt", b"ffconcat version 1.0\nfile /etc/passwd\n", "join.txt"),
+    ],
+)
+def test_hostile_files_are_refused_in_words(
+    client: Any, name: str, content: bytes, said: str
+) -> None:
+    visit = begin(client)
+    assert send(client, visit, name, content).status_code == 202
+    job = finished(client, visit)
+    assert job["state"] == "failed" and said in job["message"]
+    assert "root:" not in job["message"] and "/tmp" not in job["message"]
+    assert client.get(f"{visit}/files/view.json").status_code == 404
+
+
+def test_too_long_a_clip_is_refused(client: Any, tmp_path: Path) -> None:
+    visit = begin(client)
+    clip = media.video(tmp_path / "long.mp4", 150, rate=30).read_bytes()
+    send(client, visit, "long.mp4", clip)
+    job = finished(client, visit)
+    assert job["state"] == "failed" and "long.mp4" in job["message"]
+
+
+def test_too_large_an_upload_is_refused_before_it_has_come(client: Any) -> None:
+    visit = begin(client)
+    answer = send(client, visit, "large.mp4", b"0" * (LIMITS.upload_bytes + 1))
+    assert answer.status_code == 413 and "3 MB" in answer.json()["error"]["message"]
+
+    def endless() -> Iterator[bytes]:
+        for _ in range(200):
+            yield b"0" * 65536
+
+    answer = client.post(f"{visit}/clip", params={"name": "x"}, content=endless())
+    assert answer.status_code == 413
+    assert client.get(f"{visit}/clip").json() == {"state": "none"}
+    assert send(client, visit, "empty.mp4", b"").status_code == 413
+
+
+def folders() -> set[Path]:
+    import tempfile
+
+    return set(Path(tempfile.gettempdir()).glob("ferstream-page-*/*/*"))
+
+
+def test_end_of_visit_deletes_everything(client: Any, tmp_path: Path) -> None:
+    before = folders()
+    visit = begin(client)
+    clip = media.video(tmp_path / "clip.mp4", 30).read_bytes()
+    send(client, visit, "clip.mp4", clip)
+    finished(client, visit)
+    (folder,) = folders() - before
+    names = {path.name for path in folder.iterdir()}
+    assert "view.json" in names and "upload" not in names
+    assert client.post(f"{visit}/end").status_code == 204
+    assert not folder.exists()
+    answer = client.get(f"{visit}/files/rows.csv")
+    assert answer.status_code == 404 and answer.json()["error"]["code"] == "SESSION_GONE"
+
+
+def test_visit_that_ends_while_its_clip_is_scored_leaves_nothing(
+    client: Any, tmp_path: Path
+) -> None:
+    before = folders()
+    visit = begin(client)
+    client.post(f"{visit}/sample")
+    while client.get(f"{visit}/clip").json()["frames"] < 5:
+        time.sleep(0.01)
+    client.post(f"{visit}/end")
+    end_s = time.monotonic() + 10
+    while folders() - before and time.monotonic() < end_s:
+        time.sleep(0.05)
+    assert not folders() - before
+
+
+def test_next_clip_takes_the_place_of_the_last(client: Any, tmp_path: Path) -> None:
+    visit = begin(client)
+    clip = media.video(tmp_path / "clip.mp4", 6).read_bytes()
+    for name in ("one.mp4", "two.mp4"):
+        send(client, visit, name, clip)
+        assert finished(client, visit)["name"] == name
+    assert client.delete(f"{visit}/clip").status_code == 204
+    assert client.get(f"{visit}/clip").json() == {"state": "none"}
+
+
+def test_many_visitors_get_their_own(client: Any, tmp_path: Path) -> None:
+    """Six visitors at once, each with a clip of another length, none mixed up."""
+    counts = [6, 9, 12, 15, 18, 21]
+    clips = [media.video(tmp_path / f"{n}.mp4", n).read_bytes() for n in counts]
+    frames: dict[int, int] = {}
+
+    def one(count: int, clip: bytes) -> None:
+        visit = begin(client)
+        send(client, visit, f"{count}.mp4", clip)
+        finished(client, visit)
+        frames[count] = client.get(f"{visit}/files/view.json").json()["frames"]
+
+    threads = [threading.Thread(target=one, args=pair) for pair in zip(counts, clips, strict=True)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert frames == {count: count for count in counts}
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "gradio_api/upload"),
+        ("POST", "gradio_api/queue/join"),
+        ("GET", "gradio_api/file=/etc/passwd"),
+        ("GET", "gradio_api/proxy=http://127.0.0.1/"),
+        ("GET", "gradio_api/info"),
+        ("GET", "docs"),
+        ("GET", "page/assets/..%2f..%2fapp.py"),
+        ("GET", "page/assets/login.html"),
+    ],
+)
+def test_what_the_page_does_not_use_is_not_there(client: Any, method: str, path: str) -> None:
+    assert client.request(method, path).status_code == 404
+
+
+def test_other_pages_and_other_names_are_kept_out(client: Any) -> None:
+    elsewhere = {"origin": "https://elsewhere.example"}
+    assert client.post("page/visits", headers=elsewhere).status_code == 403
+    assert client.get("", headers={"host": "rebound.example"}).status_code == 421
+    policy = client.get("").headers["content-security-policy"]
+    assert "default-src 'self'" in policy and "frame-ancestors 'self'" in policy
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        ("../../etc/passwd", "passwd"),
+        ("C:\\clips\\a.mov", "a.mov"),
+        ("<b>\n\x00.mp4", "b_.mp4"),
+        ("", "clip"),
+        ("Grüße 1.mp4", "Grüße 1.mp4"),
+        ("x" * 300, "x" * 80),
+    ],
+)
+def test_names_are_made_harmless(given: str, shown: str) -> None:
+    assert harmless(given) == shown

@@ -1,0 +1,345 @@
+"""The whole page in a real Chromium: tabs, clips, timeline, downloads, keyboard, two visitors."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import av
+import pytest
+
+from demo.app import Settings, page
+from stream.recognize import Recognizer
+from stream.serve.limits import Limits
+
+from .browser import LAPTOP, PHONE, Picture, Visit, served, until, visit
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+    Launch = Callable[..., Browser]
+
+pytest.importorskip("gradio")
+
+LIMITS = Limits(upload_bytes=2_000_000, clip_duration_s=30.0)
+SCORED = "ferstream-clip[data-state=view]"
+
+
+@pytest.fixture(scope="module")
+def url(recognizer: Recognizer) -> Iterator[str]:
+    with served(page(recognizer, Settings(limits=LIMITS))) as address:
+        yield address
+
+
+@pytest.fixture
+def opened(launch: Launch, webcam: Path, url: str) -> Iterator[Callable[..., Visit]]:
+    """`opened(size=, dark=)`: a visit to the page, closed after the test."""
+    visits: list[Visit] = []
+
+    def get(**how: Any) -> Visit:
+        visits.append(visit(launch(webcam), url, accept_downloads=True, **how))
+        visits[-1].page.wait_for_selector("ferstream-notice button")
+        return visits[-1]
+
+    yield get
+    for seen in visits:
+        seen.page.context.close()
+
+
+@pytest.fixture(scope="module")
+def clip(sample: list[Picture], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The sample's first two seconds as a video: a straight mouth, then a smile."""
+    path = tmp_path_factory.mktemp("clip") / "my clip.mp4"
+    with av.open(str(path), "w") as file:
+        stream = file.add_stream("libx264", rate=30, options={"crf": "20"})
+        stream.width, stream.height, stream.pix_fmt = 640, 480, "yuv420p"
+        for picture in sample[:60]:
+            file.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        file.mux(stream.encode(None))
+    return path
+
+
+def tab(found: Page, name: str) -> None:
+    found.get_by_role("tab", name=name, exact=True).click()
+
+
+def upload(found: Page, path: Path) -> None:
+    tab(found, "Clip")
+    found.set_input_files("ferstream-clip input[type=file]", path)
+    found.wait_for_selector(SCORED, timeout=60_000)
+    found.wait_for_function("document.querySelector('ferstream-clip video').readyState >= 2")
+
+
+def viewer(found: Page, expression: str) -> Any:
+    return found.evaluate(f"document.querySelector('ferstream-clip').viewer.{expression}")
+
+
+@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize("size", [LAPTOP, PHONE])
+def test_every_tab_fits_and_asks_nobody_else(
+    opened: Callable[..., Visit], size: tuple[int, int], dark: bool
+) -> None:
+    seen = opened(size=size, dark=dark)
+    assert seen.page.get_by_text("estimates expressions, not feelings").is_visible()
+    assert seen.page.evaluate("document.body.classList.contains('dark')") == dark
+    for name in ("Live", "Clip", "About"):
+        tab(seen.page, name)
+        seen.page.wait_for_timeout(150)
+        wide = seen.page.evaluate("document.documentElement.scrollWidth")
+        assert wide <= size[0], f"{name} is {wide} px wide"
+    assert seen.page.get_by_text("weakly supervised").first.is_visible()
+    assert not seen.page.get_by_role("tab", name="Camera").count()
+    assert seen.elsewhere == [] and seen.complaints == []
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_text_can_be_read(opened: Callable[..., Visit], dark: bool) -> None:
+    """Contrast of what is written on the clip tab and its notice, as WCAG AA asks for."""
+    seen = opened(dark=dark)
+    tab(seen.page, "Clip")
+    seen.page.wait_for_timeout(300)
+    for selector in (
+        ".fs-name",
+        ".fs-what",
+        ".fs-notice p + p",
+        "ferstream-clip h2",
+        "ferstream-clip .fs-small",
+        "ferstream-clip [data-do=choose]",
+        "ferstream-clip [data-do=sample]",
+    ):
+        ratio = seen.page.evaluate(_CONTRAST, selector)
+        assert ratio >= 4.5, f"{selector}: {ratio:.2f}"
+
+
+def test_notice_is_read_once(opened: Callable[..., Visit]) -> None:
+    found = opened().page
+    found.get_by_role("button", name="I understand").click()
+    found.reload()
+    found.wait_for_selector(".fs-reminder")
+    assert not found.get_by_role("button", name="I understand").count()
+
+
+def test_clip_is_sent_scored_and_scrubbed(opened: Callable[..., Visit], clip: Path) -> None:
+    seen = opened()
+    found = seen.page
+    upload(found, clip)
+    assert found.get_by_role("heading", name="my clip.mp4").is_visible()
+    slider = found.get_by_role("slider", name="Place in the clip")
+    slider.scroll_into_view_if_needed()
+    box = slider.bounding_box()
+    assert box is not None
+    found.mouse.click(box["x"] + box["width"] * 0.75, box["y"] + 20)
+    until(found, lambda: abs(viewer(found, "video.currentTime") - 1.5) < 0.06, what="the seek")
+    told = found.evaluate(
+        """() => { const { view, timeS } = document.querySelector('ferstream-clip').viewer;
+        const at = view.faces[0].t.findLastIndex((t) => t <= timeS + 1e-3);
+        return view.faces[0].moments[at].w.map(([word]) => view.legend.words[word]); }"""
+    )
+    until(found, lambda: _drawn(found) == told, what="the words of the moment")
+    assert "joy" in found.locator("ferstream-clip .fs-legend").inner_text()
+    # Dragging goes on seeking.
+    found.mouse.move(box["x"] + box["width"] * 0.75, box["y"] + 20)
+    found.mouse.down()
+    found.mouse.move(box["x"] + box["width"] * 0.1, box["y"] + 20, steps=6)
+    found.mouse.up()
+    until(found, lambda: viewer(found, "video.currentTime") < 0.3, what="the drag")
+    assert seen.elsewhere == [] and seen.complaints == []
+
+
+def test_playing_moves_the_playhead(opened: Callable[..., Visit], clip: Path) -> None:
+    found = opened().page
+    upload(found, clip)
+    found.get_by_role("button", name="Play").click()
+    until(found, lambda: float(_slider(found, "aria-valuenow")) > 0.4, what="playing")
+    found.get_by_role("button", name="Pause").click()
+    stopped = viewer(found, "video.currentTime")
+    found.wait_for_timeout(200)
+    assert viewer(found, "video.currentTime") == stopped
+
+
+def test_downloads_open(opened: Callable[..., Visit], clip: Path, tmp_path: Path) -> None:
+    found = opened().page
+    upload(found, clip)
+    files: dict[str, Path] = {}
+    for link in found.locator(".fs-files a").all():
+        with found.expect_download() as coming:
+            link.click()
+        name = coming.value.suggested_filename
+        files[name] = tmp_path / name
+        coming.value.save_as(files[name])
+    assert set(files) == {"my clip.jsonl", "my clip.csv", "my clip.vtt", "my clip.annotated.mp4"}
+    lines = files["my clip.jsonl"].read_text("utf-8").splitlines()
+    assert len(lines) == 61 and json.loads(lines[1])["source"] == "my clip.mp4"
+    with files["my clip.csv"].open(newline="") as text:
+        assert len({row["frame"] for row in csv.DictReader(text)}) == 60
+    assert "-->" in files["my clip.vtt"].read_text("utf-8")
+    with av.open(str(files["my clip.annotated.mp4"])) as video:
+        assert sum(1 for _ in video.decode(video=0)) == 60
+
+
+def test_keyboard_alone_is_enough(opened: Callable[..., Visit]) -> None:
+    found = opened().page
+    keys = found.keyboard
+    _tab_to(found, "I understand")
+    keys.press("Enter")
+    _tab_to(found, "Live")
+    keys.press("Tab")
+    assert _focus(found)["name"] == "Clip"
+    keys.press("Enter")
+    _tab_to(found, "Try the sample")
+    assert _focus(found)["outline"] != "none"
+    keys.press("Enter")
+    found.wait_for_selector(SCORED, timeout=60_000)
+    assert _focus(found)["name"] == "sample"
+    _tab_to(found, "Place in the clip")
+    assert _focus(found)["outline"] != "none"
+    keys.press("End")
+    assert float(_slider(found, "aria-valuenow")) > 3.4
+    keys.press("Home")
+    for _ in range(3):
+        keys.press("ArrowRight")
+    assert float(_slider(found, "aria-valuenow")) == pytest.approx(0.3, abs=0.02)
+    keys.press("PageUp")
+    assert float(_slider(found, "aria-valuenow")) == pytest.approx(1.3, abs=0.02)
+    assert "%" in _slider(found, "aria-valuetext")
+    keys.press("Space")
+    until(found, lambda: not viewer(found, "video.paused"), what="playing by the space bar")
+    keys.press("Space")
+    _tab_to(found, "JSON lines")
+    with found.expect_download() as coming:
+        keys.press("Enter")
+    assert coming.value.suggested_filename == "sample.jsonl"
+
+
+def test_wrong_files_are_refused_in_words(opened: Callable[..., Visit], tmp_path: Path) -> None:
+    found = opened().page
+    tab(found, "Clip")
+    text = tmp_path / "letter.mp4"
+    text.write_text("Dear video, " * 100)
+    found.set_input_files("ferstream-clip input[type=file]", text)
+    fault = found.locator("ferstream-clip [role=alert]")
+    until(found, lambda: "letter.mp4" in fault.inner_text(), what="the refusal")
+    large = tmp_path / "large.mp4"
+    large.write_bytes(bytes(LIMITS.upload_bytes + 1))
+    found.set_input_files("ferstream-clip input[type=file]", large)
+    until(found, lambda: "larger than" in fault.inner_text(), what="the refusal")
+    assert found.get_by_role("button", name="Choose a clip").is_enabled()
+
+
+def test_two_visitors_see_their_own(
+    opened: Callable[..., Visit], clip: Path, sample: list[Picture], tmp_path: Path
+) -> None:
+    """One with a face, one without, at the same time; one leaves, the other's stays."""
+    empty = tmp_path / "empty.mp4"
+    with av.open(str(empty), "w") as file:
+        stream = file.add_stream("libx264", rate=30)
+        stream.width, stream.height, stream.pix_fmt = 320, 240, "yuv420p"
+        for _ in range(40):
+            picture = sample[0][:240, :320] * 0 + 90
+            file.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        file.mux(stream.encode(None))
+    one, two = opened().page, opened().page
+    for found, path in ((one, clip), (two, empty)):
+        tab(found, "Clip")
+        found.set_input_files("ferstream-clip input[type=file]", path)
+    for found in (one, two):
+        found.wait_for_selector(SCORED, timeout=60_000)
+    assert one.get_by_text("60 frames · 1 face").is_visible()
+    assert two.get_by_text("40 frames · no faces").is_visible()
+    video = viewer(two, "video.src")
+    two.context.close()
+    until(
+        one,
+        lambda: one.evaluate("(url) => fetch(url).then((r) => r.status)", video) == 404,
+        what="the end of the other's visit",
+    )
+    one.evaluate("document.querySelector('ferstream-clip').viewer.seek(1.2)")
+    until(one, lambda: not viewer(one, "video.seeking"), what="the seek")
+
+
+def test_clip_can_be_called_off_and_deleted(opened: Callable[..., Visit]) -> None:
+    found = opened().page
+    tab(found, "Clip")
+    found.get_by_role("button", name="Try the sample").click()
+    found.get_by_role("button", name="Cancel").click()
+    assert found.get_by_role("button", name="Choose a clip").is_visible()
+    found.get_by_role("button", name="Try the sample").click()
+    found.wait_for_selector(SCORED, timeout=60_000)
+    address = viewer(found, "video.src")
+    found.get_by_role("button", name="Delete").click()
+    until(
+        found,
+        lambda: found.evaluate("(url) => fetch(url).then((r) => r.status)", address) == 404,
+        what="the deletion",
+    )
+
+
+def test_live_works_within_the_page(opened: Callable[..., Visit]) -> None:
+    seen = opened()
+    seen.page.get_by_label("Everyone in view").check()
+    seen.page.get_by_role("button", name="Start camera").click()
+    words = seen.page.locator("ferstream-live .words ol.bars li .name")
+    until(seen.page, lambda: words.count() >= 10, what="ten words")
+    assert seen.elsewhere == [] and seen.complaints == []
+
+
+def _drawn(found: Page) -> list[str]:
+    """The words of the bars, from the top."""
+    rows = found.locator("ferstream-clip .fs-bars .row:not(.gone)")
+    placed = [
+        (int(row.evaluate("row => row.style.getPropertyValue('--at')")), row.inner_text())
+        for row in rows.all()
+    ]
+    return [text.split("\n")[0] for _, text in sorted(placed)]
+
+
+def _slider(found: Page, attribute: str) -> str:
+    value = found.get_by_role("slider", name="Place in the clip").get_attribute(attribute)
+    assert value is not None
+    return value
+
+
+def _focus(found: Page) -> dict[str, str]:
+    told: dict[str, str] = found.evaluate(
+        """() => { let e = document.activeElement;
+        while (e.shadowRoot?.activeElement) e = e.shadowRoot.activeElement;
+        const name = e.getAttribute('aria-label') ?? e.innerText ?? '';
+        return { name: name.trim(), outline: getComputedStyle(e).outlineStyle }; }"""
+    )
+    return told
+
+
+def _tab_to(found: Page, name: str, most: int = 40) -> None:
+    """Press Tab until that element has the focus."""
+    passed = []
+    for _ in range(most):
+        found.keyboard.press("Tab")
+        passed.append(_focus(found)["name"])
+        if passed[-1].startswith(name):
+            return
+    raise AssertionError(f"{name} is not reached by Tab: {passed}")
+
+
+_CONTRAST = """(selector) => {
+  const light = ([r, g, b]) => [r, g, b].map((v) => v / 255)
+    .map((v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4))
+    .reduce((sum, v, at) => sum + v * [0.2126, 0.7152, 0.0722][at], 0);
+  const brush = document.createElement('canvas').getContext('2d', { willReadFrequently: true });
+  const parsed = (colour) => {
+    brush.clearRect(0, 0, 1, 1);
+    brush.fillStyle = colour;
+    brush.fillRect(0, 0, 1, 1);
+    return [...brush.getImageData(0, 0, 1, 1).data];
+  };
+  const element = document.querySelector(selector);
+  let behind = element;
+  while (parsed(getComputedStyle(behind).backgroundColor)[3] < 255 && behind.parentElement) {
+    behind = behind.parentElement;
+  }
+  const [a, b] = [getComputedStyle(element).color, getComputedStyle(behind).backgroundColor]
+    .map((colour) => light(parsed(colour))).sort((x, y) => y - x);
+  return (a + 0.05) / (b + 0.05);
+}"""
