@@ -13,6 +13,8 @@ from .errors import SourceTooLarge, SourceUnreadable
 
 # A progressive JPEG has about ten scans. Thousands of tiny ones keep a decoder busy for minutes.
 _MAX_SCANS = 100
+# Segments before the one that tells the size; a picture has a dozen, some padding included.
+_MAX_MARKS = 4096
 
 
 class PictureHead(NamedTuple):
@@ -70,7 +72,7 @@ def decode_picture(data: bytes, max_pixels: int) -> NDArray[np.uint8]:
 def _jpeg_size(data: bytes) -> tuple[int, int]:
     """Width and height from the first frame header."""
     at = 2
-    while True:
+    for _ in range(_MAX_MARKS):
         mark, kind = struct.unpack_from(">BB", data, at)
         if mark != 0xFF:
             raise struct.error
@@ -82,6 +84,7 @@ def _jpeg_size(data: bytes) -> tuple[int, int]:
             return width, height
         alone = kind == 0x01 or 0xD0 <= kind <= 0xD8
         at += 2 if alone else 2 + max(struct.unpack_from(">H", data, at + 2)[0], 2)
+    raise SourceUnreadable("this jpeg picture never says its size: send another")
 
 
 def _webp_size(data: bytes) -> tuple[int, int]:

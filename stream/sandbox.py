@@ -249,7 +249,8 @@ class PictureDecoder:
     """
 
     def __init__(self, workers: int = 2, timeout_s: float = 2.0, memory_bytes: int = 2**30) -> None:
-        self._workers, self._timeout_s, self._memory_bytes = workers, timeout_s, memory_bytes
+        self.workers = workers
+        self._timeout_s, self._memory_bytes = timeout_s, memory_bytes
         self._closed = False
         self._idle: queue.LifoQueue[_Cell | None] = queue.LifoQueue()
         for _ in range(workers):
@@ -287,11 +288,11 @@ class PictureDecoder:
     def close(self) -> None:
         """End the processes, once the pictures in hand are done; call it once."""
         self._closed = True
-        for _ in range(self._workers):
+        for _ in range(self.workers):
             cell = self._idle.get()
             if cell is not None:
                 cell.kill()
-        for _ in range(self._workers):
+        for _ in range(self.workers):
             self._idle.put(None)
 
     def __enter__(self) -> PictureDecoder:
@@ -321,7 +322,7 @@ class PictureDecoder:
             kind, head = b"", {}
         if kind != HEAD:
             cell.kill()
-            raise SourceRefused("pictures cannot be decoded now: try again in a moment")
+            raise SourceRefused("nothing can be decoded now: try again in a moment")
         _tell_once(head.get("filtered") is True)
         return cell
 
@@ -338,20 +339,25 @@ class PictureDecoder:
 
 
 class _Cell:
-    """The process: its pipes, and its end."""
+    """The process: its pipes, and its end. Raises `SourceRefused` where none can be started."""
 
     def __init__(self, config: dict[str, Any], stdin: int) -> None:
-        self._process = subprocess.Popen(
-            # Isolated: neither variables of the environment nor the current folder matter to it.
-            [sys.executable, "-I", "-c", _START, str(_ROOT), json.dumps(config)],
-            stdin=stdin,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            cwd="/",
-            env={"LC_ALL": "C.UTF-8", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
-            start_new_session=True,
-            bufsize=0,
-        )
+        # Isolated: neither variables of the environment nor the current folder matter to it.
+        command = [sys.executable, "-I", "-c", _START, str(_ROOT), json.dumps(config)]
+        try:
+            self._process = subprocess.Popen(
+                command,
+                stdin=stdin,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                cwd="/",
+                env={"LC_ALL": "C.UTF-8", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
+                start_new_session=True,
+                bufsize=0,
+            )
+        except OSError as error:
+            _log.error("no decoder can be started: %s", error)
+            raise SourceRefused("nothing can be decoded now: try again in a moment") from None
         self._lock = threading.Lock()
         assert self._process.stdout is not None
         self.output = self._process.stdout.fileno()

@@ -17,7 +17,8 @@ from fastapi.middleware.cors import CORSMiddleware
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from ..errors import SourceTimeout, SourceTooLarge, SourceUnreadable
+from ..errors import SourceRefused, SourceTimeout, SourceTooLarge, SourceUnreadable
+from ..sandbox import PictureDecoder
 from . import models
 from .guard import Guard, error_json
 from .limits import Limits
@@ -86,7 +87,11 @@ def create_app(
             allow_headers=["Authorization", "Content-Type"],
         )
     _answer_errors(app)
-    app.include_router(live_router(scoring.rounds, scoring.limits, allow_origins=allow_origins))
+    pictures = PictureDecoder()
+    app.state.closing = [pictures.close]
+    app.include_router(
+        live_router(scoring.rounds, scoring.limits, allow_origins=allow_origins, decoder=pictures)
+    )
     _add_health(app, scoring, watch)
     _add_uploads(app, scoring)
     _add_sources(app, watch)
@@ -139,7 +144,7 @@ def _add_health(app: FastAPI, scoring: Scoring, watch: Watch | None) -> None:
 def _add_uploads(app: FastAPI, scoring: Scoring) -> None:
     limits = scoring.limits
     desk = _Desk(limits)
-    app.state.closing = [desk.close]
+    app.state.closing.append(desk.close)
 
     @app.post(
         "/v1/image",
@@ -297,6 +302,7 @@ def _answer_errors(app: FastAPI) -> None:
         (SourceTooLarge, 413, "too_large"),
         (SourceUnreadable, 422, "unreadable"),
         (SourceTimeout, 422, "too_slow"),
+        (SourceRefused, 503, "busy"),
         (RoundsFull, 503, "full"),
         (RoundsClosed, 503, "closing"),
         (RoundFailed, 500, "failed"),

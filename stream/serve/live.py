@@ -13,6 +13,7 @@ import json
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
 
@@ -56,6 +57,8 @@ def live_router(
     """
     bounds = limits or Limits()
     pictures = decoder or PictureDecoder()
+    # As many threads as there are decoders: who waits for one waits without a thread.
+    pool = ThreadPoolExecutor(pictures.workers, thread_name_prefix="decode picture")
     router = APIRouter()
     here: Counter[str] = Counter()
 
@@ -71,7 +74,7 @@ def live_router(
         try:
             if here[address] > bounds.live_per_address:
                 raise RoundsFull("too many live connections from your address: close one")
-            await _Visit(socket, rounds, bounds, pictures).run()
+            await _Visit(socket, rounds, bounds, pictures, pool).run()
         except (RoundsFull, RoundsClosed) as error:
             code = "full" if isinstance(error, RoundsFull) else "closing"
             await _farewell(socket, code, str(error), _LATER)
@@ -112,10 +115,15 @@ class _Visit:
     """One connection: a task that receives, one that decodes, one that sends."""
 
     def __init__(
-        self, socket: WebSocket, rounds: Rounds, limits: Limits, decoder: PictureDecoder
+        self,
+        socket: WebSocket,
+        rounds: Rounds,
+        limits: Limits,
+        decoder: PictureDecoder,
+        pool: ThreadPoolExecutor,
     ) -> None:
         self._socket, self._rounds = socket, rounds
-        self._limits, self._decoder = limits, decoder
+        self._limits, self._decoder, self._pool = limits, decoder, pool
         self._loop = asyncio.get_running_loop()
         self._start_s = time.monotonic()
         self._top = 10
@@ -242,8 +250,8 @@ class _Visit:
             (index, came_s, data), self._picture = self._picture, None
             self._come.clear()
             try:
-                pixels = await asyncio.to_thread(
-                    self._decoder.decode, data, self._limits.live_pixels
+                pixels = await self._loop.run_in_executor(
+                    self._pool, self._decoder.decode, data, self._limits.live_pixels
                 )
             except SourceTimeout as error:
                 raise _Leave("unsupported", str(error), _BAD_DATA) from None

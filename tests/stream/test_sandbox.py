@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import struct
 import subprocess
@@ -34,10 +35,25 @@ from tests import media
 from . import hostile
 
 
+@pytest.fixture(scope="module")
+def long_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clip that no pipe takes in whole: its decoder has to wait for its reader."""
+    return media.video(tmp_path_factory.mktemp("long") / "long.mp4", 40, (640, 480))
+
+
+_OTHERS: set[int] = set()
+
+
+@pytest.fixture(autouse=True)
+def others() -> None:
+    """Processes that ran before are not this test's."""
+    _OTHERS.clear()
+    _OTHERS.update(one.pid for one in psutil.Process().children())
+
+
 def children() -> list[psutil.Process]:
-    """Decoders that run."""
-    found = psutil.Process().children()
-    return [one for one in found if "stream.sandboxed" in " ".join(one.cmdline())]
+    """Decoders that this test has started and that run."""
+    return [one for one in psutil.Process().children() if one.pid not in _OTHERS]
 
 
 def media_png(level: int) -> bytes:
@@ -202,15 +218,16 @@ except MemoryError:
     assert sum(line.endswith("fails") for line in lines) == 14
 
 
-def test_a_decoder_inherits_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_decoder_inherits_nothing(
+    long_clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("FERSTREAM_TOKEN", "a secret of the service")
-    path = media.video(tmp_path / "clip.mp4", 400, (640, 480))
-    with (tmp_path / "other").open("w"), open_untrusted(path) as source:
+    with (tmp_path / "other").open("w"), open_untrusted(long_clip) as source:
         process = psutil.Process(source.pid)
         assert process.cwd() == "/"
         assert "FERSTREAM_TOKEN" not in process.environ()
         opened = {Path(one.path).name for one in process.open_files()}
-        assert opened == {"clip.mp4"}
+        assert opened == {long_clip.name}
         assert source.confined == (sys.platform == "linux" and os.uname().machine == "x86_64")
 
 
@@ -293,9 +310,8 @@ def test_a_decoder_is_not_believed(said: bytes) -> None:
         os.close(receiving)
 
 
-def test_a_silent_decoder_is_ended(tmp_path: Path) -> None:
-    path = media.video(tmp_path / "clip.mp4", 400, (640, 480))
-    with open_untrusted(path, Limits(silence_s=0.5)) as source:
+def test_a_silent_decoder_is_ended(long_clip: Path) -> None:
+    with open_untrusted(long_clip, Limits(silence_s=0.5)) as source:
         frames = source.frames()
         next(frames)
         os.kill(source.pid, signal.SIGSTOP)
@@ -304,9 +320,8 @@ def test_a_silent_decoder_is_ended(tmp_path: Path) -> None:
     assert children() == []
 
 
-def test_a_killed_decoder_is_an_error_and_not_an_end(tmp_path: Path) -> None:
-    path = media.video(tmp_path / "clip.mp4", 400, (640, 480))
-    with open_untrusted(path) as source:
+def test_a_killed_decoder_is_an_error_and_not_an_end(long_clip: Path) -> None:
+    with open_untrusted(long_clip) as source:
         frames = source.frames()
         next(frames)
         os.kill(source.pid, signal.SIGKILL)
@@ -314,8 +329,11 @@ def test_a_killed_decoder_is_an_error_and_not_an_end(tmp_path: Path) -> None:
             list(frames)
 
 
-def test_closing_ends_frames_and_process_from_another_thread(tmp_path: Path) -> None:
-    path = media.video(tmp_path / "clip.mp4", 400, (640, 480))
+def test_closing_ends_frames_and_process_from_another_thread(
+    long_clip: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "clip.mp4"
+    shutil.copy(long_clip, path)
     source = open_untrusted(path)
     path.unlink()  # it may go as soon as it is open
     frames = source.frames()
@@ -341,8 +359,7 @@ def test_nothing_leaks(tmp_path: Path) -> None:
     assert children() == []
 
 
-def test_a_decoder_ends_when_its_parent_does(tmp_path: Path) -> None:
-    path = media.video(tmp_path / "clip.mp4", 400, (640, 480))
+def test_a_decoder_ends_when_its_parent_does(long_clip: Path) -> None:
     script = (
         "import os, sys; from stream.sandbox import *; "
         "source = open_untrusted(sys.argv[1]); decoder = PictureDecoder(); "
@@ -353,7 +370,7 @@ def test_a_decoder_ends_when_its_parent_does(tmp_path: Path) -> None:
     )
     root = Path(sandbox.__file__).parents[1]
     done = subprocess.run(
-        [sys.executable, "-c", script, str(path)], cwd=root, capture_output=True, text=True
+        [sys.executable, "-c", script, str(long_clip)], cwd=root, capture_output=True, text=True
     )
     pids = [int(pid) for pid in done.stdout.split()]
     assert len(pids) == 2

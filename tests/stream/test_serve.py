@@ -17,8 +17,11 @@ import httpx
 import psutil
 import pytest
 
+from stream.loop import run
 from stream.recognize import Recognizer
 from stream.serve.limits import Limits
+from stream.sinks.tally import TallySink
+from stream.sources import open_source
 from tests import media
 
 from . import hostile
@@ -98,6 +101,11 @@ def test_a_clip_is_told_as_score_tells_it(client: httpx.Client, film: Path) -> N
     assert {row["source"] for row in told["rows"]} == {"film.mp4"}
     assert [row["frame"] for row in told["rows"]] == list(range(36))
     assert {len(row["faces"][0]["top"]) for row in told["rows"]} == {5}
+    with Recognizer() as another:
+        manifest = another.bundle.manifest
+        tally = TallySink(manifest.clip_frames, manifest.clip_duration_s)
+        run(open_source(film), another, [tally])
+    assert [face.to_json(5) for face in tally.faces()] == summary["faces"]
     brief = client.post("/v1/clip?rows=false", content=film.read_bytes()).json()
     assert "rows" not in brief
     same = {**brief["clip"]["faces"][0], "top": []}
@@ -121,6 +129,7 @@ def test_wrong_uploads_are_refused(client: httpx.Client, tmp_path: Path, smile: 
         ("image", video, 415, "unsupported"),
         ("image", smile[:100], 415, "unsupported"),
         ("image", smile[:-2000], 422, "unreadable"),
+        ("image", b"\xff\xd8" + b"\xff" * 3_000_000, 415, "unsupported"),
         ("image", hostile.png_header(60_000, 60_000), 413, "too_large"),
         ("image", hostile.png_bomb(3000), 413, "too_large"),
         ("clip", b"\x00" * 5000, 415, "unsupported"),
