@@ -163,8 +163,9 @@ class Camera:
 
     def _film(self, film: Any, given_up: threading.Event, over: threading.Event) -> None:
         loop, number = self.loop, self._due()
-        if loop.header and not self._push(film, loop.header):
-            return
+        # While the pipeline starts it takes nothing for a moment.
+        while not self._push(film, loop.header) and not given_up.wait(0.01):
+            pass
         while not given_up.is_set():
             if over.is_set():
                 film.emit("end-of-stream")
@@ -172,8 +173,7 @@ class Camera:
             time.sleep(max(0.0, self.epoch_s + number / self.rate_hz - time.monotonic()))
             if self.loop is not loop and self.loop.is_key(number) and self._fits(loop):
                 loop = self.loop
-            if not self._push(film, loop.picture(number)):
-                return
+            self._push(film, loop.picture(number))
             number += 1
             if self._due() - number > _LATE_S * self.rate_hz:
                 # It was frozen. A coder would go on from what it showed last; a recording can
@@ -192,7 +192,10 @@ class Camera:
         return int((time.monotonic() - self.epoch_s) * self.rate_hz) + 1
 
     def _push(self, film: Any, data: bytes) -> bool:
-        return bool(film.emit("push-buffer", Gst.Buffer.new_wrapped(data)) == Gst.FlowReturn.OK)
+        """Whether the pipeline took it; it always takes nothing."""
+        return not data or bool(
+            film.emit("push-buffer", Gst.Buffer.new_wrapped(data)) == Gst.FlowReturn.OK
+        )
 
 
 def main() -> None:
