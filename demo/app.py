@@ -12,9 +12,9 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from engines.card import card
+from stream.decoder import PictureDecoder
 from stream.recognize import Recognizer
 from stream.report import about
-from stream.sandbox import PictureDecoder
 from stream.serve.guard import Guard
 from stream.serve.limits import Limits
 from stream.serve.rounds import Rounds

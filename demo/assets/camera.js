@@ -41,10 +41,12 @@ class Camera extends HTMLElement {
   connectedCallback() {
     if (!this.shadowRoot) this._build();
     this.theme.watch();
+    this.sizes.observe(this);
   }
 
   disconnectedCallback() {
     this.stop();
+    this.sizes.disconnect();
     this.theme.unwatch();
   }
 
@@ -111,6 +113,11 @@ class Camera extends HTMLElement {
     parts.video.replaceWith(this.picture);
     parts.mirror.closest(".switch").classList.add("mirror");
     parts.stop.querySelector("span").textContent = "Stop watching";
+    parts.stop.setAttribute("aria-label", "Stop watching");
+    // On a page's other tab nobody sees it.
+    this.sizes = new ResizeObserver(() => {
+      if (this.socket && !this.offsetWidth) this.stop("Watching ended when you left this tab.");
+    });
     this.theme = new Theme(this);
     this.rate = new Rate();
     const elements = { video: this.picture, canvas: parts.covered, boxes: parts.boxes };
