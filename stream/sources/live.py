@@ -28,6 +28,7 @@ _REFRESHING = ("h264", "hevc")
 _NEARLY = 0.98
 # A reader that is this far behind the camera leaves out what waits, up to the next key frame.
 _LATE_S = 1.0
+_LONGEST_BURST_S = 60.0
 # A camera's clock is not ours: the offset between them is learned anew so often.
 _OFFSET_WINDOW_S = 30.0
 # More than pictures that are sent out of order go back.
@@ -52,7 +53,9 @@ class LiveReader:
         name: str,
         stall_s: float,
         clock: Callable[[], float] = time.monotonic,
+        in_bursts: bool = False,
     ) -> None:
+        """`in_bursts`: packets come many seconds at a time, so that most of them seem late."""
         self.drops: Counter[str] = Counter()
         """Packets and pictures left out, per cause."""
         self._container, self._stream, self._name = container, stream, name
@@ -64,7 +67,7 @@ class LiveReader:
         self._waits_for_key = True
         self._key_fed = False
         self._begun_s = 0.0
-        self._lag = _Lag()
+        self._lag = None if in_bursts else _Lag()
 
     def pictures(self) -> Iterator[Arrived]:
         """Pictures as they come, until the stream ends.
@@ -93,7 +96,7 @@ class LiveReader:
             return
         if packet.is_corrupt or (self._numbers and self._numbers.is_gap_before(bytes(packet))):
             self._wait_for_key("damaged")
-        elif self._lag.of(packet, now_s) > _LATE_S and not self._waits_for_key:
+        elif self._is_late(packet, now_s) and not self._waits_for_key:
             self._wait_for_key("late")
         if packet.is_keyframe:
             self._key_fed = True
@@ -118,6 +121,9 @@ class LiveReader:
             else:
                 self._waits_for_key = self._may_lack_keys = False
                 yield picture
+
+    def _is_late(self, packet: Packet[VideoStream], now_s: float) -> bool:
+        return self._lag is not None and self._lag.of(packet, now_s) > _LATE_S
 
     def _lacks_keys(self, now_s: float) -> bool:
         """Whether this stream, from its first packet on, seems to have no key frames at all."""
@@ -156,3 +162,28 @@ class _Lag:
         self._next_s = min(self._next_s, offset_s)
         self._least_s = min(self._least_s, offset_s)
         return offset_s - self._least_s
+
+
+class Pace:
+    """Holds back pictures that come in bursts until each is due by its own stamp."""
+
+    def __init__(
+        self, clock: Callable[[], float], wait: Callable[[float], object], slack_s: float = 0.5
+    ) -> None:
+        self._clock, self._wait, self._slack_s = clock, wait, slack_s
+        self._begin_s: float | None = None
+
+    def due_s(self, stamp_s: float | None) -> float:
+        """Wait for the time at which a picture of this stamp is due, and return it.
+
+        After an interruption, or a jump of the stamps, the pace begins anew.
+        """
+        now_s = self._clock()
+        if stamp_s is None:
+            return now_s
+        ahead_s = (self._begin_s or 0.0) + stamp_s - now_s
+        if self._begin_s is None or not -self._slack_s <= ahead_s <= _LONGEST_BURST_S:
+            self._begin_s, ahead_s = now_s - stamp_s, 0.0
+        if ahead_s > 0:
+            self._wait(ahead_s)
+        return self._begin_s + stamp_s

@@ -22,7 +22,7 @@ from ..errors import SourceError, SourceTimeout, SourceUnreadable
 from ..frame import Frame
 from .base import without_password
 from .failures import address_failure, camera_failure, file_failure, lost, reason, stalled
-from .live import LiveReader
+from .live import LiveReader, Pace
 from .upright import Orientation
 
 if TYPE_CHECKING:
@@ -38,6 +38,9 @@ _RTSP_OPTIONS = {
     "analyzeduration": "300000",
     "probesize": "200000",
 }
+# Formats that come as files of several seconds each, so that nothing comes for long in between.
+_SEGMENTED = ("hls", "dash")
+_SEGMENT_LIMIT_S = 20.0
 # Wishes to a webcam, best first; a camera that cannot refuses and is asked for less.
 _WEBCAM_OPTIONS: tuple[dict[str, str], ...] = (
     {"input_format": "mjpeg", "video_size": "1280x720", "framerate": "30"},
@@ -68,6 +71,7 @@ class PyavSource:
         self._read_limit_s = read_limit_s
         self._clock = clock
         self._lock = threading.Lock()
+        self._closing = threading.Event()
         self._stop = False
         self._reading = False
         self._reader: LiveReader | None = None
@@ -118,16 +122,21 @@ class PyavSource:
     def _live_frames(self) -> Iterator[Frame]:
         """Until the camera is lost; raises `SourceLost`, or `SourceTimeout` where it stalls."""
         count, last_s, skipped = 0, float("-inf"), 0
+        in_bursts = self._container.format.name in _SEGMENTED
+        pace = Pace(self._clock, self._closing.wait) if in_bursts else None
         self._reader = reader = LiveReader(
-            self._container, self._stream, self.name, self._read_limit_s, self._clock
+            self._container, self._stream, self.name, self._read_limit_s, self._clock, in_bursts
         )
         try:
             for arrived in reader.pictures():
                 if self._stop:
                     return
                 pixels = self._upright(arrived.picture)
+                time_s = pace.due_s(arrived.picture.time) if pace else arrived.time_s
+                if self._stop:
+                    return
                 # Several pictures can come out of one packet.
-                last_s = max(arrived.time_s, last_s + 1e-4)
+                last_s = max(time_s, last_s + 1e-4)
                 left_out = reader.drops.total()
                 skipped = skipped if count else left_out
                 yield Frame(pixels, last_s, count + left_out - skipped, self.name)
@@ -176,6 +185,7 @@ class PyavSource:
 
     def close(self) -> None:
         """End `frames` at its next picture; the reading thread then closes the file itself."""
+        self._closing.set()
         with self._lock:
             self._stop = True
             if not self._reading:
@@ -257,7 +267,8 @@ def open_address(
 ) -> PyavSource:
     """A network camera (rtsp://) or a video on a server (http://, https://).
 
-    A server's video of known length is read like a file, anything else is live. Raises
+    A server's video of known length is read like a file, anything else is live. Live HLS comes a
+    segment at a time: it is played at its own pace, and stalls after 20 s at the least. Raises
     `SourceRefused`, `SourceTimeout`, `SourceMissing` or `SourceUnreadable`.
     """
     rtsp = url.lower().startswith(("rtsp:", "rtsps:"))
@@ -273,6 +284,9 @@ def open_address(
         # `from None`: the cause's own message holds the address with its password.
         raise address_failure(url, error, clock() - begun_s, open_limit_s) from None
     live = rtsp or not container.duration
+    if live and container.format.name in _SEGMENTED and read_limit_s < _SEGMENT_LIMIT_S:
+        container.close()
+        return open_address(url, open_limit_s, _SEGMENT_LIMIT_S, clock)
     return _source(container, without_password(url), live, read_limit_s)
 
 

@@ -5,11 +5,15 @@ from __future__ import annotations
 import http.server
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import av.error
+import numpy as np
 import pytest
 
 from stream.errors import (
@@ -20,8 +24,11 @@ from stream.errors import (
     SourceTimeout,
     SourceUnreadable,
 )
+from stream.frame import Frame
 from stream.sources import open_live, open_source
+from stream.sources.event import SourceEvent
 from stream.sources.failures import address_failure, camera_failure
+from stream.sources.live import Pace
 from stream.sources.paced import PacedSource
 from stream.sources.pyav import open_address
 from tests import media
@@ -140,7 +147,7 @@ def test_a_stalled_address_times_out(silent_port: int) -> None:
 class _Quiet(http.server.SimpleHTTPRequestHandler):
     def do_GET(self) -> None:
         """A file; `/camera/FILE` as a stream without length that ends, `/stalled/` or stalls."""
-        _, kind, *rest = self.path.split("/")
+        _, kind, *rest = self.path.partition("?")[0].split("/")
         if kind not in ("camera", "stalled"):
             return super().do_GET()
         self.send_response(200)
@@ -178,6 +185,80 @@ def test_a_video_on_a_server_is_a_file(served: str) -> None:
     assert not source.live
     assert source.name == f"{served}/a.mp4?token=***"
     assert len(list(source.frames())) == 10
+
+
+@pytest.fixture
+def playlists(served: str, tmp_path: Path) -> str:
+    """The server, with four seconds of HLS: vod.m3u8, and live.m3u8, which may go on."""
+    media.video(
+        tmp_path / "vod.m3u8",
+        120,
+        options={"g": "30"},
+        container_options={"hls_time": "1", "hls_list_size": "0"},
+    )
+    text = (tmp_path / "vod.m3u8").read_text()
+    (tmp_path / "live.m3u8").write_text(text.replace("#EXT-X-ENDLIST\n", ""))
+    return served
+
+
+def test_a_finished_playlist_is_a_file(playlists: str) -> None:
+    source = open_source(f"{playlists}/vod.m3u8")
+    assert not source.live
+    assert source.duration_s == pytest.approx(4.0, abs=0.1)
+    assert len(list(source.frames())) == 120
+
+
+def test_live_segments_are_played_at_their_pace(playlists: str) -> None:
+    source = open_live(f"{playlists}/live.m3u8", stall_s=0.5)
+    frames = source.frames()
+    begun_s = time.monotonic()
+    seen = [next(frames) for _ in range(31)]
+    assert 0.9 < time.monotonic() - begun_s < 3
+    assert [frame.index for frame in seen] == list(range(31))
+    times_s = [frame.time_s for frame in seen]
+    assert np.diff(times_s) == pytest.approx(np.full(30, 1 / 30), abs=1e-3)
+    frames.close()  # type: ignore[attr-defined]
+
+
+def test_bursts_are_held_back_and_jumps_begin_anew() -> None:
+    clock = FakeClock(100.0)
+    pace = Pace(clock, clock.wait)
+    assert [pace.due_s(stamp_s) for stamp_s in (7.0, 7.5, 8.0)] == [100.0, 100.5, 101.0]
+    clock.now_s = 150.0
+    assert [pace.due_s(stamp_s) for stamp_s in (8.5, 9.0, None)] == [150.0, 150.5, 150.5]
+    assert [pace.due_s(stamp_s) for stamp_s in (5000.0, 5001.0, 3.0)] == [150.5, 151.5, 151.5]
+    assert clock.waits_s == pytest.approx([0.5, 0.5, 0.5, 1.0])
+
+
+def test_an_address_that_is_a_clip_ends(served: str) -> None:
+    source = open_live(f"{served}/a.mp4")
+    states: list[SourceEvent] = []
+    source.on_event = states.append  # type: ignore[attr-defined]
+    assert len(list(source.frames())) == 10
+    assert [event.state.value for event in states] == ["connecting", "live", "ended"]
+
+
+def test_an_address_that_goes_away_is_opened_again(served: str) -> None:
+    source = open_live(f"{served}/camera/live.ts?token=s3cret", retries=1)
+    states: list[SourceEvent] = []
+    source.on_event = states.append  # type: ignore[attr-defined]
+    frames = source.frames()
+    seen: list[Frame] = []
+    while sum(frame.restart for frame in seen) < 2:
+        seen.append(next(frames))
+    source.close()
+    assert list(frames) == []
+    assert all(later.index > earlier.index for earlier, later in pairwise(seen))
+    assert all(later.time_s > earlier.time_s for earlier, later in pairwise(seen))
+    told = [event.state.value for event in states]
+    assert told == [*("connecting", "live", "lost") * 2, "connecting", "live", "ended"]
+    assert "s3cret" not in f"{states} {source.name} {source.notes}"
+
+
+@pytest.mark.parametrize("options", [{"stall_s": 0.0}, {"capture": "vlc"}, {"retries": -1}])
+def test_what_cannot_be_asked_of_a_live_source(options: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"0|vlc|-1"):
+        open_live("rtsp://127.0.0.1/1", **options)
 
 
 def test_what_is_not_on_a_server(served: str) -> None:
