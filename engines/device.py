@@ -19,6 +19,8 @@ from .contract import Array
 from .cuda import Graph, probe
 from .errors import EngineFailed, EngineUnavailable, OutOfDeviceMemory
 
+_NON_BLOCKING = 1  # CU_STREAM_NON_BLOCKING: does not wait for the legacy default stream
+
 
 class Recorded(Protocol):
     """Work that was recorded once and can be launched again."""
@@ -76,15 +78,26 @@ class Device(Protocol):
 
 
 def open_device() -> Device:
-    """The GPU by pycuda, else by cuda-python; CudaUnavailable, EngineUnavailable where neither."""
+    """The GPU by pycuda, else by cuda-python.
+
+    Raises CudaUnavailable (no GPU) or EngineUnavailable (neither is installed, or neither loads:
+    pycuda is compiled for one CUDA and does not import beside an older driver).
+    """
     probe()
-    if importlib.util.find_spec("pycuda"):
-        return PycudaDevice()
-    if importlib.util.find_spec("cuda") and importlib.util.find_spec("cuda.bindings"):
-        return CudaPythonDevice()
+    problem: ImportError | None = None
+    for module, kind in (("pycuda", PycudaDevice), ("cuda", CudaPythonDevice)):
+        if importlib.util.find_spec(module):
+            try:
+                return kind()
+            except ImportError as error:
+                problem = problem or error
+    if problem is None:
+        raise EngineUnavailable(
+            "neither pycuda nor cuda-python is installed: pip install 'ferstream[gpu]'"
+        )
     raise EngineUnavailable(
-        "neither pycuda nor cuda-python is installed: pip install 'ferstream[gpu]'"
-    )
+        f"pycuda and cuda-python do not load ({problem}): pip install 'ferstream[gpu]'"
+    ) from problem
 
 
 class PycudaDevice:
@@ -130,7 +143,7 @@ class PycudaDevice:
         owner.free()
 
     def stream(self) -> int:
-        stream = self._driver.Stream()
+        stream = self._driver.Stream(_NON_BLOCKING)
         self._held[stream.handle] = stream
         return int(stream.handle)
 
@@ -188,8 +201,7 @@ class CudaPythonDevice:
         self._call(self._driver.cuMemFreeHost, host.ctypes.data)
 
     def stream(self) -> int:
-        non_blocking = self._driver.CUstream_flags.CU_STREAM_NON_BLOCKING.value
-        return int(self._call(self._driver.cuStreamCreate, non_blocking))
+        return int(self._call(self._driver.cuStreamCreate, _NON_BLOCKING))
 
     def drop_stream(self, stream: int) -> None:
         self._call(self._driver.cuStreamDestroy, stream)

@@ -123,11 +123,7 @@ class TrtEngine:
             lane = self._lane(key)
             for name, view in lane.inputs.items():
                 view[:rows] = inputs[name]
-            try:
-                lane.launch()
-            except EngineFailed:
-                self._settle()  # copies may be on their way
-                raise
+            lane.launch()
         self._busy = True
         return lambda: self._finish(lane, rows)
 

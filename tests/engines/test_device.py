@@ -127,3 +127,34 @@ def test_failures(driver: Path, repository: Path) -> None:
     assert full.startswith("full: out of device memory: 1073.7 MB wanted, 67.1 MB free; close")
     assert freed == "failed: CUDA failed in cuMemFree: CUDA_ERROR_INVALID_VALUE"
     assert recorded.startswith("failed: CUDA failed in cuStreamSynchronize: CUDA_ERROR_STREAM")
+
+
+def test_a_pycuda_of_another_cuda_is_passed_over(
+    driver: Path, repository: Path, tmp_path: Path
+) -> None:
+    """pycuda is compiled for one CUDA; beside another driver its import fails."""
+    (tmp_path / "pycuda").mkdir()
+    (tmp_path / "pycuda" / "__init__.py").touch()
+    (tmp_path / "pycuda" / "driver.py").write_text("raise ImportError('undefined symbol: cuX')")
+    said = run(
+        driver,
+        repository,
+        f"""
+        import sys
+        sys.path.insert(0, {str(tmp_path)!r})
+        from engines.device import open_device
+        from engines.errors import EngineUnavailable
+
+        print(open_device().name)
+        sys.modules["cuda.bindings.driver"] = None
+        try:
+            open_device()
+        except EngineUnavailable as error:
+            print(error)
+        """,
+    )
+    name, problem = said.splitlines()
+    assert name == "cuda-python"
+    assert problem == (
+        "pycuda and cuda-python do not load (undefined symbol: cuX): pip install 'ferstream[gpu]'"
+    )
