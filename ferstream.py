@@ -44,7 +44,7 @@ class Command(NamedTuple):
 
 COMMANDS = {
     "score": Command("stream.cli:score", "Score clips: videos, images, folders of them."),
-    "live": Command("stream.cli:live", "Watch a webcam, an RTSP camera or any stream."),
+    "live": Command("stream.cli_live:live", "Watch a webcam, an RTSP camera or any stream."),
     "demo": Command("demo.cli:demo", "Open the page in the browser."),
     "serve": Command("stream.serve.cli:serve", "Answer other programs over HTTP and WebSocket."),
     "bench": Command("stream.cli:bench", "Measure speed on a clip, from file to result."),

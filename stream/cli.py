@@ -1,4 +1,4 @@
-"""`ferstream score`, `live` and `bench`."""
+"""`ferstream score` and `bench`."""
 
 from __future__ import annotations
 
@@ -7,43 +7,37 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .errors import SinkError, SourceError
+from .errors import SourceError
+from .options import (
+    AggregateOption,
+    BlurOption,
+    BundleOption,
+    CsvOption,
+    EngineName,
+    EngineOption,
+    JsonlOption,
+    JsonOption,
+    PurposeOption,
+    RowsName,
+    RowsOption,
+    ToOption,
+    TopOption,
+    VideoOption,
+    WindowOption,
+    complain,
+    facts,
+    leave,
+    recogniser,
+)
 
 if TYPE_CHECKING:
     from .frame import Frame
-    from .recognize import Recognizer
     from .result import Result
-    from .sinks.base import Sink
-
-_INTERRUPTED = 130
-
-
-class EngineName(str, Enum):
-    """What runs the networks."""
-
-    auto = "auto"
-    onnxruntime = "onnxruntime"
-    openvino = "openvino"
-    tensorrt = "tensorrt"
-
-
-BundleOption = Annotated[str, typer.Option(help="A bundle's folder, or `default`.")]
-JsonlOption = Annotated[
-    Path | None, typer.Option(help="Write JSON lines; a folder for several sources.")
-]
-CsvOption = Annotated[Path | None, typer.Option(help="Write CSV; a folder for several sources.")]
-VideoOption = Annotated[
-    Path | None, typer.Option(help="Write annotated video; a folder for several sources.")
-]
-TopOption = Annotated[int, typer.Option(min=1, max=135, help="Words per face.")]
-EngineOption = Annotated[EngineName, typer.Option(help="What runs the networks.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document, nothing else.")]
 
 
 def score(
@@ -54,19 +48,38 @@ def score(
         ),
     ],
     bundle: BundleOption = "default",
+    to: ToOption = None,
     jsonl: JsonlOption = None,
     csv: CsvOption = None,
     video: VideoOption = None,
     top: TopOption = 10,
+    rows: RowsOption = RowsName.frames,
+    window_s: WindowOption = 10.0,
+    blur: BlurOption = False,
+    aggregate_only: AggregateOption = False,
+    purpose: PurposeOption = "",
     engine: EngineOption = EngineName.auto,
     as_json: JsonOption = False,
 ) -> None:
     """Score clips: which emotion words fit each face, over time and over the clip."""
+    if as_json and "-" in (*(to or ()), str(jsonl)):
+        raise typer.BadParameter("--json and rows both want standard output: name a file for one")
     from .outputs import Outputs
     from .sources import clips_from, open_source
 
     names = clips_from(clips)
-    outputs = Outputs(jsonl, csv, video).for_sources(names)
+    outputs = Outputs(
+        jsonl=jsonl,
+        csv=csv,
+        video=video,
+        to=tuple(to or ()),
+        top=top,
+        rows=rows.value,
+        window_s=window_s,
+        blur=blur,
+        aggregate_only=aggregate_only,
+    )
+    each = outputs.for_sources(names)
     # A single clip that cannot be read says so before the networks are loaded.
     first = open_source(names[0]) if len(names) == 1 else None
 
@@ -78,10 +91,10 @@ def score(
     documents: list[dict[str, Any]] = []
     failed = False
     stop = threading.Event()
-    with _recognizer(bundle, engine) as recognizer, stopping_on_signals(stop):
-        facts = report.about(recognizer)
+    with recogniser(bundle, engine) as recognizer, stopping_on_signals(stop):
+        about = facts(recognizer, purpose)
         manifest = recognizer.bundle.manifest
-        for name, files in zip(names, outputs, strict=True):
+        for name, places in zip(names, each, strict=True):
             tally = TallySink(manifest.clip_frames, manifest.clip_duration_s)
             try:
                 source = first or open_source(name)
@@ -89,8 +102,8 @@ def score(
                     summary = run(
                         source,
                         recognizer,
-                        [*files.sinks(top), tally],
-                        about=facts,
+                        [*outputs.sinks(places, complain, live=False), tally],
+                        about=about,
                         stop=stop,
                         on_result=on_result,
                     )
@@ -99,91 +112,17 @@ def score(
                     raise
                 failed = True
                 documents.append(report.failure_json(name, error))
-                _complain(error)
+                complain(error)
                 continue
-            faces = tally.faces()
+            faces = None if aggregate_only else tally.faces()
             documents.append(report.summary_json(summary, faces, top))
-            if not as_json:
-                print(report.clip_text(summary, faces, top))
+            if not (as_json or outputs.on_standard_output):
+                print(report.clip_text(summary, faces or [], top))
             if stop.is_set():
                 break
     if as_json:
-        print(json.dumps({"schema": 1, **facts, "clips": documents}))
-    _leave(stop.is_set(), failed)
-
-
-def live(
-    sources: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="SOURCE...",
-            help="Webcams (0, /dev/video0), rtsp:// or http:// addresses, clips at their pace.",
-        ),
-    ],
-    bundle: BundleOption = "default",
-    window: Annotated[
-        bool | None,
-        typer.Option("--window/--no-window", help="Show a window; default: if there is a display."),
-    ] = None,
-    seconds: Annotated[
-        float | None, typer.Option(min=0.1, help="Stop after so many seconds.")
-    ] = None,
-    jsonl: JsonlOption = None,
-    csv: CsvOption = None,
-    video: VideoOption = None,
-    top: TopOption = 10,
-    engine: EngineOption = EngineName.auto,
-    as_json: JsonOption = False,
-) -> None:
-    """Watch webcams, network cameras or clips live; q in the window or Ctrl-C ends."""
-    from .outputs import Outputs
-    from .sinks.window import WindowSink, check_display
-    from .sources import open_live
-
-    names = list(dict.fromkeys(sources))
-    outputs = Outputs(jsonl, csv, video).for_sources(names)
-    if window is not False:
-        try:
-            check_display()
-            window = True
-        except SinkError:
-            if window:
-                raise
-            window = False
-
-    from . import report
-    from .interrupt import stopping_on_signals
-    from .loop import Route, run_many
-    from .sinks.lines import LinesSink
-
-    stop = threading.Event()
-    with _recognizer(bundle, engine) as recognizer, stopping_on_signals(stop):
-        routes = []
-        quitting = threading.Event()
-
-        def leave() -> None:
-            quitting.set()
-            stop.set()
-
-        for name, files in zip(names, outputs, strict=True):
-            sinks: list[Sink] = list(files.sinks(top))
-            if window:
-                sinks.append(WindowSink(leave, min(top, 10)))
-            elif not files.any and not as_json:
-                sinks.append(LinesSink())
-            routes.append(Route(open_live(name), sinks))
-        facts = report.about(recognizer)
-        summaries = run_many(routes, recognizer, about=facts, seconds=seconds, stop=stop)
-    for summary in summaries:
-        if not as_json:
-            print(report.live_text(summary))
-        if summary.failure is not None:
-            _complain(summary.failure)
-    if as_json:
-        parts = [report.summary_json(summary) for summary in summaries]
-        print(json.dumps({"schema": 1, **facts, "sources": parts}))
-    failed = any(summary.failure is not None for summary in summaries)
-    _leave(stop.is_set() and not quitting.is_set(), failed)
+        print(json.dumps({"schema": 1, **about, "clips": documents}))
+    leave(stop.is_set(), failed)
 
 
 def bench(
@@ -201,19 +140,10 @@ def bench(
     from . import report
     from .bench import measure, since_process_start_s
 
-    with _recognizer(bundle, engine) as recognizer:
+    with recogniser(bundle, engine) as recognizer:
         found = measure(lambda: open_source(name), recognizer, since_process_start_s)
-        facts = report.about(recognizer)
-    print(json.dumps({**found.to_json(), **facts}) if as_json else report.bench_text(found))
-
-
-@contextmanager
-def _recognizer(bundle: str, engine: EngineName) -> Iterator[Recognizer]:
-    """The recogniser, closed at the end."""
-    from .recognize import Recognizer
-
-    with Recognizer(bundle, engine.value) as recognizer:
-        yield recognizer
+        about = report.about(recognizer)
+    print(json.dumps({**found.to_json(), **about}) if as_json else report.bench_text(found))
 
 
 @contextmanager
@@ -231,16 +161,3 @@ def _progress(
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task(Path(name).name, total=duration_s)
         yield lambda frame, result: progress.update(task, completed=frame.time_s)
-
-
-def _complain(error: Exception) -> None:
-    """One line on standard error."""
-    print(f"ferstream: {' '.join(str(error).split())}", file=sys.stderr)
-
-
-def _leave(interrupted: bool, failed: bool) -> None:
-    """Exit with the status that fits."""
-    if interrupted:
-        raise typer.Exit(_INTERRUPTED)
-    if failed:
-        raise typer.Exit(1)

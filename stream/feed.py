@@ -84,7 +84,9 @@ class Feed:
     failure: SourceError | None = None
     frames: int = 0
     face_frames: int = 0
-    ids: set[int] = field(default_factory=set)
+    people: int = 0
+    last_id: int = 0
+    """Ids only count up, so this one and the number of those seen are all to be remembered."""
     first_s: float = 0.0
     last_s: float = 0.0
     events: deque[SourceEvent] = field(default_factory=deque)
@@ -106,7 +108,7 @@ class Feed:
     def drops(self) -> dict[str, int]:
         """Frames not recognised so far, per cause."""
         slow = {"too slow": self.slot.dropped} if self.slot.dropped else {}
-        return {**slow, **self.meter.drops}
+        return {**getattr(self.route.source, "drops", {}), **slow, **self.meter.drops}
 
     def start(self) -> None:
         """Begin to read."""
@@ -174,7 +176,10 @@ class Feed:
         self.frames += 1
         self.last_s = frame.time_s
         self.face_frames += len(result.faces)
-        self.ids.update(found.face.id for found in result.faces)
+        for found in result.faces:
+            if found.face.id > self.last_id:
+                self.people += 1
+                self.last_id = found.face.id
         self.meter.add_all(result.stages_ms)
         if self.route.source.live:
             self.latency.add((done_s - frame.time_s) * 1e3)
@@ -199,7 +204,7 @@ class Feed:
         return Summary(
             source=source.name,
             frames=self.frames,
-            faces=len(self.ids),
+            faces=self.people,
             faces_per_frame=self.face_frames / self.frames if self.frames else 0.0,
             duration_s=self.last_s - self.first_s + step_s,
             wall_s=wall_s,

@@ -1,69 +1,173 @@
-"""Which files a run writes, decided and checked before anything is loaded."""
+"""What a run writes, decided and checked before anything is loaded, and the sinks that do it."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from .errors import SinkError
-from .sinks.base import Sink, check_writable
+from .place import STANDARD_OUTPUT, Kind, Place, places_for, stems
+from .sinks.base import Sink
+from .sinks.rows import FrameRows, RowMaker, RowSink
+
+Rows = Literal["frames", "events", "windows"]
+Say = Callable[[str], None]
+
+_PICTURES: tuple[Kind, ...] = ("video", "hls", "rtsp")
+_FOLDERS: tuple[tuple[str, Kind, str], ...] = (
+    ("jsonl", "rows", ".jsonl"),
+    ("csv", "csv", ".csv"),
+    ("video", "video", ".mp4"),
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Outputs:
-    """The places asked for; with more than one source each names a folder."""
+    """The places asked for, and how results are written there.
+
+    `jsonl`, `csv` and `video` name a file, or a folder with more than one source; `to` holds any
+    places that `stream.place` knows.
+    """
 
     jsonl: Path | None = None
     csv: Path | None = None
     video: Path | None = None
+    to: tuple[str, ...] = ()
+    top: int = 10
+    """Words per face."""
+    rows: Rows = "frames"
+    """What a row of JSON tells of."""
+    window_s: float = 10.0
+    """Length of a window, where rows tell of those."""
+    blur: bool = False
+    """Whether faces are masked in every picture that is written or shown."""
+    aggregate_only: bool = False
+    """Whether nothing is written that is about one person: rows of windows alone."""
 
     @property
     def any(self) -> bool:
         """Whether anything is to be written."""
-        return any((self.jsonl, self.csv, self.video))
+        return any((self.jsonl, self.csv, self.video, self.to))
 
-    def for_sources(self, sources: Sequence[str]) -> list[Outputs]:
-        """One set of files per source; makes the folders and checks that files can be made.
+    @property
+    def on_standard_output(self) -> bool:
+        """Whether standard output belongs to rows."""
+        return STANDARD_OUTPUT in (*self.to, str(self.jsonl))
+
+    def for_sources(self, sources: Sequence[str]) -> list[list[Place]]:
+        """The places of each source; makes folders and checks that files can be made.
 
         Raises `SinkError`.
         """
-        if len(sources) == 1:
-            each = [self]
-        else:
-            stems = _stems(sources)
-            each = [
-                Outputs(
-                    self.jsonl and _inside(self.jsonl, f"{stem}.jsonl"),
-                    self.csv and _inside(self.csv, f"{stem}.csv"),
-                    self.video and _inside(self.video, f"{stem}.mp4"),
-                )
-                for stem in stems
-            ]
-        for source, outputs in zip(sources, each, strict=True):
-            for path in filter(None, (outputs.jsonl, outputs.csv, outputs.video)):
-                check_writable(path)
-                if Path(source).exists() and path.exists() and path.samefile(source):
-                    raise SinkError(f"{path} is the clip itself: name another file to write to")
+        each = places_for(self.to, sources)
+        several = len(sources) > 1
+        for name, kind, suffix in _FOLDERS:
+            path: Path | None = getattr(self, name)
+            if path is None:
+                continue
+            for places, stem in zip(each, stems(sources), strict=True):
+                shared = several and str(path) != STANDARD_OUTPUT
+                target = _inside(path, stem + suffix) if shared else path
+                places.append(Place(kind, str(target)))
+        for source, places in zip(sources, each, strict=True):
+            if len(set(places)) < len(places):
+                raise SinkError(f"the same place twice: {', '.join(p.name for p in places)}")
+            for place in places:
+                if self.aggregate_only and place.kind != "rows":
+                    raise SinkError(
+                        f"{place.name} would tell of single people: with --aggregate-only only "
+                        "rows are written, to .jsonl, -, tcp, http or mqtt"
+                    )
+                place.check(source)
         return each
 
-    def sinks(self, top: int) -> list[Sink]:
-        """The sinks that write these files; `top` words per face."""
-        sinks: list[Sink] = []
-        if self.jsonl:
-            from .sinks.jsonl import jsonl_sink
+    def sinks(
+        self, places: Sequence[Place], say: Say, *, live: bool, on_hang_up: Say | None = None
+    ) -> list[Sink]:
+        """The sinks for one source's places.
 
-            sinks.append(jsonl_sink(self.jsonl, top))
-        if self.csv:
-            from .sinks.csv import CsvSink
+        Those of a live source, and those that reach over the network, work in threads of their
+        own and never make the capture wait; `say` is told in one line where they fail, and
+        `on_hang_up` instead where it is the reader of standard output who has gone.
+        """
+        hung_up = on_hang_up or say
+        return [
+            self._sink(place, hung_up if place.target == STANDARD_OUTPUT else say, live)
+            for place in places
+        ]
 
-            sinks.append(CsvSink(self.csv, top))
-        if self.video:
-            from .sinks.video import VideoSink
+    def masked(self, sink: Sink) -> Sink:
+        """A sink of pictures, given masked ones where that was asked for."""
+        if not self.blur:
+            return sink
+        from .sinks.blur import BlurSink
 
-            sinks.append(VideoSink(self.video, min(top, 10)))
-        return sinks
+        return BlurSink(sink)
+
+    def maker(self) -> RowMaker:
+        """What makes the rows."""
+        if self.aggregate_only or self.rows == "windows":
+            from .sinks.window_rows import WindowRows
+
+            return WindowRows(self.window_s)
+        if self.rows == "events":
+            from .sinks.event_rows import EventRows
+
+            return EventRows(min(self.top, 3))
+        return FrameRows(self.top)
+
+    def _sink(self, place: Place, say: Say, live: bool) -> Sink:
+        from .sinks.background import BackgroundSink
+
+        if place.kind == "rows":
+            from .sinks.target import row_writer
+
+            writer = row_writer(place.target, on_failure=say, on_return=say)
+            sink: Sink = RowSink(self.maker(), writer)
+            if not (live and place.is_file):
+                return sink
+        else:
+            sink = _sink_of(place, self.top)
+            if place.kind in _PICTURES:
+                sink = self.masked(sink)
+            if not (live or place.kind == "rtsp"):
+                return sink
+        pixels = place.kind in _PICTURES
+        return BackgroundSink(sink, name=place.name, pixels=pixels, on_failure=say, on_return=say)
+
+
+def _sink_of(place: Place, top: int) -> Sink:
+    """A sink that writes one of the kinds that are no rows."""
+    path, shown = Path(place.target), min(top, 10)
+    if place.kind == "csv":
+        from .sinks.csv import CsvSink
+
+        return CsvSink(path, top)
+    if place.kind == "subtitles":
+        from .sinks.subtitles import SubtitleSink
+
+        return SubtitleSink(path)
+    if place.kind == "elan":
+        from .sinks.elan import EafSink
+
+        return EafSink(path)
+    if place.kind == "boris":
+        from .sinks.boris import BorisSink
+
+        return BorisSink(path)
+    if place.kind == "video":
+        from .sinks.video import VideoSink
+
+        return VideoSink(path, shown)
+    if place.kind == "hls":
+        from .sinks.hls import HlsSink
+
+        return HlsSink(path, shown)
+    from .sinks.rtsp import RtspSink
+
+    return RtspSink(place.target, shown)
 
 
 def _inside(folder: Path, name: str) -> Path:
@@ -79,25 +183,3 @@ def _inside(folder: Path, name: str) -> Path:
             f"cannot make the folder {folder}: {(error.strerror or str(error)).lower()}"
         ) from error
     return folder / name
-
-
-def _stems(sources: Sequence[str]) -> list[str]:
-    """A file name without suffix for each source, all different."""
-    plain = [re.sub(r"[^\w.-]+", "_", _name(source)).strip("_.") or "source" for source in sources]
-    short = [Path(name).stem for name in plain]
-    chosen: list[str] = []
-    for name, stem in zip(plain, short, strict=True):
-        candidate = stem if short.count(stem) == 1 else name
-        number = 2
-        while candidate in chosen:
-            candidate = f"{name}-{number}"
-            number += 1
-        chosen.append(candidate)
-    return chosen
-
-
-def _name(source: str) -> str:
-    """The last part of a path; host and path of an address, without user and password."""
-    if "://" in source:
-        return re.sub(r"^\w+://(?:[^@/]*@)?|[?#].*$", "", source)
-    return Path(source).name or source

@@ -17,17 +17,20 @@ class LinesSink:
         self._top = top
         self._every_s = every_s
         self._file = file
+        self._source = ""
         self._start_s: float | None = None
         self._next_s = 0.0
 
     def open(self, info: SinkInfo) -> None:
-        """Say what is being watched."""
-        print(f"watching {info.source}; Ctrl-C ends", file=self._file or sys.stdout, flush=True)
+        """Remember what is to be watched; it is named when it is there."""
+        self._source = info.source
 
     def write(self, frame: Frame, result: Result) -> None:
         """Print the faces, if it is time again."""
         if self._start_s is None:
             self._start_s = self._next_s = result.time_s
+            begun = f"watching {self._source}; Ctrl-C ends"
+            print(begun, file=self._file or sys.stdout, flush=True)
         if result.time_s < self._next_s:
             return
         self._next_s = result.time_s + self._every_s

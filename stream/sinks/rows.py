@@ -70,30 +70,30 @@ class RowSink:
 
     def __init__(self, maker: RowMaker, writer: RowWriter) -> None:
         self._maker = maker
-        self._writer = writer
+        self.writer = writer
 
     def open(self, info: SinkInfo) -> None:
         """Send the header."""
-        self._writer.open(header(info))
+        self.writer.open(header(info))
 
     def write(self, frame: Frame, result: Result) -> None:
         """Send the rows that this frame completes."""
         for row in self._maker.make(result):
-            self._writer.write(row)
+            self.writer.write(row)
 
     def tell(self, event: SourceEvent) -> None:
         """Send the source's change of state, and the rows that it completes."""
-        self._writer.write({"schema": SCHEMA, "kind": "state", **event.to_json()})
+        self.writer.write({"schema": SCHEMA, "kind": "state", **event.to_json()})
         for row in self._maker.tell(event):
-            self._writer.write(row)
+            self.writer.write(row)
 
     def close(self) -> None:
         """Send what is left, and finish."""
         try:
             for row in self._maker.finish():
-                self._writer.write(row)
+                self.writer.write(row)
         finally:
-            self._writer.close()
+            self.writer.close()
 
 
 def line(row: Row) -> str:

@@ -15,7 +15,6 @@ import pytest
 
 from stream.errors import SinkError
 from stream.frame import Frame
-from stream.outputs import Outputs
 from stream.result import FaceResult, Result
 from stream.sinks.base import Sink, SinkInfo, check_writable
 from stream.sinks.csv import CsvSink
@@ -263,31 +262,3 @@ def test_lines_come_once_a_second() -> None:
     assert lines[0] == "watching camera; Ctrl-C ends"
     assert [line.split()[0] for line in lines[1:]] == ["0.0", "1.0", "2.0"]
     assert all("face 3: " in line and line.count("%") == 2 for line in lines[1:])
-
-
-def test_several_sources_write_into_folders(tmp_path: Path) -> None:
-    outputs = Outputs(jsonl=tmp_path / "rows", video=tmp_path / "video")
-    sources = ["a/x.mp4", "b/x.mp4", "b/y.mp4", "rtsp://u:secret@cam:554/live?x=1", "y.mp4"]
-    each = outputs.for_sources(sources)
-    names = [outputs.jsonl.name if outputs.jsonl else "" for outputs in each]
-    assert len(set(names)) == len(names)
-    assert names[:3] == ["x.mp4.jsonl", "x.mp4-2.jsonl", "y.mp4.jsonl"]
-    assert "secret" not in "".join(names)
-    assert (tmp_path / "rows").is_dir() and (tmp_path / "video").is_dir()
-
-
-def test_one_source_writes_into_a_file(tmp_path: Path) -> None:
-    outputs = Outputs(jsonl=tmp_path / "o.jsonl")
-    assert outputs.for_sources(["x.mp4"]) == [outputs]
-
-
-def test_outputs_that_cannot_be(tmp_path: Path) -> None:
-    clip = media.video(tmp_path / "clip.mp4", 2)
-    before = clip.read_bytes()
-    with pytest.raises(SinkError, match="is the clip itself"):
-        Outputs(video=clip).for_sources([str(clip)])
-    with pytest.raises(SinkError, match="name a folder"):
-        Outputs(jsonl=clip).for_sources(["a", "b"])
-    with pytest.raises(SinkError, match="make it first"):
-        Outputs(csv=tmp_path / "no" / "o.csv").for_sources(["a"])
-    assert clip.read_bytes() == before

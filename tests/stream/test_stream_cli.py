@@ -167,7 +167,7 @@ def test_bad_input_is_one_line(bundle: str, tmp_path: Path) -> None:
         (("score", clip, "--video", clip), "is the clip itself"),
         (("score", clip, "--csv", folder), "is a folder"),
         (("live", "97", "--no-window"), "no camera at /dev/video97"),
-        (("live", "rtsp://ann:s3cret@127.0.0.1:9/1", "--no-window"), "ann:***@127.0.0.1"),
+        (("live", "rtsp://ann:s3cret@127.0.0.1:9/1", "--retries", "0"), "ann:***@127.0.0.1"),
         (("live", "sample", "--window"), "no display"),
         (("bench", tmp_path / "gone.mp4"), "no file or folder"),
         (("score", clip, "--bundle", folder), "manifest"),

@@ -11,13 +11,14 @@ import pytest
 import torch
 from torch import nn
 
+from calibration.outputs import photograph_logits
 from calibration.probability import fit_temperature, softmax
 from engines.bundle import load_bundle
 from engines.engine import open_engine
 from training.assemble import WEIGHTS, fold, sampled_prior
 from training.data.fer import BASIC8, FerPlus, load_fer_plus
 from training.data.words import word_targets
-from training.evaluate import crops_of, figures, photograph_logits
+from training.evaluate import crops_of, figures
 from training.export import current_commit, export, quantization_samples, with_probabilities
 from training.stages import StageMissing, trained_spatial
 

@@ -1,0 +1,282 @@
+"""`ferstream live`: cameras watched for as long as one likes."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from datetime import datetime, timezone
+from enum import Enum
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .errors import SinkError
+from .options import (
+    AggregateOption,
+    BlurOption,
+    BundleOption,
+    CsvOption,
+    EngineName,
+    EngineOption,
+    JsonlOption,
+    JsonOption,
+    PurposeOption,
+    RowsName,
+    RowsOption,
+    ToOption,
+    TopOption,
+    VideoOption,
+    WindowOption,
+    complain,
+    facts,
+    leave,
+    recogniser,
+)
+
+if TYPE_CHECKING:
+    from .outputs import Outputs, Say
+    from .place import Place
+    from .sinks.base import Sink
+    from .sinks.prometheus import Metrics
+    from .sources.event import SourceEvent
+
+
+class CaptureName(str, Enum):
+    """What decodes live sources."""
+
+    auto = "auto"
+    pyav = "pyav"
+    gstreamer = "gstreamer"
+
+
+class PolicyName(str, Enum):
+    """Which frames are recognised."""
+
+    auto = "auto"
+    freshest = "freshest"
+    every = "every"
+
+
+def live(
+    sources: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="SOURCE...",
+            help="Webcams (0, /dev/video0), rtsp:// or http(s):// addresses, gst:PIPELINE, clips "
+            "at their pace, folders and patterns of them, a .streams file with one on each line, "
+            "or `sample`.",
+        ),
+    ],
+    bundle: BundleOption = "default",
+    capture: Annotated[
+        CaptureName, typer.Option(help="What decodes; auto: GStreamer for RTSP where it is.")
+    ] = CaptureName.auto,
+    policy: Annotated[
+        PolicyName,
+        typer.Option(help="freshest: late frames are dropped; every: the source waits."),
+    ] = PolicyName.auto,
+    max_staleness: Annotated[
+        float | None, typer.Option(min=0.0, help="Drop frames that waited longer, seconds.")
+    ] = None,
+    stall: Annotated[
+        float, typer.Option(min=0.1, help="Open a source anew that is silent so long, seconds.")
+    ] = 3.0,
+    retries: Annotated[
+        int | None, typer.Option(min=0, help="Attempts to reach a lost source; default: no end.")
+    ] = None,
+    latency_ms: Annotated[
+        int, typer.Option(min=0, help="How long GStreamer waits for late RTSP packets.")
+    ] = 0,
+    window: Annotated[
+        bool | None,
+        typer.Option("--window/--no-window", help="Show a window; default: if there is a display."),
+    ] = None,
+    seconds: Annotated[
+        float | None, typer.Option(min=0.1, help="Stop after so many seconds.")
+    ] = None,
+    to: ToOption = None,
+    jsonl: JsonlOption = None,
+    csv: CsvOption = None,
+    video: VideoOption = None,
+    metrics: Annotated[
+        str | None,
+        typer.Option(metavar="[HOST:]PORT", help="Serve Prometheus metrics there, at /metrics."),
+    ] = None,
+    top: TopOption = 10,
+    rows: RowsOption = RowsName.frames,
+    window_s: WindowOption = 10.0,
+    blur: BlurOption = False,
+    aggregate_only: AggregateOption = False,
+    purpose: PurposeOption = "",
+    engine: EngineOption = EngineName.auto,
+    as_json: JsonOption = False,
+) -> None:
+    """Watch webcams, network cameras or clips live; q in the window or Ctrl-C ends."""
+    from .outputs import Outputs
+    from .sources import open_live, sources_from
+
+    names = sources_from(sources)
+    outputs = Outputs(
+        jsonl=jsonl,
+        csv=csv,
+        video=video,
+        to=tuple(to or ()),
+        top=top,
+        rows=rows.value,
+        window_s=window_s,
+        blur=blur,
+        aggregate_only=aggregate_only,
+    )
+    if as_json and outputs.on_standard_output:
+        raise typer.BadParameter("--json and rows both want standard output: name a file for one")
+    each = outputs.for_sources(names)
+    windowed = _windowed(window, aggregate_only)
+    # A single source that is not there says so at once; of many, one may come later.
+    opened = [
+        open_live(
+            name,
+            capture=capture.value,
+            retries=retries,
+            stall_s=stall,
+            latency_ms=latency_ms,
+            strict_start=len(names) == 1,
+        )
+        for name in names
+    ]
+
+    from . import report
+    from .interrupt import stopping_on_signals
+    from .loop import Route, run_many
+
+    stop, quitting = threading.Event(), threading.Event()
+
+    def quit_window() -> None:
+        quitting.set()
+        stop.set()
+
+    def hang_up(line: str) -> None:
+        complain(line)
+        stop.set()
+
+    served = _served(metrics)
+    with recogniser(bundle, engine) as recognizer, stopping_on_signals(stop):
+        routes = []
+        for source, places in zip(opened, each, strict=True):
+            sinks = _sinks(outputs, places, served, hang_up)
+            if windowed:
+                from .sinks.window import WindowSink
+
+                sinks.append(outputs.masked(WindowSink(quit_window, min(top, 10))))
+            elif not (outputs.any or as_json or served):
+                sinks.append(_on_terminal(outputs, hang_up))
+            routes.append(Route(source, sinks))
+        # The times of live frames are a clock's that says nothing by itself.
+        now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
+        about = {**facts(recognizer, purpose), "clock": {"time_s": time.monotonic(), "utc": now}}
+        try:
+            summaries = run_many(
+                routes,
+                recognizer,
+                about=about,
+                seconds=seconds,
+                stop=stop,
+                on_event=_StateLines(),
+                policy=policy.value,
+                max_staleness_s=max_staleness,
+            )
+        finally:
+            if served is not None:
+                served.close()
+    for summary in summaries:
+        silent = as_json or outputs.on_standard_output
+        if not silent and (summary.frames or summary.failure is None):
+            print(report.live_text(summary))
+        if summary.failure is not None:
+            complain(summary.failure)
+    if as_json:
+        parts = [report.summary_json(summary) for summary in summaries]
+        print(json.dumps({"schema": 1, **about, "sources": parts}))
+    failed = any(summary.failure is not None for summary in summaries)
+    leave(stop.is_set() and not quitting.is_set(), failed)
+
+
+def _windowed(asked: bool | None, aggregate_only: bool) -> bool:
+    """Whether to show windows. Raises `SinkError` where one was asked for and cannot be."""
+    from .sinks.window import check_display
+
+    if aggregate_only:
+        if asked:
+            raise SinkError("a window shows single people: leave --window or --aggregate-only out")
+        return False
+    if asked is False:
+        return False
+    try:
+        check_display()
+    except SinkError:
+        if asked:
+            raise
+        return False
+    return True
+
+
+def _served(address: str | None) -> Metrics | None:
+    """The metrics, served at the address; None where none was given."""
+    if address is None:
+        return None
+    from .sinks.prometheus import Metrics
+
+    metrics = Metrics()
+    metrics.serve(address)
+    return metrics
+
+
+def _sinks(
+    outputs: Outputs, places: list[Place], metrics: Metrics | None, hang_up: Say
+) -> list[Sink]:
+    """The sinks of one source."""
+    sinks = outputs.sinks(places, complain, live=True, on_hang_up=hang_up)
+    if metrics is None:
+        return sinks
+    from .sinks.metrics_sink import MetricsSink
+
+    outlets: list[Any] = [getattr(sink, "writer", sink) for sink in sinks]
+    watched = [outlet for outlet in outlets if hasattr(outlet, "dropped")]
+    return [MetricsSink(metrics, watched), *sinks]
+
+
+def _on_terminal(outputs: Outputs, hang_up: Say) -> Sink:
+    """What is printed where nothing else was asked for."""
+    if outputs.aggregate_only:
+        from .place import STANDARD_OUTPUT, Place
+
+        place = Place("rows", STANDARD_OUTPUT)
+        (sink,) = outputs.sinks([place], complain, live=True, on_hang_up=hang_up)
+        return sink
+    from .sinks.lines import LinesSink
+
+    return LinesSink()
+
+
+class _StateLines:
+    """A line when a source is lost and tried again, and one when it is back.
+
+    What ends a source is said at the end, by its summary.
+    """
+
+    def __init__(self) -> None:
+        self._losses: dict[str, SourceEvent] = {}
+        self._away: set[str] = set()
+
+    def __call__(self, event: SourceEvent) -> None:
+        from .sources.event import State
+
+        name, loss = event.source, self._losses.pop(event.source, None)
+        if event.state in (State.lost, State.stalled):
+            self._losses[name] = event
+        elif event.state is State.connecting and loss is not None and name not in self._away:
+            complain(f"{loss.message or name} ({loss.code}); trying again")
+            self._away.add(name)
+        elif event.state is State.live and name in self._away:
+            self._away.remove(name)
+            complain(f"{name} is back")

@@ -1,0 +1,107 @@
+"""Options and small things that the commands of this package share."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from .recognize import Recognizer
+
+INTERRUPTED = 130
+_LONGEST_PURPOSE = 500
+
+
+class EngineName(str, Enum):
+    """What runs the networks."""
+
+    auto = "auto"
+    onnxruntime = "onnxruntime"
+    openvino = "openvino"
+    tensorrt = "tensorrt"
+
+
+class RowsName(str, Enum):
+    """What a row of JSON tells of."""
+
+    frames = "frames"
+    events = "events"
+    windows = "windows"
+
+
+BundleOption = Annotated[str, typer.Option(help="A bundle's folder, or `default`.")]
+ToOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="PLACE",
+        help="Write there, as often as wanted: x.jsonl, -, x.csv, x.vtt, x.srt, x.eaf, x.boris, "
+        "x.mp4, x.m3u8 (HLS), tcp://, http://, mqtt://HOST/PREFIX, rtsp://127.0.0.1:8554/NAME. "
+        "{source} in a name stands for the source.",
+    ),
+]
+JsonlOption = Annotated[
+    Path | None, typer.Option(help="Write JSON lines; a folder for several sources.")
+]
+CsvOption = Annotated[Path | None, typer.Option(help="Write CSV; a folder for several sources.")]
+VideoOption = Annotated[
+    Path | None, typer.Option(help="Write annotated video; a folder for several sources.")
+]
+TopOption = Annotated[int, typer.Option(min=1, max=135, help="Words per face.")]
+RowsOption = Annotated[
+    RowsName, typer.Option(help="What rows of JSON tell of: frames, events per face, windows.")
+]
+WindowOption = Annotated[
+    float, typer.Option("--window-s", min=0.1, help="Length of a window, seconds.")
+]
+BlurOption = Annotated[
+    bool, typer.Option("--blur", help="Mask faces in every picture written or shown.")
+]
+AggregateOption = Annotated[
+    bool,
+    typer.Option(
+        "--aggregate-only", help="Nothing about single people: counts and shares per window."
+    ),
+]
+PurposeOption = Annotated[
+    str, typer.Option(help="What this is done for; recorded in every output's header.")
+]
+EngineOption = Annotated[EngineName, typer.Option(help="What runs the networks.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document, nothing else.")]
+
+
+@contextmanager
+def recogniser(bundle: str, engine: EngineName) -> Iterator[Recognizer]:
+    """The recogniser, closed at the end."""
+    from .recognize import Recognizer
+
+    with Recognizer(bundle, engine.value) as recognizer:
+        yield recognizer
+
+
+def facts(recognizer: Recognizer, purpose: str) -> dict[str, Any]:
+    """What goes into the headers of outputs. Raises `typer.BadParameter` for a long purpose."""
+    from . import report
+
+    purpose = " ".join(purpose.split())
+    if len(purpose) > _LONGEST_PURPOSE:
+        raise typer.BadParameter(f"a purpose has at most {_LONGEST_PURPOSE} characters")
+    return {**report.about(recognizer), **({"purpose": purpose} if purpose else {})}
+
+
+def complain(error: Exception | str) -> None:
+    """One line on standard error."""
+    print(f"ferstream: {' '.join(str(error).split())}", file=sys.stderr, flush=True)
+
+
+def leave(interrupted: bool, failed: bool) -> None:
+    """Exit with the status that fits."""
+    if interrupted:
+        raise typer.Exit(INTERRUPTED)
+    if failed:
+        raise typer.Exit(1)

@@ -1,0 +1,167 @@
+"""Where results go: places told by their names, checked before anything runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from stream.errors import SinkError
+from stream.loop import run
+from stream.outputs import Outputs
+from stream.place import BY_SUFFIX, Place, place_of, places_for
+from stream.sinks.background import BackgroundSink
+from stream.sinks.blur import BlurSink
+from stream.sinks.rows import RowSink
+from stream.sinks.video import VideoSink
+from tests import media
+
+from .fakes import FakeRecognizer, FakeSource, face
+
+SOURCES = ["a/x.mp4", "b/x.mp4", "b/y.mp4", "rtsp://u:secret@cam:554/live?x=1", "y.mp4"]
+
+
+def quiet(line: str) -> None:
+    raise AssertionError(line)
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("-", "rows"),
+        ("out/X.JSONL", "rows"),
+        ("tcp://127.0.0.1:9", "rows"),
+        ("MQTT://broker/p", "rows"),
+        ("https://host/x.mp4", "rows"),
+        ("rtsp://127.0.0.1:8554/door", "rtsp"),
+        ("x.vtt", "subtitles"),
+        ("x.m3u8", "hls"),
+    ],
+)
+def test_the_name_tells_the_kind(text: str, kind: str) -> None:
+    assert place_of(text) == Place(kind, text)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("x.avi", "told by the ending"),
+        ("folder", "told by the ending"),
+        ("ftp://u:secret@host/x", "tcp://, http://"),
+    ],
+)
+def test_what_cannot_be_told_is_refused(text: str, what: str) -> None:
+    with pytest.raises(SinkError, match=what) as caught:
+        place_of(text)
+    assert "secret" not in str(caught.value)
+
+
+def test_each_source_has_its_own_file() -> None:
+    each = places_for(["out/{source}.vtt", "-", "rtsp://127.0.0.1:8554/{source}"], SOURCES)
+    targets = [place.target for places in each for place in places if place.target != "-"]
+    assert len(set(targets)) == len(targets) == 10
+    assert not any("secret" in target for target in targets)
+    with pytest.raises(SinkError, match=r"put \{source\} into its name"):
+        places_for(["out.vtt"], SOURCES)
+    assert places_for(["out.vtt"], SOURCES[:1]) == [[Place("subtitles", "out.vtt")]]
+
+
+def test_several_sources_write_into_folders(tmp_path: Path) -> None:
+    outputs = Outputs(jsonl=tmp_path / "rows", video=tmp_path / "video")
+    each = outputs.for_sources(SOURCES)
+    names = [Path(places[0].target).name for places in each]
+    assert len(set(names)) == len(names)
+    assert names[:3] == ["x.mp4.jsonl", "x.mp4-2.jsonl", "y.mp4.jsonl"]
+    assert "secret" not in "".join(names)
+    assert (tmp_path / "rows").is_dir() and (tmp_path / "video").is_dir()
+
+
+def test_one_source_writes_into_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "o.jsonl"
+    assert Outputs(jsonl=path).for_sources(["x.mp4"]) == [[Place("rows", str(path))]]
+
+
+def test_outputs_that_cannot_be(tmp_path: Path) -> None:
+    clip = media.video(tmp_path / "clip.mp4", 2)
+    before = clip.read_bytes()
+    with pytest.raises(SinkError, match="is the clip itself"):
+        Outputs(video=clip).for_sources([str(clip)])
+    with pytest.raises(SinkError, match="is the clip itself"):
+        Outputs(to=(str(clip),)).for_sources([str(clip)])
+    with pytest.raises(SinkError, match="name a folder"):
+        Outputs(jsonl=clip).for_sources(["a", "b"])
+    with pytest.raises(SinkError, match="make it first"):
+        Outputs(csv=tmp_path / "no" / "o.csv").for_sources(["a"])
+    with pytest.raises(SinkError, match="same place twice"):
+        path = tmp_path / "o.csv"
+        Outputs(csv=path, to=(str(path),)).for_sources(["a"])
+    assert clip.read_bytes() == before
+
+
+@pytest.mark.parametrize("suffix", [s for s, kind in BY_SUFFIX.items() if kind != "rows"])
+def test_aggregates_leave_no_place_for_single_people(tmp_path: Path, suffix: str) -> None:
+    outputs = Outputs(to=(str(tmp_path / f"x{suffix}"),), aggregate_only=True)
+    with pytest.raises(SinkError, match="would tell of single people"):
+        outputs.for_sources(["a"])
+
+
+def test_aggregates_hold_no_face(tmp_path: Path) -> None:
+    path = tmp_path / "w.jsonl"
+    outputs = Outputs(to=(str(path),), aggregate_only=True, rows="frames", window_s=0.5)
+    (places,) = outputs.for_sources(["fake"])
+    recognizer = FakeRecognizer(lambda frame: [face(k) for k in range(1, 5)])
+    source = FakeSource([k / 10 for k in range(20)])
+    run(source, recognizer, outputs.sinks(places, quiet, live=False), about={"purpose": "a test"})
+    header, *rows = [json.loads(line) for line in path.read_text().splitlines()]
+    assert header["purpose"] == "a test"
+    assert len(rows) == 4 and {row["kind"] for row in rows} == {"window"}
+    assert rows[0]["shares"]["happiness"] == pytest.approx(0.8)
+    text = path.read_text()
+    assert not any(f'"{word}"' in text for word in ("id", "box", "faces", "quality", "crop"))
+
+
+def test_every_kind_of_file_is_written(tmp_path: Path) -> None:
+    """One run into all of them; what is in each is held by the sinks' own tests."""
+    names = [f"all{suffix}" for suffix in BY_SUFFIX]
+    outputs = Outputs(to=tuple(str(tmp_path / name) for name in names), blur=True)
+    (places,) = outputs.for_sources(["fake"])
+    source = FakeSource([k / 10 for k in range(30)])
+    run(source, FakeRecognizer(), outputs.sinks(places, quiet, live=False))
+    for name in names:
+        assert (tmp_path / name).stat().st_size > 100, name
+
+
+def test_live_outputs_work_in_threads_of_their_own_and_masked_before(tmp_path: Path) -> None:
+    outputs = Outputs(to=tuple(str(tmp_path / n) for n in ("a.jsonl", "a.mp4")), blur=True)
+    (places,) = outputs.for_sources(["fake"])
+    live = outputs.sinks(places, quiet, live=True)
+    assert all(isinstance(sink, BackgroundSink) for sink in live)
+    rows, video = outputs.sinks(places, quiet, live=False)
+    assert isinstance(rows, RowSink) and isinstance(video, BlurSink)
+    plain = outputs.masked(VideoSink(tmp_path / "b.mp4"))
+    assert isinstance(plain, BlurSink)
+
+
+def test_an_output_that_fails_does_not_end_a_live_run(tmp_path: Path) -> None:
+    """A pipe whose reader leaves after the header."""
+    said: list[str] = []
+    pipe = tmp_path / "x.jsonl"
+    os.mkfifo(pipe)
+    left = threading.Event()
+
+    def read_one_line() -> None:
+        with pipe.open() as file:
+            file.readline()
+        left.set()
+
+    threading.Thread(target=read_one_line).start()
+    outputs = Outputs(to=(str(pipe),))
+    (places,) = outputs.for_sources(["fake"])
+    recognizer = FakeRecognizer()
+    source = FakeSource([k / 10 for k in range(20)], live=True, before_each=lambda k: left.wait(10))
+    run(source, recognizer, outputs.sinks(places, said.append, live=True), policy="every")
+    assert len(recognizer.seen) == 20
+    assert len(said) == 1 and "nobody reads" in said[0]
