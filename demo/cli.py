@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 from .errors import CannotServe
+from .sources import CameraHosts
 
 _PASSWORD = "FERSTREAM_PASSWORD"
 
@@ -66,6 +67,9 @@ def demo(
 ) -> None:
     """Open the page in the browser: live, clips, cameras, about."""
     user = None if login is None else (login, _password(password_file))
+    cameras = _cameras(allow_sources)
+    if (certificate is None) != (key is None):
+        raise CannotServe("TLS needs both: give --certificate and --key")
     listening = _listen(host, port)
 
     import uvicorn
@@ -86,7 +90,7 @@ def demo(
     settings = Settings(
         names=(*_names(host), *_list(allow_host)),
         login=user,
-        camera_hosts=_list(allow_sources),
+        camera_hosts=cameras,
         limits=limits,
         visitors=visitors,
         keep_s=60 * keep_minutes,
@@ -102,7 +106,7 @@ def demo(
         scheme = "https" if certificate else "http"
         address = f"{scheme}://{_shown(host)}:{listening.getsockname()[1]}/"
         print(f"ferstream: {address}  (Ctrl-C ends)", flush=True)
-        if not is_loopback(host) and user is None:
+        if user is None and not is_loopback(host):
             print(
                 "ferstream: anybody who reaches this address can use it; --login asks for a "
                 "password",
@@ -149,6 +153,16 @@ def _password(file: Path | None) -> str:
     if len(password) < 8:
         raise CannotServe("the password for --login has fewer than 8 characters: take a longer one")
     return password
+
+
+def _cameras(text: str) -> tuple[str, ...]:
+    """The hosts of --allow-sources, looked at before anything is loaded."""
+    hosts = _list(text)
+    try:
+        CameraHosts(hosts)
+    except ValueError as error:
+        raise CannotServe(f"--allow-sources: {error}") from None
+    return hosts
 
 
 def _names(host: str) -> tuple[str, ...]:
