@@ -8,23 +8,16 @@ pixels, and even their sizes are not believed before they are checked.
 
 from __future__ import annotations
 
-import json
-import logging
 import os
-import queue
 import stat
-import subprocess
-import sys
-import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
+from .cell import START_S, Cell, failure, printable, tell_once
+from .decoder import PictureDecoder
 from .errors import (
     SourceError,
     SourceMissing,
@@ -34,22 +27,11 @@ from .errors import (
     SourceUnreadable,
 )
 from .frame import Frame
-from .wire import END, ERROR, FRAME, HEAD, PICTURE, Receiver, WireBroken, WireSilent, send_request
+from .wire import END, ERROR, FRAME, HEAD, Receiver, WireBroken, WireSilent
 
-_ROOT = Path(__file__).resolve().parents[1]
-_START = (
-    "import sys; sys.path.insert(0, sys.argv.pop(1)); "
-    "from stream.sandboxed import main; main(sys.argv[1])"
-)
+__all__ = ["Limits", "PictureDecoder", "UntrustedSource", "open_untrusted", "printable"]
+
 _MAX_SIDE_PX = 16_384
-_MAX_NOTE = 300
-# Starting Python and its libraries, on a machine that has other things to do.
-_START_S = 30.0
-# A process that decodes pictures is replaced after so much processor time.
-_PICTURES_CPU_S = 3600
-
-_log = logging.getLogger(__name__)
-_told = threading.Event()
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +120,7 @@ class UntrustedSource:
         self._limits = limits
         self._notes: list[str] = []
         self._closed = False
-        self._cell = _Cell(
+        self._cell = Cell(
             {
                 "kind": "clip",
                 "name": name,
@@ -152,7 +134,7 @@ class UntrustedSource:
         )
         self._receiver = Receiver(self._cell.output, limits.silence_s, limits.max_pixels)
         try:
-            head = self._receive(HEAD, Receiver(self._cell.output, _START_S, limits.max_pixels))
+            head = self._receive(HEAD, Receiver(self._cell.output, START_S, limits.max_pixels))
         except BaseException:
             self._cell.kill()
             raise
@@ -162,7 +144,7 @@ class UntrustedSource:
         self.duration_s = _number(head.get("duration_s"), 1e9)
         self.size = _size(head.get("size"))
         """Width and height; upright from the first frame on."""
-        _tell_once(self.confined)
+        tell_once(self.confined)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -230,166 +212,10 @@ class UntrustedSource:
                 f"{self.name} cannot be decoded: its decoder failed or ran out of time or memory"
             ) from None
         if kind == ERROR:
-            raise _failure(content)
+            raise failure(content)
         if kind != expected and (kind, expected) != (END, FRAME):
             raise SourceUnreadable(f"{self.name} cannot be decoded")
         return content if pixels is None else {**content, "pixels": pixels}
-
-
-class PictureDecoder:
-    """Decodes strangers' JPEG, PNG and WebP pictures, many of them in one process.
-
-    For live pictures, where a process for each would be too slow. Processes are started when
-    first needed, and again after one was ended by a picture. Safe to call from several threads.
-
-    Args:
-        workers: processes, so many pictures are decoded at once; further calls wait.
-        timeout_s: for one picture.
-        memory_bytes: of a process, beyond what Python and its libraries take.
-    """
-
-    def __init__(self, workers: int = 2, timeout_s: float = 2.0, memory_bytes: int = 2**30) -> None:
-        self.workers = workers
-        self._timeout_s, self._memory_bytes = timeout_s, memory_bytes
-        self._closed = False
-        self._idle: queue.LifoQueue[_Cell | None] = queue.LifoQueue()
-        for _ in range(workers):
-            self._idle.put(None)  # a process yet to be started
-
-    def decode(self, data: bytes, max_pixels: int) -> NDArray[np.uint8]:
-        """(H, W, 3) RGB pixels, upright.
-
-        Raises `SourceUnreadable`, `SourceTooLarge`, `SourceTimeout`, and `SourceRefused` once
-        closed.
-        """
-        cell, healthy = self._idle.get(), None
-        try:
-            if self._closed:
-                raise SourceRefused("the service is closing: try again later")
-            if cell is None:
-                cell = self._start()
-            pixels = self._ask(cell, data, max_pixels)
-            healthy = cell
-        except WireSilent:
-            raise SourceTimeout("this picture takes too long to decode: send another") from None
-        except (WireBroken, OSError) as error:
-            if isinstance(error, SourceError):
-                raise
-            raise SourceUnreadable("this picture cannot be decoded: send another") from None
-        except SourceUnreadable:
-            healthy = cell
-            raise
-        finally:
-            if healthy is None and cell is not None:
-                cell.kill()
-            self._idle.put(healthy)
-        return pixels
-
-    def close(self) -> None:
-        """End the processes, once the pictures in hand are done; call it once."""
-        self._closed = True
-        for _ in range(self.workers):
-            cell = self._idle.get()
-            if cell is not None:
-                cell.kill()
-        for _ in range(self.workers):
-            self._idle.put(None)
-
-    def __enter__(self) -> PictureDecoder:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def __del__(self) -> None:
-        with suppress(AttributeError, queue.Empty):
-            while True:
-                cell = self._idle.get_nowait()
-                if cell is not None:
-                    cell.kill()
-
-    def _start(self) -> _Cell:
-        config = {
-            "kind": "pictures",
-            "name": "picture",
-            "cpu_s": _PICTURES_CPU_S,
-            "memory_bytes": self._memory_bytes,
-        }
-        cell = _Cell(config, subprocess.PIPE)
-        try:
-            kind, head, _ = Receiver(cell.output, _START_S, 1).receive()
-        except (WireBroken, OSError):
-            kind, head = b"", {}
-        if kind != HEAD:
-            cell.kill()
-            raise SourceRefused("nothing can be decoded now: try again in a moment")
-        _tell_once(head.get("filtered") is True)
-        return cell
-
-    def _ask(self, cell: _Cell, data: bytes, max_pixels: int) -> NDArray[np.uint8]:
-        receiver = Receiver(cell.output, self._timeout_s, max_pixels)
-        request = max_pixels.to_bytes(4, "big") + data
-        send_request(cell.input, PICTURE, request, self._timeout_s)
-        kind, content, pixels = receiver.receive()
-        if kind == ERROR:
-            raise _failure(content)
-        if pixels is None:
-            raise WireBroken("no frame")
-        return pixels
-
-
-class _Cell:
-    """The process: its pipes, and its end. Raises `SourceRefused` where none can be started."""
-
-    def __init__(self, config: dict[str, Any], stdin: int) -> None:
-        # Isolated: neither variables of the environment nor the current folder matter to it.
-        command = [sys.executable, "-I", "-c", _START, str(_ROOT), json.dumps(config)]
-        try:
-            self._process = subprocess.Popen(
-                command,
-                stdin=stdin,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                cwd="/",
-                env={"LC_ALL": "C.UTF-8", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
-                start_new_session=True,
-                bufsize=0,
-            )
-        except OSError as error:
-            _log.error("no decoder can be started: %s", error)
-            raise SourceRefused("nothing can be decoded now: try again in a moment") from None
-        self._lock = threading.Lock()
-        assert self._process.stdout is not None
-        self.output = self._process.stdout.fileno()
-        self.input = -1
-        if self._process.stdin is not None:
-            self.input = self._process.stdin.fileno()
-            os.set_blocking(self.input, False)
-        self.pid = self._process.pid
-
-    def kill(self) -> None:
-        """End it at once, and let go of its pipes; may be called twice, from any thread."""
-        with self._lock:
-            if self._process.returncode is None:
-                self._process.kill()
-                self._process.wait()
-            for pipe in (self._process.stdin, self._process.stdout):
-                if pipe is not None:
-                    pipe.close()
-
-
-def printable(text: str, most: int = _MAX_NOTE) -> str:
-    """One line of a stranger's text without control characters, shortened."""
-    kept = "".join(c if c.isprintable() else " " for c in text[: 4 * most])
-    line = " ".join(kept.split())
-    return line if len(line) <= most else line[: most - 1] + "…"
-
-
-def _failure(content: dict[str, Any]) -> SourceUnreadable:
-    """The decoder's error as this side's."""
-    message = printable(str(content.get("message") or "cannot be decoded"))
-    kind = SourceTooLarge if content.get("kind") == "too_large" else SourceUnreadable
-    return kind(message)
 
 
 def _number(value: object, most: float) -> float | None:
@@ -408,12 +234,3 @@ def _size(value: object) -> tuple[int, int] | None:
 
 def _texts(value: object) -> list[str]:
     return [printable(str(one)) for one in value[:8]] if isinstance(value, list) else []
-
-
-def _tell_once(confined: bool) -> None:
-    if not confined and not _told.is_set():
-        _told.set()
-        _log.warning(
-            "this machine has no filter of system calls for decoders: files of strangers are "
-            "decoded with bounds on memory and time only"
-        )

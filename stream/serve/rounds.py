@@ -15,7 +15,6 @@ import logging
 import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
 from typing import Any, Protocol
 
 from ..errors import StreamError
@@ -23,7 +22,23 @@ from ..frame import Frame
 from ..loop import Recognizes
 from ..recognize import Recognizer
 from ..result import Result
-from ..slot import Every, Latest, Slot, SlotClosed, SlotEmpty
+from .visitor import (
+    PATIENT_FRAMES,
+    OnResult,
+    RoundFailed,
+    RoundsClosed,
+    RoundsFull,
+    Visitor,
+)
+
+__all__ = [
+    "Recognises",
+    "RoundFailed",
+    "Rounds",
+    "RoundsClosed",
+    "RoundsFull",
+    "Visitor",
+]
 
 MAX_VISITORS = 32
 """Live visitors at once."""
@@ -32,27 +47,11 @@ MAX_PATIENT = 8
 BATCH = 8
 """Frames of one round. More visitors take turns; larger rounds would only make each wait."""
 
-# Frames of a patient visitor that may wait: one is decoded while another is scored.
-_PATIENT_FRAMES = 2
 # Rounds that fail one after the other until the recogniser counts as broken.
 _FAILURES = 5
 _CLOSE_S = 5.0
 
 _log = logging.getLogger(__name__)
-
-OnResult = Callable[[Frame, Result], None]
-
-
-class RoundsFull(StreamError):
-    """There is no room for one more visitor."""
-
-
-class RoundsClosed(StreamError):
-    """The visitor has left, or the rounds are over."""
-
-
-class RoundFailed(StreamError):
-    """A frame could not be recognised; the visitor may send others."""
 
 
 class Recognises(Recognizes[Any], Protocol):
@@ -60,95 +59,6 @@ class Recognises(Recognizes[Any], Protocol):
 
     def forget(self, source: str) -> None:
         """Drop all that is kept of a source that will not come back."""
-
-
-class Visitor:
-    """One who sends frames and is called back with results; made by `Rounds.join`."""
-
-    def __init__(
-        self,
-        rounds: Rounds,
-        name: str,
-        patient: bool,
-        on_result: OnResult,
-        on_failure: Callable[[StreamError], None] | None,
-        on_taken: Callable[[], None] | None,
-        on_end: Callable[[], None] | None,
-    ) -> None:
-        self.name = name
-        """What results call this visitor: `visitor-N`, N never used again."""
-        self.patient = patient
-        self._rounds = rounds
-        self._slot: Slot[Frame] = Every(_PATIENT_FRAMES) if patient else Latest()
-        self._on_result = on_result
-        self._on_failure = on_failure
-        self._on_taken = on_taken
-        self._on_end = on_end
-        self._left = threading.Event()
-
-    @property
-    def dropped(self) -> int:
-        """Frames submitted and never scored because newer ones came."""
-        return self._slot.dropped
-
-    @property
-    def left(self) -> bool:
-        """Whether the visitor has left or was dismissed."""
-        return self._left.is_set()
-
-    def submit(self, frame: Frame) -> None:
-        """Hand a frame over; whatever its source is called, it counts as this visitor's.
-
-        A live visitor's frame replaces the one that waits; a patient one waits for room. Frames
-        come in the order of their times. Raises RoundsClosed after `leave`, or once the rounds
-        are over.
-        """
-        try:
-            self._slot.put(replace(frame, source=self.name))
-        except SlotClosed:
-            raise RoundsClosed(f"{self.name} has left: join again") from None
-        self._rounds._ready.set()
-
-    def leave(self) -> None:
-        """End the visit; what is kept of it is dropped soon. May be called twice, by any thread.
-
-        No call back begins after this returns, except from the round that is under way.
-        """
-        self._rounds._dismiss(self)
-
-    def __enter__(self) -> Visitor:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.leave()
-
-    def _tell_end(self) -> None:
-        """The rounds are over."""
-        if self._on_end is not None:
-            try:
-                self._on_end()
-            except Exception:
-                _log.exception("%s cannot be told that the rounds are over", self.name)
-
-    def _take(self) -> Frame | None:
-        """The frame that waits, if there is one."""
-        try:
-            frame = self._slot.take(timeout_s=0)
-        except (SlotEmpty, SlotClosed):
-            return None
-        if self._on_taken is not None:
-            self._call(self._on_taken)
-        return frame
-
-    def _call(self, callback: Callable[..., None], *arguments: object) -> None:
-        """Call back; a visitor whose callback fails is sent away, the others go on."""
-        if self._left.is_set():
-            return
-        try:
-            callback(*arguments)
-        except Exception:
-            _log.exception("%s cannot take its results", self.name)
-            self.leave()
 
 
 class Rounds:
@@ -276,7 +186,7 @@ class Rounds:
             for frame in frames:
                 visitor.submit(frame)
                 due += 1
-                while due > _PATIENT_FRAMES or not answers.empty():
+                while due > PATIENT_FRAMES or not answers.empty():
                     yield self._await(answers, visitor)
                     due -= 1
             for _ in range(due):
@@ -297,15 +207,20 @@ class Rounds:
                 raise answer
             return answer
 
-    def _dismiss(self, visitor: Visitor) -> None:
-        """Take a visitor off the list; the thread forgets it before the next round."""
+    def notice(self) -> None:
+        """A frame has come; called by visitors."""
+        self._ready.set()
+
+    def dismiss(self, visitor: Visitor) -> None:
+        """Take a visitor off the list, as `Visitor.leave` does; the thread forgets it before the
+        next round."""
         with self._lock:
-            if visitor._left.is_set():
+            if visitor.gone.is_set():
                 return
-            visitor._left.set()
+            visitor.gone.set()
             self._queue[visitor.patient].remove(visitor)
             self._gone.append(visitor)
-        visitor._slot.close()
+        visitor.slot.close()
         self._ready.set()
 
     def _dismiss_all(self) -> None:
@@ -314,12 +229,12 @@ class Rounds:
             self._closed = True
             visitors = [*self._queue[False], *self._queue[True]]
             for visitor in visitors:
-                visitor._left.set()
+                visitor.gone.set()
                 self._queue[visitor.patient].remove(visitor)
             self._gone += visitors
         for visitor in visitors:
-            visitor._slot.close()
-            visitor._tell_end()
+            visitor.slot.close()
+            visitor.tell_end()
         self._ready.set()
 
     def _run(self) -> None:
@@ -357,7 +272,7 @@ class Rounds:
         for visitor in waiting:
             if len(served) == most:
                 break
-            frame = visitor._take()
+            frame = visitor.take()
             if frame is not None:
                 served.append((visitor, frame))
         with self._lock:
@@ -396,8 +311,8 @@ class Rounds:
         self._rounds += 1
         self._frames += len(found)
         for (visitor, frame), result in zip(found, results, strict=True):
-            visitor._call(visitor._on_result, frame, result)
+            visitor.call(visitor.on_result, frame, result)
 
     def _fail(self, visitor: Visitor, why: str) -> None:
-        if visitor._on_failure is not None:
-            visitor._call(visitor._on_failure, RoundFailed(why))
+        if visitor.on_failure is not None:
+            visitor.call(visitor.on_failure, RoundFailed(why))

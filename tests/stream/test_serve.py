@@ -331,7 +331,7 @@ def test_the_guard_lets_no_foreign_page_in(recognizer: Recognizer, smile: bytes)
 
 def test_it_says_what_it_is(client: httpx.Client, service: Served) -> None:
     about = client.get("/v1/about").json()
-    assert "not what a person feels" in about["notice"]
+    assert "not what anybody feels" in about["notice"]
     assert about["limits"]["upload_bytes"] == 4 * 2**20
     assert client.get("/readyz").json() == {"status": "ready"}
     assert client.get("/v1/sources").json() == {"sources": []}

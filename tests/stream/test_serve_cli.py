@@ -62,7 +62,9 @@ def fails(process: subprocess.Popen[str], status: int, words: str) -> None:
 
 def test_watches_answers_and_ends() -> None:
     picture = encoded(frames()[45], ".jpg")
-    with started("sample", "--purpose", "a test", "--max-upload-mb", "1") as (client, _):
+    camera = "rtsp://user:secret@127.0.0.1:9/door?key=secret"
+    options = ("--purpose", "a test", "--max-upload-mb", "1")
+    with started("sample", camera, *options) as (client, _):
         assert client.get("/readyz").status_code == 200
         about = client.get("/v1/about").json()
         assert (about["purpose"], about["limits"]["upload_bytes"]) == ("a test", 2**20)
@@ -75,10 +77,17 @@ def test_watches_answers_and_ends() -> None:
         row = latest.json()
         assert (row["source"], row["size"]) == ("sample", [640, 480])
         assert len(row["faces"][0]["top"]) == 2
-        (one,) = client.get("/v1/sources").json()["sources"]
+        one, down = client.get("/v1/sources").json()["sources"]
         assert one["state"] in ("live", "ended")
         assert one["frames"] > 0
+        while not down["code"]:
+            assert time.monotonic() < end_s, "a camera that is off is said to be"
+            time.sleep(0.05)
+            _, down = client.get("/v1/sources").json()["sources"]
+        assert (down["id"], down["code"], down["age_s"]) == ("127.0.0.1-9-door", "REFUSED", None)
+        assert "secret" not in client.get("/v1/sources").text
         pytest.importorskip("prometheus_client")
+        assert "secret" not in client.get("/metrics").text
         from prometheus_client.parser import text_string_to_metric_families
 
         families = {f.name: f for f in text_string_to_metric_families(client.get("/metrics").text)}

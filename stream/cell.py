@@ -1,0 +1,91 @@
+"""A process that decodes strangers' files: its start, its pipes and its end."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+from .errors import SourceRefused, SourceTooLarge, SourceUnreadable
+
+START_S = 30.0
+"""For starting Python and its libraries, on a machine that has other things to do."""
+
+_ROOT = Path(__file__).resolve().parents[1]
+_START = (
+    "import sys; sys.path.insert(0, sys.argv.pop(1)); "
+    "from stream.sandboxed import main; main(sys.argv[1])"
+)
+_LONGEST_LINE = 300
+
+_log = logging.getLogger(__name__)
+_told = threading.Event()
+
+
+class Cell:
+    """The process: its pipes, and its end. Raises `SourceRefused` where none can be started."""
+
+    def __init__(self, config: dict[str, Any], stdin: int) -> None:
+        # Isolated: neither variables of the environment nor the current folder matter to it.
+        command = [sys.executable, "-I", "-c", _START, str(_ROOT), json.dumps(config)]
+        try:
+            self._process = subprocess.Popen(
+                command,
+                stdin=stdin,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                cwd="/",
+                env={"LC_ALL": "C.UTF-8", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
+                start_new_session=True,
+                bufsize=0,
+            )
+        except OSError as error:
+            _log.error("no decoder can be started: %s", error)
+            raise SourceRefused("nothing can be decoded now: try again in a moment") from None
+        self._lock = threading.Lock()
+        assert self._process.stdout is not None
+        self.output = self._process.stdout.fileno()
+        self.input = -1
+        if self._process.stdin is not None:
+            self.input = self._process.stdin.fileno()
+            os.set_blocking(self.input, False)
+        self.pid = self._process.pid
+
+    def kill(self) -> None:
+        """End it at once, and let go of its pipes; may be called twice, from any thread."""
+        with self._lock:
+            if self._process.returncode is None:
+                self._process.kill()
+                self._process.wait()
+            for pipe in (self._process.stdin, self._process.stdout):
+                if pipe is not None:
+                    pipe.close()
+
+
+def printable(text: str, most: int = _LONGEST_LINE) -> str:
+    """One line of a stranger's text without control characters, shortened."""
+    kept = "".join(c if c.isprintable() else " " for c in text[: 4 * most])
+    line = " ".join(kept.split())
+    return line if len(line) <= most else line[: most - 1] + "…"
+
+
+def failure(content: dict[str, Any]) -> SourceUnreadable:
+    """The decoder's error as this side's."""
+    message = printable(str(content.get("message") or "cannot be decoded"))
+    kind = SourceTooLarge if content.get("kind") == "too_large" else SourceUnreadable
+    return kind(message)
+
+
+def tell_once(confined: bool) -> None:
+    """Warn, once in a process, where decoders are not confined by a filter of system calls."""
+    if not confined and not _told.is_set():
+        _told.set()
+        _log.warning(
+            "this machine has no filter of system calls for decoders: files of strangers are "
+            "decoded with bounds on memory and time only"
+        )
