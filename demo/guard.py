@@ -43,7 +43,8 @@ _POLICY = "; ".join(
 _HEADERS = {
     b"content-security-policy": _POLICY.encode(),
     b"x-content-type-options": b"nosniff",
-    b"referrer-policy": b"no-referrer",
+    # `no-referrer` would make the login form's Origin `null`.
+    b"referrer-policy": b"same-origin",
     b"permissions-policy": b"camera=(self), microphone=(), geolocation=()",
     b"cross-origin-opener-policy": b"same-origin",
     b"cross-origin-resource-policy": b"same-origin",

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from demo.app import Settings, page
 from stream.recognize import Recognizer
 
-from .browser import served
+from .browser import served, visit
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+    Launch = Callable[..., Browser]
 
 httpx = pytest.importorskip("httpx")
 pytest.importorskip("gradio")
@@ -30,6 +35,23 @@ def url(recognizer: Recognizer) -> Iterator[str]:
 def client(url: str) -> Iterator[Any]:
     with httpx.Client(base_url=url, timeout=20) as found:
         yield found
+
+
+def test_form_opens_the_page_in_a_browser(launch: Launch, url: str) -> None:
+    seen = visit(launch(), url)
+    found = seen.page
+    found.get_by_label("Name").fill(USER)
+    found.get_by_label("Password").fill("wrong horse")
+    found.keyboard.press("Enter")
+    found.get_by_text("do not fit").wait_for()
+    found.get_by_label("Password").fill(PASSWORD)
+    found.get_by_role("button", name="Log in").click()
+    found.get_by_role("tab", name="Clip").click()
+    found.get_by_role("button", name="Try the sample").wait_for()
+    found.get_by_role("link", name="Log out").click()
+    found.get_by_role("button", name="Log in").wait_for()
+    assert seen.elsewhere == []
+    found.context.close()
 
 
 def log_in(client: Any, user: str = USER, password: str = PASSWORD) -> Any:
