@@ -56,9 +56,10 @@ def open_engine(
     """Opens one network of a bundle.
 
     Backend "auto" is TensorRT where there is a GPU and a plan for it, else ONNX Runtime's CUDA
-    provider where TensorRT is absent, else the CPU; what fails on the way there or later costs
-    one warning. Precision "auto" is int8 on the CPU where the bundle has it, else fp32; on a GPU
-    the plan that ran fastest, or fp16. `threads` (CPU) None leaves the number to the backend.
+    provider, else the CPU; what fails on the way there or later costs one warning. Precision
+    "auto" is int8 on the CPU where the bundle has it, else fp32; on a GPU the plan that ran
+    fastest, or fp16. `threads` (CPU) None leaves the number to the backend.
+
     Raises EngineUnavailable (backend or precision not here) and ContractMismatch (the graph is
     not what the manifest says); for a GPU backend asked for by name, all that its opening raises.
     """
@@ -124,13 +125,17 @@ def _open_auto(bundle: Bundle, network: str, precision: str, threads: int | None
 
     try:
         probe()
-        for backend in gpu_backends()[:1]:
-            return FallbackEngine(_open_gpu(bundle, network, backend, precision), on_cpu)
     except CudaUnavailable as error:
         if tensorrt_is_here():
             warn_once(f"the GPU is not used: {error}")
-    except EnginesError as error:
-        warn_once(f"{backend} is not used: {error}")
+        return on_cpu()
+    for backend in gpu_backends():
+        if backend == "onnxruntime-tensorrt":
+            continue  # builds for minutes when it is first opened: only by name
+        try:
+            return FallbackEngine(_open_gpu(bundle, network, backend, precision), on_cpu)
+        except EnginesError as error:
+            warn_once(f"{backend} is not used: {error}")
     return on_cpu()
 
 

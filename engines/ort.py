@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import io
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +23,7 @@ _DTYPES = {
     "tensor(int64)": "int64",
     "tensor(bool)": "bool",
 }
-_ERRORS_ONLY = 3
+_WARNINGS, _ERRORS_ONLY, _FATAL_ONLY = 2, 3, 4
 _CPU, _CUDA, _TENSORRT = (f"{name}ExecutionProvider" for name in ("CPU", "CUDA", "Tensorrt"))
 
 
@@ -55,16 +58,23 @@ class OrtEngine:
         options.intra_op_num_threads = threads or 0
         # Waiting threads would otherwise burn the cores that decoding and tracking need.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        providers = _providers(provider, cache)
-        try:
-            self._session = ort.InferenceSession(file, options, providers=providers)
-        except Exception as error:  # onnxruntime's own classes share no public base
-            raise EngineUnavailable(f"ONNX Runtime cannot open {file}: {error}") from error
+        gpu = provider != "cpu"
+        with _hushed() if gpu else contextlib.nullcontext():
+            providers = _providers(provider, cache)
+            # Left alone, a session whose provider fails is quietly made with another one.
+            fallback = {"enable_fallback": 0} if gpu else {}
+            try:
+                self._session = ort.InferenceSession(file, options, providers=providers, **fallback)
+            except Exception as error:  # onnxruntime's own classes share no public base
+                why = _why(provider) if gpu else ""
+                raise EngineUnavailable(
+                    f"ONNX Runtime cannot open {file}: {why or ' '.join(str(error).split())}"
+                ) from error
         wanted = providers[0] if isinstance(providers[0], str) else providers[0][0]
         if self._session.get_providers()[0] != wanted:
             raise EngineUnavailable(
-                f"ONNX Runtime could not start its {wanted} (it says why above): see that CUDA "
-                "and cuDNN of its version are installed, or use a CPU engine"
+                f"ONNX Runtime could not start its {wanted} ({_why(provider) or 'no reason given'})"
+                ": install the CUDA and cuDNN that its version wants, or use a CPU engine"
             )
         graph = NetworkSpec(
             spec.name,
@@ -102,9 +112,7 @@ def _providers(provider: str, cache: Path | None) -> list[Any]:
     if provider == "cpu":
         return [_CPU]
     if hasattr(ort, "preload_dlls"):
-        # Finds CUDA and cuDNN where pip put them; without, only the system's are found.
-        with contextlib.suppress(Exception):
-            ort.preload_dlls()
+        ort.preload_dlls()  # finds CUDA and cuDNN where pip put them
     # HEURISTIC: the default tries every algorithm anew for each new batch size.
     cuda = (_CUDA, {"cudnn_conv_algo_search": "HEURISTIC", "use_tf32": "0"})
     if provider == "cuda":
@@ -120,6 +128,29 @@ def _providers(provider: str, cache: Path | None) -> list[Any]:
                 "trt_timing_cache_path": str(cache),
             }
     return [(_TENSORRT, options), cuda, _CPU]
+
+
+@contextlib.contextmanager
+def _hushed() -> Iterator[None]:
+    """ONNX Runtime prints what it cannot load, even to standard output; here one line must do."""
+    ort.set_default_logger_severity(_FATAL_ONLY)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        ort.set_default_logger_severity(_WARNINGS)
+
+
+def _why(provider: str) -> str:
+    """Which library keeps a provider from loading, as the loader says; "" where none does."""
+    folder = Path(ort.__file__).parent / "capi"
+    for name in ("shared", "cuda", provider):
+        file = folder / f"libonnxruntime_providers_{name}.so"
+        try:
+            ctypes.CDLL(str(file), ctypes.RTLD_GLOBAL if name == "shared" else ctypes.RTLD_LOCAL)
+        except OSError as error:
+            return str(error)
+    return ""
 
 
 def _tensor(node: ort.NodeArg) -> TensorSpec:

@@ -134,7 +134,10 @@ def test_auto_takes_the_cuda_provider_where_tensorrt_is_absent(
     real = ort.InferenceSession
 
     class Session:
-        def __init__(self, file: Path, options: Any, providers: list[Any]) -> None:
+        def __init__(
+            self, file: Path, options: Any, providers: list[Any], enable_fallback: int = 1
+        ) -> None:
+            assert not enable_fallback
             asked.append((file.name, providers))
             self._session = real(file, options, providers=["CPUExecutionProvider"])
 
