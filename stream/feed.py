@@ -6,7 +6,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from .errors import SourceError
@@ -89,6 +89,10 @@ class Feed:
     """Ids only count up, so this one and the number of those seen are all to be remembered."""
     first_s: float = 0.0
     last_s: float = 0.0
+    restarts_at: int = -1
+    """Index of the last frame that begins anew, set by the reading thread."""
+    taken: int = -1
+    """Index of the last frame taken."""
     events: deque[SourceEvent] = field(default_factory=deque)
     """Changes of state that the sinks have not been told yet; few, as outages are."""
 
@@ -127,6 +131,8 @@ class Feed:
                 # A live source's time is mostly waiting for light.
                 if not source.live:
                     self.meter.add("decode", (time.perf_counter() - start_s) * 1e3)
+                if frame.restart:
+                    self.restarts_at = frame.index
                 self.slot.put(frame)
                 self.ready.set()
         except SlotClosed:
@@ -142,9 +148,13 @@ class Feed:
         try:
             while self.open:
                 frame = self.slot.take(timeout_s=0)
-                if not self._is_stale(frame):
-                    return frame
-                self.meter.drop("stale")
+                if self._is_stale(frame):
+                    self.meter.drop("stale")
+                    continue
+                # The frame that said so may have been dropped for a newer one.
+                restart = self.taken < self.restarts_at <= frame.index
+                self.taken = frame.index
+                return replace(frame, restart=True) if restart else frame
         except SlotEmpty:
             pass
         except SlotClosed:

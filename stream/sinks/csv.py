@@ -10,6 +10,8 @@
 | basic8_*, family_* | probabilities |
 | attention | the frame's share of the clip's attention, 0..1 |
 | top1, top1_p, top2, ... | words and probabilities, best first |
+
+Where a purpose was given, a first line that begins with # holds it (pandas: `comment="#"`).
 """
 
 from __future__ import annotations
@@ -52,6 +54,9 @@ class CsvSink:
     def open(self, info: SinkInfo) -> None:
         """Make the file and write the names of its columns."""
         self._file = WholeLines(self._path)
+        purpose = info.about.get("purpose")
+        if purpose:
+            self._file.write(f"# purpose: {purpose}\n")
         self._write_rows([self.columns])
 
     def write(self, frame: Frame, result: Result) -> None:

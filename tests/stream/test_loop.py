@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -240,3 +241,26 @@ def test_what_happens_to_a_source_reaches_its_sinks_and_the_caller() -> None:
     run(Eventful(), FakeRecognizer(), [listening, deaf], on_event=heard.append)
     assert [event.state for event in listening.told] == [State.live, State.ended]
     assert heard == listening.told
+
+
+def test_a_break_is_seen_though_the_frame_that_says_so_is_dropped() -> None:
+    """The camera comes back and gives three frames while an older one is being looked at."""
+    looking, given = threading.Event(), threading.Event()
+
+    class Restarting(FakeSource):
+        def frames(self) -> Iterator[Frame]:
+            for frame in super().frames():
+                if frame.index == 1:
+                    assert looking.wait(10)
+                yield replace(frame, restart=frame.index == 1)
+            given.set()
+
+    class Slow(FakeRecognizer):
+        def find(self, frame: Frame) -> Frame:
+            looking.set()
+            assert given.wait(10)
+            return frame
+
+    recognizer = Slow()
+    run(Restarting([0.0, 5.0, 5.1, 5.2], live=True), recognizer)
+    assert [(frame.index, frame.restart) for frame in recognizer.seen] == [(0, False), (3, True)]

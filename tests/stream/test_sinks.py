@@ -253,6 +253,15 @@ def test_tally_of_a_neutral_face_is_neutral_and_frames_without_attention_count()
     assert (second.label, second.frames) == ("neutral", 2)
 
 
+def test_csv_names_its_purpose(tmp_path: Path) -> None:
+    sink = CsvSink(tmp_path / "x.csv", 1)
+    sink.open(SinkInfo("x", about={"purpose": "a study of smiles"}))
+    sink.close()
+    first, columns = (tmp_path / "x.csv").read_text().splitlines()
+    assert first == "# purpose: a study of smiles"
+    assert columns.startswith("frame,face_id")
+
+
 def test_lines_come_once_a_second() -> None:
     file = io.StringIO()
     sink = LinesSink(top=2, file=file)
