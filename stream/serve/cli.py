@@ -56,6 +56,9 @@ def serve(
         list[str] | None, typer.Option(help="A name under which this service is reached.")
     ] = None,
     max_visitors: Annotated[int, typer.Option(min=1, help="Live visitors at once.")] = 32,
+    max_per_address: Annotated[
+        int, typer.Option(min=1, help="Live visitors of one network address.")
+    ] = 8,
     max_upload_mb: Annotated[int, typer.Option(min=1, help="Size of an upload.")] = 64,
     max_clip_seconds: Annotated[float, typer.Option(min=1, help="Length of a clip.")] = 120,
     purpose: PurposeOption = "",
@@ -80,6 +83,7 @@ def serve(
     limits = Limits(
         upload_bytes=max_upload_mb * 2**20,
         clip_duration_s=max_clip_seconds,
+        live_per_address=max_per_address,
         clip_frames=max(int(max_clip_seconds * 67), 1),
     )
     with ExitStack() as closing:

@@ -37,6 +37,8 @@ _MAX_TOP = 135
 # Pictures in a row that cannot be read until the visitor is sent away.
 _BAD_PICTURES = 20
 _MAX_ERRORS = 8
+# A frame that has waited so long for its turn is replaced, if a newer picture has come.
+_STALE_S = 0.5
 _MAX_TEXT = 1024
 
 # WebSocket close codes.
@@ -242,7 +244,10 @@ class _Visit:
         last_s = -1.0
         while True:
             await self._come.wait()
-            await self._taken.wait()
+            if not self._taken.is_set():
+                # Where many wait for their turn, a frame that is old by then is decoded in vain.
+                with suppress(asyncio.TimeoutError):
+                    await asyncio.wait_for(self._taken.wait(), _STALE_S)
             await self._idle.wait()
             if self._picture is None:
                 self._come.clear()
