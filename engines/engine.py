@@ -96,10 +96,7 @@ def present_backends() -> tuple[str, ...]:
 
 def gpu_backends() -> tuple[str, ...]:
     """The GPU backends that this machine could run, the fastest first; () without a GPU."""
-    if not has_gpu():
-        return ()
-    first = ("tensorrt",) if tensorrt_is_here() else ()
-    return (*first, *(name for name in _PROVIDERS if _has_provider(name)))
+    return _installed_for_gpu() if has_gpu() else ()
 
 
 def runnable_backends(bundle: Bundle, network: str, precision: str) -> tuple[str, ...]:
@@ -119,17 +116,18 @@ def _open_auto(bundle: Bundle, network: str, precision: str, threads: int | None
     def on_cpu() -> Engine:
         return _open_cpu(bundle, network, "auto", precision, threads)
 
-    if not has_driver():
+    # Starting the driver takes a moment: only where something could use it.
+    candidates = _installed_for_gpu() if has_driver() else ()
+    if not candidates:
         return on_cpu()
     from .fallback import FallbackEngine, warn_once
 
     try:
         probe()
     except CudaUnavailable as error:
-        if tensorrt_is_here():
-            warn_once(f"the GPU is not used: {error}")
+        warn_once(f"the GPU is not used: {error}")
         return on_cpu()
-    for backend in gpu_backends():
+    for backend in candidates:
         if backend == "onnxruntime-tensorrt":
             continue  # builds for minutes when it is first opened: only by name
         try:
@@ -219,6 +217,12 @@ def _cpu_backend(asked: str) -> str:
     else:
         hint = f"there are auto, {', '.join(BACKENDS)}"
     raise EngineUnavailable(f"engine {asked!r} is not available: {hint}")
+
+
+def _installed_for_gpu() -> tuple[str, ...]:
+    """What is installed that could use a GPU, the fastest first; the driver is not asked."""
+    first = ("tensorrt",) if tensorrt_is_here() else ()
+    return (*first, *(name for name in _PROVIDERS if _has_provider(name)))
 
 
 def _has_provider(backend: str) -> bool:

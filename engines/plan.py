@@ -218,8 +218,10 @@ def locked(folder: Path) -> Iterator[None]:
     try:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        except BlockingIOError as error:
             raise BuildFailed(f"another build is writing to {folder}: wait for it") from error
+        except OSError as error:
+            raise unwritten(folder, error, 0) from error
         for part in folder.glob(".*.part"):
             part.unlink(missing_ok=True)
         yield

@@ -14,6 +14,7 @@ from engines import cuda
 from engines.bundle import Bundle
 from engines.engine import gpu_backends, open_engine, run_together, runnable_backends
 from engines.errors import CudaUnavailable, EngineFailed, EngineUnavailable, OutOfDeviceMemory
+from engines.function import FunctionEngine
 
 from . import tiny
 from .parity import assert_same, expected
@@ -182,6 +183,37 @@ def test_tensorrt_that_is_absent_or_does_not_load(
     monkeypatch.setitem(sys.modules, "tensorrt", None)
     with pytest.raises(EngineUnavailable, match=r"TensorRT is not installed \(tensorrt\): pip"):
         open_engine(bundle, "spatial", backend="tensorrt")
+
+
+def test_a_driver_alone_is_not_even_started(
+    machine: World, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Starting it takes a moment, and nothing installed could use the GPU."""
+    asked: list[str] = []
+    monkeypatch.delitem(sys.modules, "tensorrt")
+    monkeypatch.setattr(cuda, "_probe", asked.append)
+    assert open_engine(bundle, "spatial").backend == "onnxruntime"
+    assert not asked
+
+
+def test_no_plan_leads_to_the_cuda_provider(
+    machine: World,
+    bundle: Bundle,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    opened: list[str] = []
+
+    def engine_of(*arguments: Any, provider: str = "cpu", **options: Any) -> FunctionEngine:
+        opened.append(provider)
+        return FunctionEngine(tiny.SPECS["spatial"], dict)
+
+    monkeypatch.setattr("engines.engine._has_provider", lambda name: True)
+    monkeypatch.setattr("engines.ort.OrtEngine", engine_of)
+    with caplog.at_level(logging.WARNING):
+        open_engine(bundle, "spatial")
+    assert opened == ["cuda"]
+    assert len(caplog.messages) == 1 and "tensorrt is not used" in caplog.messages[0]
 
 
 def test_a_driver_without_a_gpu_is_told_once_where_tensorrt_is_installed(
