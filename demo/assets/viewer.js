@@ -19,8 +19,23 @@ const VIEW = `
     </div>
   </header>
   <div class="fs-stage">
-    <div class="fs-video"><video playsinline preload="auto" muted disablepictureinpicture
-      disableremoteplayback></video></div>
+    <div class="fs-left">
+      <div class="fs-video"><video playsinline preload="auto" muted disablepictureinpicture
+        disableremoteplayback></video></div>
+      <section class="fs-time" aria-label="Timeline">
+        <div class="fs-play">
+          <button type="button" class="fs-button round" data-do="play" aria-label="Play">
+            <svg viewBox="0 0 24 24" aria-hidden="true"><path class="go" d="M8 5.5v13l11-6.5z"/>
+            <path class="halt" d="M7 5.5h3.5v13H7zM13.5 5.5H17v13h-3.5z"/></svg></button>
+          <span data-clock></span>
+          <label class="fs-speed">Speed <select name="speed">
+            <option value="0.25">¼</option><option value="0.5">½</option>
+            <option value="1" selected>1</option></select></label>
+          <span class="fs-small fs-hint">Drag along the timeline, or use the arrow keys</span>
+        </div>
+        <div class="fs-timeline"></div>
+      </section>
+    </div>
     <section class="fs-now" aria-label="At this moment">
       <div class="fs-faces" role="group" aria-label="Faces"></div>
       <div class="fs-lead"><i class="fs-dot"></i><b data-label></b><em hidden>uncertain</em>
@@ -35,19 +50,6 @@ const VIEW = `
       <ul class="fs-moves" aria-label="Movements of the face"></ul>
     </section>
   </div>
-  <section class="fs-time" aria-label="Timeline">
-    <div class="fs-play">
-      <button type="button" class="fs-button round" data-do="play" aria-label="Play">
-        <svg viewBox="0 0 24 24" aria-hidden="true"><path class="go" d="M8 5.5v13l11-6.5z"/>
-        <path class="halt" d="M7 5.5h3.5v13H7zM13.5 5.5H17v13h-3.5z"/></svg></button>
-      <span data-clock></span>
-      <label class="fs-speed">Speed <select name="speed">
-        <option value="0.25">¼</option><option value="0.5">½</option>
-        <option value="1" selected>1</option></select></label>
-      <span class="fs-small fs-hint">Drag along the timeline, or use the arrow keys</span>
-    </div>
-    <div class="fs-timeline"></div>
-  </section>
   <section aria-labelledby="fs-summary-name">
     <h3 id="fs-summary-name">Over the whole clip</h3>
     <div class="fs-summary"></div>
