@@ -30,6 +30,7 @@ from .trt_log import (
     load_tensorrt,
     log_summary,
     make_log,
+    make_monitor,
     plan_layers,
 )
 
@@ -151,7 +152,7 @@ def plan_from_onnx(
     # A cache of another TensorRT or GPU is refused, and the measuring starts anew.
     if not config.set_timing_cache(config.create_timing_cache(timing), False):
         config.set_timing_cache(config.create_timing_cache(b""), False)
-    monitor = _monitor(trt, progress)
+    monitor = make_monitor(trt, progress)
     config.progress_monitor = monitor
     plan = builder.build_serialized_network(network, config)
     if monitor.stopped_by is not None:
@@ -278,31 +279,3 @@ def _fault(parser: Any) -> str:
 def _told(sidecar: Sidecar) -> str:
     batch = sidecar.options["opt_batch"]
     return f"{sidecar.median_ms:.3f} ms at batch {batch}, differs by {sidecar.difference:.1e}"
-
-
-def _monitor(trt: Any, progress: Progress) -> Any:
-    """A trt.IProgressMonitor that tells of the outermost phase, and stops the build on Ctrl-C."""
-
-    class Monitor(trt.IProgressMonitor):  # type: ignore[misc]
-        def __init__(self) -> None:
-            trt.IProgressMonitor.__init__(self)
-            self.stopped_by: BaseException | None = None
-            self._steps: dict[str, int] = {}
-
-        def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
-            if not parent_phase:
-                self._steps[phase_name] = max(num_steps, 1)
-
-        def step_complete(self, phase_name: str, step: int) -> bool:
-            # An exception may not leave through TensorRT's own code.
-            try:
-                if phase_name in self._steps:
-                    progress(phase_name, min(1.0, (step + 1) / self._steps[phase_name]))
-            except BaseException as error:
-                self.stopped_by = error
-            return self.stopped_by is None
-
-        def phase_finish(self, phase_name: str) -> None:
-            self._steps.pop(phase_name, None)
-
-    return Monitor()

@@ -16,11 +16,12 @@ from .errors import BuildFailed, EngineFailed, OutOfDeviceMemory
 from .plan import Plan, Sidecar
 from .trt import TrtEngine
 
-TOLERANCE = {"fp32": 1e-3, "fp16": 0.1}
-"""Greatest absolute difference of any output; of the same arithmetic in another order."""
+TOLERANCE = 1e-3
+"""Greatest absolute difference of any output in fp32: the same arithmetic in another order."""
 
-SHIFT = 0.1
-"""Where integers are summed otherwise (int8, fp8): greatest shift of a logit head's probability."""
+SHIFT, OF_ROWS = 0.1, 0.9
+"""In fewer bits: how far a probability may move, in this share of rows. In the others a choice
+that the network makes by itself, such as where to look closer, may tip over."""
 
 _RUNS = 50
 
@@ -88,10 +89,11 @@ def _compared(
         one, other = got[tensor.name], wanted[tensor.name]
         difference = float(np.abs(one - other).max())
         worst = max(worst, difference)
-        if precision in TOLERANCE:
-            measure, allowed, kind = difference, TOLERANCE[precision], "differs"
+        if precision == "fp32":
+            measure, allowed, kind = difference, TOLERANCE, "differs"
         elif tensor.unit == "logit":
-            measure = float(np.abs(_softmax(one) - _softmax(other)).max())
+            shifts = np.abs(_softmax(one) - _softmax(other)).max(-1)
+            measure = float(np.quantile(shifts, OF_ROWS))
             allowed, kind = SHIFT, "has probabilities that differ"
         else:
             continue

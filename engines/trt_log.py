@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 from .cuda import cuda_of_tensorrt, hold_driver, probe
@@ -118,3 +119,31 @@ def log_summary(log: Any) -> dict[str, Any]:
     counts = Counter(severity for severity, _ in log.lines)
     first = [f"{severity}: {text}" for severity, text in log.lines[:_LINES_SHOWN]]
     return {"errors": counts["error"], "warnings": counts["warning"], "first": first}
+
+
+def make_monitor(trt: Any, progress: Callable[[str, float], None]) -> Any:
+    """A trt.IProgressMonitor that tells of the outermost phase, and stops the build on Ctrl-C."""
+
+    class Monitor(trt.IProgressMonitor):  # type: ignore[misc]
+        def __init__(self) -> None:
+            trt.IProgressMonitor.__init__(self)
+            self.stopped_by: BaseException | None = None
+            self._steps: dict[str, int] = {}
+
+        def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
+            if not parent_phase:
+                self._steps[phase_name] = max(num_steps, 1)
+
+        def step_complete(self, phase_name: str, step: int) -> bool:
+            # An exception may not leave through TensorRT's own code.
+            try:
+                if phase_name in self._steps:
+                    progress(phase_name, min(1.0, (step + 1) / self._steps[phase_name]))
+            except BaseException as error:
+                self.stopped_by = error
+            return self.stopped_by is None
+
+        def phase_finish(self, phase_name: str) -> None:
+            self._steps.pop(phase_name, None)
+
+    return Monitor()

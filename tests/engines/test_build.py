@@ -161,6 +161,15 @@ def test_a_plan_that_gives_other_numbers_is_not_kept(machine: World, bundle: Bun
         read_plan(bundle, "spatial", "fp32", GPU, VERSION)
 
 
+def test_fewer_bits_may_move_probabilities_a_little_only(machine: World, bundle: Bundle) -> None:
+    machine.offset = 0.01
+    assert build(bundle)[1].state == "built"
+    machine.faults.mirrored = True
+    failed = build(bundle, force=True)[1]
+    assert (failed.precision, failed.state) == ("int8", "failed")
+    assert "has probabilities that differ from ONNX Runtime by" in failed.note
+
+
 def test_nan_in_activations_is_not_kept(machine: World, bundle: Bundle) -> None:
     machine.faults.nan = True
     note = build(bundle)[0].note

@@ -230,6 +230,8 @@ class IExecutionContext:
         names = [n for n, (mode, _) in self.engine.tensors.items() if mode is TensorIOMode.OUTPUT]
         for name, array in zip(names, self.engine.session.run(names, feeds), strict=True):
             array = array + array.dtype.type(self._world.offset)
+            if self._world.faults.mirrored:
+                array = array[..., ::-1].copy()
             if self._world.faults.nan:
                 array[:] = np.nan
             data = np.ascontiguousarray(array).reshape(-1).view(np.uint8)

@@ -78,6 +78,7 @@ class Faults:
     context: str | None = None
     execute: str | None = None
     nan = False
+    mirrored = False
 
 
 class World:
