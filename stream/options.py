@@ -25,6 +25,8 @@ class EngineName(str, Enum):
     onnxruntime = "onnxruntime"
     openvino = "openvino"
     tensorrt = "tensorrt"
+    onnxruntime_cuda = "onnxruntime-cuda"
+    onnxruntime_tensorrt = "onnxruntime-tensorrt"
 
 
 class RowsName(str, Enum):

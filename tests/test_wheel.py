@@ -19,6 +19,8 @@ DATA = {
     "engines/taxonomies": {".json"},
     "engines/bundles": {".json", ".onnx"},
     "training/data": {".json", ".csv", ".npz"},
+    "demo/assets": {".js", ".css", ".html"},
+    "demo/live": {".js", ".css"},
 }
 """Where files that are no code may lie, and of which kinds."""
 
@@ -80,6 +82,17 @@ def test_label_lists_and_bundles_are_in(wheel: zipfile.ZipFile, repository: Path
     assert wanted <= {str(file) for file in contents(wheel)}
 
 
+def test_what_the_page_loads_is_in(wheel: zipfile.ZipFile, repository: Path) -> None:
+    wanted = {
+        file.relative_to(repository).as_posix()
+        for folder in ("demo/assets", "demo/live")
+        for file in (repository / folder).iterdir()
+        if file.suffix in DATA[folder]
+    }
+    assert len(wanted) >= 15
+    assert wanted <= {str(file) for file in contents(wheel)}
+
+
 def test_no_data_of_people_is_in(wheel: zipfile.ZipFile) -> None:
     """Arrays shipped for training are statistics: small, and none is a stack of pictures."""
     for file in contents(wheel):
@@ -109,7 +122,7 @@ def test_metadata(wheel: zipfile.ZipFile, metadata: Message) -> None:
     assert metadata["Name"] == "ferstream"
     assert metadata["License-Expression"] == "Apache-2.0"
     assert set(metadata["Requires-Python"].split(",")) == {">=3.10", "<3.13"}
-    extras = {"train", "openvino", "dlib", "demo", "gpu", "test", "all"}
+    extras = {"train", "openvino", "dlib", "demo", "serve", "mqtt", "metrics", "gpu", "test", "all"}
     assert set(metadata.get_all("Provides-Extra") or []) == extras
     entry = next(name for name in wheel.namelist() if name.endswith("entry_points.txt"))
     assert "ferstream = ferstream:main" in wheel.read(entry).decode()

@@ -32,6 +32,8 @@ class SpatialGraph(nn.Module):
 
     def forward(self, crop: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         """feature, basic8, emo135, au, zoom."""
+        # TensorRT takes bytes into nothing but a cast.
+        crop = crop.float()
         out = self.network(torch.cat([crop, crop.flip(3)]))
         feature, basic8, emo135 = (
             both.reshape(2, -1, both.shape[1]).mean(0)
