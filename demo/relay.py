@@ -40,6 +40,8 @@ class Relay:
     async def __aexit__(self, *_: object) -> None:
         assert self._server is not None
         self._server.close()
+        # Those whose connection has just come begin, so that they can be ended.
+        await asyncio.sleep(0)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -53,8 +55,9 @@ class Relay:
         except (OSError, asyncio.CancelledError):
             pass
         finally:
+            writer.close()
+            await _closed(writer)
             self._tasks.discard(task)
-            await _close(writer)
 
     async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -73,10 +76,12 @@ class Relay:
         try:
             await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
         finally:
+            # Closed before anything is waited for: the waiting may be called off.
+            back.close()
             for way in ways:
                 way.cancel()
             await asyncio.gather(*ways, return_exceptions=True)
-            await _close(back)
+            await _closed(back)
 
     async def _watch(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """From the camera: everything but a redirect."""
@@ -96,7 +101,6 @@ async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
         await writer.drain()
 
 
-async def _close(writer: asyncio.StreamWriter) -> None:
-    writer.close()
+async def _closed(writer: asyncio.StreamWriter) -> None:
     with suppress(OSError, asyncio.CancelledError):
         await writer.wait_closed()
