@@ -109,9 +109,10 @@ class Outputs:
     def maker(self) -> RowMaker:
         """What makes the rows."""
         if self.aggregate_only or self.rows == "windows":
-            from .sinks.window_rows import WindowRows
+            from .sinks.window_rows import AT_LEAST, WindowRows
 
-            return WindowRows(self.window_s)
+            # Rows of frames would tell of single people anyway where they are not forbidden.
+            return WindowRows(self.window_s, AT_LEAST if self.aggregate_only else 1)
         if self.rows == "events":
             from .sinks.event_rows import EventRows
 

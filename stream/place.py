@@ -113,7 +113,11 @@ def places_for(texts: Sequence[str], sources: Sequence[str]) -> list[list[Place]
 def stems(sources: Sequence[str]) -> list[str]:
     """A file name without suffix for each source, all different and free of passwords."""
     plain = [re.sub(r"[^\w.-]+", "_", _name(source)).strip("_.") or "source" for source in sources]
-    short = [Path(name).stem for name in plain]
+    # An address has no suffix to lose: what follows its last dot may be half of its host.
+    short = [
+        name if is_address(source) else Path(name).stem
+        for name, source in zip(plain, sources, strict=True)
+    ]
     chosen: list[str] = []
     for name, stem in zip(plain, short, strict=True):
         candidate = stem if short.count(stem) == 1 else name

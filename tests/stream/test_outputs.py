@@ -69,6 +69,23 @@ def test_each_source_has_its_own_file() -> None:
     assert places_for(["out.vtt"], SOURCES[:1]) == [[Place("subtitles", "out.vtt")]]
 
 
+def test_an_address_keeps_its_host() -> None:
+    (places,) = places_for(["{source}.csv"], ["rtsp://u:p@127.0.0.1:8554/door"])
+    assert places[0].target == "127.0.0.1_8554_door.csv"
+
+
+@pytest.mark.parametrize(("aggregate_only", "known"), [(True, False), (False, True)])
+def test_windows_of_one_face_tell_of_it_unless_forbidden(
+    tmp_path: Path, aggregate_only: bool, known: bool
+) -> None:
+    path = tmp_path / "w.jsonl"
+    outputs = Outputs(jsonl=path, rows="windows", aggregate_only=aggregate_only)
+    (places,) = outputs.for_sources(["fake"])
+    run(FakeSource(), FakeRecognizer(), outputs.sinks(places, quiet, live=False))
+    row = json.loads(path.read_text().splitlines()[1])
+    assert row["faces_mean"] == 1 and (row["shares"] is not None) == known
+
+
 def test_several_sources_write_into_folders(tmp_path: Path) -> None:
     outputs = Outputs(jsonl=tmp_path / "rows", video=tmp_path / "video")
     each = outputs.for_sources(SOURCES)
