@@ -1,0 +1,232 @@
+"""Where on the face's front there are brows, lips, lid rims, nose and furrows.
+
+A painted front view of the resting head: what a pixel's skin shows is looked up by the resting
+place of the point it sees, so that the paint moves with the skin.
+
+C pixels, K layers; the canvas is (rows, columns, K), CANVAS_PX_PER_CM fine.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from .head import SyntheticHead
+from .landmarks import BROWS, EYES, OUTER_LIPS
+
+Floats = npt.NDArray[np.float32]
+
+CANVAS_PX_PER_CM = 24
+_LEFT, _TOP, _WIDE, _HIGH = -9.0, 12.5, 18.0, 23.0
+_FRACTION_BITS = 4
+
+
+class Layer(IntEnum):
+    """What is painted, each 0..1."""
+
+    BROW = 0
+    LIPS = 1
+    LIDS = 2
+    NOSE = 3
+    BLUSH = 4
+    BEARD = 5
+    FROWN = 6
+    FOREHEAD = 7
+    CROWS_FEET = 8
+    NASOLABIAL = 9
+    SNARL = 10
+    CHIN = 11
+    MOTTLE = 12
+    NOSTRIL = 13
+
+
+FURROWS: tuple[tuple[Layer, tuple[tuple[str, float], ...]], ...] = (
+    (Layer.FROWN, (("AU4", 1.0),)),
+    (Layer.FOREHEAD, (("AU1", 0.6), ("AU2", 0.6))),
+    (Layer.CROWS_FEET, (("AU6", 0.9), ("AU12", 0.2))),
+    (Layer.NASOLABIAL, (("AU12", 0.7), ("AU9", 0.5), ("AU10", 0.5), ("AU11", 0.5))),
+    (Layer.SNARL, (("AU9", 1.0),)),
+    (Layer.CHIN, (("AU17", 0.8),)),
+)
+"""Furrows of the skin, which the mesh is too coarse for, and the action units that make them."""
+
+
+class FacePaint:
+    """The canvas of one head; its brows are drawn per person."""
+
+    def __init__(self, head: SyntheticHead) -> None:
+        self._marks = head.rest[head.landmarks][:, :2].astype(np.float64)
+        size = (round(_HIGH * CANVAS_PX_PER_CM), round(_WIDE * CANVAS_PX_PER_CM))
+        self._canvas = np.zeros((*size, len(Layer)), np.float32)
+        self._features()
+        self._folds()
+        noise = np.random.default_rng(11).normal(0, 1, size).astype(np.float32)
+        mottle = sum(cv2.GaussianBlur(noise, (0, 0), s) * s for s in (3.0, 9.0))
+        self._canvas[..., Layer.MOTTLE] = np.clip(np.asarray(mottle), -3, 3) / 3
+        self._last: tuple[float, Floats] | None = None
+
+    def layers(self, brow_cm: float) -> Floats:
+        """The canvas with brows of this thickness; overwritten by the next call."""
+        if self._last is None or self._last[0] != brow_cm:
+            self._canvas[..., Layer.BROW] = self._brows(brow_cm)
+            self._last = (brow_cm, self._canvas)
+        return self._canvas
+
+    @staticmethod
+    def look_up(layers: Floats, rest_xy: Floats) -> Floats:
+        """Layers (C, K) at resting places (C, 2), cm."""
+        column = ((rest_xy[:, 0] - _LEFT) * CANVAS_PX_PER_CM).astype(np.int32)
+        row = ((_TOP - rest_xy[:, 1]) * CANVAS_PX_PER_CM).astype(np.int32)
+        np.clip(column, 0, layers.shape[1] - 1, out=column)
+        np.clip(row, 0, layers.shape[0] - 1, out=row)
+        return np.asarray(layers[row, column])
+
+    def _features(self) -> None:
+        marks = self._marks
+        self._fill(Layer.LIPS, _smooth(marks[list(OUTER_LIPS)]), soft_cm=0.08)
+        bridge, base, wing = marks[27], marks[33], abs(marks[35, 0] - marks[31, 0]) * 0.74
+        drop = bridge[1] - base[1]
+        right = [(0.28, 0.1), (0.45, 0.5), (0.95, 0.78), (1.0, 0.95), (0.6, 1.06), (0, 1.1)]
+        half = [(base[0] + wing * x, bridge[1] - drop * y) for x, y in right]
+        other = [(2 * base[0] - x, y) for x, y in half[::-1]]
+        self._fill(Layer.NOSE, np.array(half + other), soft_cm=0.05)
+        for side in (-1, 1):
+            where = (base[0] + side * wing * 0.42, base[1] + 0.05 * drop)
+            self._blot(Layer.NOSTRIL, where, (0.30, 0.14))
+            self._blot(Layer.BLUSH, (side * 4.2, base[1] + 0.4 * drop), (1.9, 1.5))
+        self._blot(Layer.BLUSH, (base[0], base[1] + 0.25 * drop), (1.1, 1.0))
+        mouth = marks[list(OUTER_LIPS)].mean(0)
+        self._blot(Layer.BEARD, (mouth[0], mouth[1] - 1.5), (4.2, 2.6), sharp=3.0)
+        for eye in EYES:
+            outline = _smooth(marks[list(eye)])
+            self._line(Layer.LIDS, outline, 0.13, 0.6, closed=True)
+            upper = marks[list(eye)][:4] + [0, 0.06]
+            self._line(Layer.LIDS, _smooth(upper, closed=False), 0.2, 1.0)
+        self._soften(Layer.LIDS, 0.05)
+
+    def _folds(self) -> None:
+        marks = self._marks
+        between, mouth = (marks[21] + marks[22]) / 2, marks[list(OUTER_LIPS)]
+        inner = abs(marks[22, 0])
+        for side in (-1, 1):
+            x = between[0] + side * inner * 0.5
+            self._line(Layer.FROWN, [(x, between[1] - 1.2), (x * 1.15, between[1] + 0.7)], 0.2)
+            corner = mouth[6] if side > 0 else mouth[0]
+            wing = marks[35] if side > 0 else marks[31]
+            fold = [
+                (wing[0] * 1.5, wing[1] + 0.5),
+                ((wing[0] * 1.5 + corner[0] * 1.35) / 2, (wing[1] + corner[1]) / 2 + 0.1),
+                (corner[0] * 1.42, corner[1] + 0.1),
+            ]
+            self._line(Layer.NASOLABIAL, _smooth(np.array(fold), closed=False), 0.22)
+            eye = marks[45] if side > 0 else marks[36]
+            for slope in (0.35, 0.0, -0.35):
+                start = (eye[0] + side * 0.5, eye[1] + 0.8 * slope)
+                self._line(
+                    Layer.CROWS_FEET, [start, (start[0] + side * 1.1, start[1] + slope)], 0.1
+                )
+            for down in (0.5, 1.0, 1.5):
+                y = marks[27, 1] - down
+                self._line(Layer.SNARL, [(side * 0.3, y), (side * 0.9, y + 0.45)], 0.1)
+        for up in (1.3, 2.2, 3.1):
+            arc = [(x, between[1] + up - 0.02 * x * x) for x in np.linspace(-4, 4, 9)]
+            self._line(Layer.FOREHEAD, np.array(arc), 0.14)
+        self._line(
+            Layer.CHIN, [(x, mouth[9, 1] - 0.9 - 0.06 * x * x) for x in (-1, -0.5, 0, 0.5, 1)], 0.2
+        )
+        for layer, soft_cm in (
+            (Layer.FROWN, 0.09),
+            (Layer.NASOLABIAL, 0.12),
+            (Layer.CROWS_FEET, 0.06),
+            (Layer.SNARL, 0.06),
+            (Layer.FOREHEAD, 0.09),
+            (Layer.CHIN, 0.1),
+        ):
+            self._soften(layer, soft_cm)
+
+    def _brows(self, brow_cm: float) -> Floats:
+        canvas = np.zeros(self._canvas.shape[:2], np.uint8)
+        for brow in BROWS:
+            outline = _smooth(self._marks[list(brow)], closed=False)
+            inward = -np.abs(outline[:, :1])
+            share = (inward - inward.min()) / max(float(np.ptp(inward)), 1e-6)
+            middle = outline - [0, 0.5 * brow_cm]
+            for start, end, thick in zip(middle, middle[1:], share[1:, 0], strict=False):
+                cv2.line(
+                    canvas,
+                    *(self._pixel(point) for point in (start, end)),
+                    255,
+                    max(round(brow_cm * (0.45 + 0.75 * thick) * CANVAS_PX_PER_CM), 1),
+                    cv2.LINE_AA,
+                    _FRACTION_BITS,
+                )
+        soft = cv2.GaussianBlur(canvas, (0, 0), 0.08 * CANVAS_PX_PER_CM)
+        return np.asarray(soft, dtype=np.float32) / 255
+
+    def _pixel(self, point: npt.ArrayLike) -> tuple[int, int]:
+        x, y = np.asarray(point, np.float64)
+        scale = CANVAS_PX_PER_CM * (1 << _FRACTION_BITS)
+        return round((x - _LEFT) * scale), round((_TOP - y) * scale)
+
+    def _fill(self, layer: Layer, outline: npt.NDArray[np.float64], soft_cm: float) -> None:
+        canvas = np.zeros(self._canvas.shape[:2], np.uint8)
+        polygon = np.array([self._pixel(point) for point in outline], np.int32)
+        cv2.fillPoly(canvas, [polygon], 255, cv2.LINE_AA, _FRACTION_BITS)
+        self._canvas[..., layer] = canvas.astype(np.float32) / 255
+        self._soften(layer, soft_cm)
+
+    def _line(
+        self,
+        layer: Layer,
+        points: npt.ArrayLike,
+        wide_cm: float,
+        strength: float = 1.0,
+        closed: bool = False,
+    ) -> None:
+        canvas = np.zeros(self._canvas.shape[:2], np.uint8)
+        line = np.array([self._pixel(point) for point in np.asarray(points)], np.int32)
+        width = max(round(wide_cm * CANVAS_PX_PER_CM), 1)
+        cv2.polylines(canvas, [line], closed, 255, width, cv2.LINE_AA, _FRACTION_BITS)
+        drawn = canvas.astype(np.float32) * (strength / 255)
+        np.maximum(self._canvas[..., layer], drawn, out=self._canvas[..., layer])
+
+    def _blot(
+        self,
+        layer: Layer,
+        centre: tuple[float, float],
+        radii_cm: tuple[float, float],
+        sharp: float = 1.0,
+    ) -> None:
+        rows, columns = self._canvas.shape[:2]
+        x = (_LEFT + np.arange(columns) / CANVAS_PX_PER_CM - centre[0]) / radii_cm[0]
+        y = (_TOP - np.arange(rows) / CANVAS_PX_PER_CM - centre[1]) / radii_cm[1]
+        distance = (x[None] ** 2 + y[:, None] ** 2) ** sharp
+        blot = np.exp(-distance).astype(np.float32)
+        np.maximum(self._canvas[..., layer], blot, out=self._canvas[..., layer])
+
+    def _soften(self, layer: Layer, soft_cm: float) -> None:
+        plane = np.ascontiguousarray(self._canvas[..., layer])
+        self._canvas[..., layer] = cv2.GaussianBlur(plane, (0, 0), soft_cm * CANVAS_PX_PER_CM)
+
+
+def _smooth(points: npt.NDArray[np.float64], closed: bool = True) -> npt.NDArray[np.float64]:
+    """A Catmull-Rom curve through the points, six steps from each to the next."""
+    before = np.roll(points, 1, 0) if closed else np.vstack([points[:1], points[:-1]])
+    after = np.roll(points, -1, 0) if closed else np.vstack([points[1:], points[-1:]])
+    beyond = np.roll(points, -2, 0) if closed else np.vstack([points[2:], points[-1:], points[-1:]])
+    pieces = []
+    for t in np.arange(6) / 6:
+        pieces.append(
+            0.5
+            * (
+                2 * points
+                + (after - before) * t
+                + (2 * before - 5 * points + 4 * after - beyond) * t**2
+                + (3 * points - before - 3 * after + beyond) * t**3
+            )
+        )
+    curve = np.stack(pieces, 1).reshape(-1, 2)
+    return curve if closed else curve[: -5 or None]
