@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import statistics
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 import numpy as np
@@ -13,11 +11,12 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from .bench_cli import bench
 from .build_cli import build, triton
 from .bundle import NETWORKS, Bundle, load_bundle
 from .card import card as card_text
-from .contract import Array, Tensors
-from .engine import Engine, open_engine, present_backends, runnable_backends
+from .contract import Array
+from .engine import open_engine, present_backends, runnable_backends
 from .errors import EnginesError
 
 app = typer.Typer(no_args_is_help=True, help="Look into a bundle of networks, check it, time it.")
@@ -89,37 +88,7 @@ def check(path: BundleArgument = "default", as_json: JsonOption = False) -> None
         raise typer.Exit(1)
 
 
-@app.command()
-def bench(
-    path: BundleArgument = "default",
-    as_json: JsonOption = False,
-    runs: Annotated[int, typer.Option(min=1, help="Timed runs of each network.")] = 200,
-    batch: Annotated[int, typer.Option(min=1, help="Faces at once.")] = 1,
-    threads: Annotated[int, typer.Option(min=0, help="Threads; 0: the engine decides.")] = 0,
-) -> None:
-    """Time every network in each precision on each backend."""
-    bundle = load_bundle(path)
-    rows = []
-    for network, precision, backend in _forms(bundle):
-        engine = open_engine(
-            bundle, network, precision=precision, backend=backend, threads=threads or None
-        )
-        inputs = engine.spec.example(B=batch, T=bundle.manifest.clip_frames)
-        row: dict[str, Any] = {"network": network, "precision": precision, "engine": backend}
-        rows.append(row | _timing(engine, inputs, runs))
-    if as_json:
-        document = {"path": str(bundle.path), "batch": batch, "runs": runs, "networks": rows}
-        print(json.dumps(document))
-        return
-    table = Table("network", "precision", "engine", "median ms", "p95 ms")
-    for row in rows:
-        table.add_row(
-            *(row["network"], row["precision"], row["engine"]),
-            *(f"{row['median_ms']:.3f}", f"{row['p95_ms']:.3f}"),
-        )
-    _print(table)
-
-
+app.command()(bench)
 app.command()(build)
 app.command()(triton)
 
@@ -158,25 +127,6 @@ def _answer(bundle: Bundle, network: str, precision: str, backend: str) -> dict[
         engine.close()
     engine.spec.check_outputs(outputs, ranges=True)
     return outputs
-
-
-def _timing(engine: Engine, inputs: Tensors, runs: int) -> dict[str, float]:
-    times_ms = _times_ms(lambda: engine.run(inputs), runs)
-    return {
-        "median_ms": round(statistics.median(times_ms), 4),
-        "p95_ms": round(float(np.percentile(times_ms, 95)), 4),
-    }
-
-
-def _times_ms(call: Callable[[], object], runs: int) -> list[float]:
-    for _ in range(max(3, runs // 10)):
-        call()
-    times_ms = []
-    for _ in range(runs):
-        start_s = time.perf_counter()
-        call()
-        times_ms.append((time.perf_counter() - start_s) * 1e3)
-    return times_ms
 
 
 def _all_ok(rows: list[dict[str, Any]]) -> bool:

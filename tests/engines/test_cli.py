@@ -59,15 +59,6 @@ def test_check_fails_on_a_network_that_is_another(tmp_path: Path) -> None:
     assert "takes motion" in run("check", str(bad.path), code=1)
 
 
-def test_bench_times_every_form_and_backend(bundle: Bundle) -> None:
-    document = json.loads(run("bench", str(bundle.path), "--json", "--runs", "3", "--batch", "2"))
-    assert document["batch"] == 2
-    rows = document["networks"]
-    assert len(rows) == 4 * len(present_backends())
-    assert all(0 < row["median_ms"] <= row["p95_ms"] for row in rows)
-    assert "median ms" in run("bench", str(bundle.path), "--runs", "1")
-
-
 def test_no_bundle_raises_for_the_command_line_to_tell(tmp_path: Path) -> None:
     with pytest.raises(BundleMissing):
         run("info", str(tmp_path))
