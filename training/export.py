@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import json
-import subprocess
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from engines.bundle import Bundle, Crop, Head, Manifest, Motion, load_bundle, wr
 from engines.taxonomy import load_taxonomy
 
 from .assemble import TrainedNetworks, assemble
+from .commit import current_commit as current_commit
 from .data.augment import CROP_PX
 from .data.fer import FerPlus, load_fer_plus
 from .data.hardships import HARDSHIPS, worsened
@@ -163,18 +163,6 @@ def rated(split: str, folder: str | None) -> FerPlus:
     """The photographs of a split that the measuring protocol counts."""
     data = load_fer_plus(split, folder)
     return data.subset(data.rated)
-
-
-def current_commit() -> str:
-    """The commit that the code was exported from; empty outside a repository."""
-    done = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=Path(__file__).parent,
-    )
-    return done.stdout.strip()
 
 
 def _rewritten(bundle: Bundle, manifest: Manifest) -> Bundle:
