@@ -1,24 +1,104 @@
 """ONNX to INT8 as quantize and dequantize nodes (Q/DQ): the form every engine fuses.
 
-Weights are symmetric per channel; activations are asymmetric per tensor, their ranges from
-samples that stand for the work. Convolutions and dense layers alone are quantized: the small
-operations between them are faster, and exact, in float.
+Weights are symmetric and per channel. What else an engine fuses differs, so there are two targets:
+
+| target | activations | Q/DQ at | rectifiers |
+|---|---|---|---|
+| cpu | uint8 with a zero point | inputs and outputs of layers | inside the output's range |
+| tensorrt | int8, zero point 0 | inputs of layers alone, biases float | between layer and Q |
+
+ONNX Runtime makes one integer layer of input, layer and output, and drops a rectifier that the
+output's range stands for; with int8 activations or without the output's pair its layers run
+slower than in float. TensorRT takes no other zero point than 0 and fuses the way to the next Q by
+itself. OpenVINO fuses both. Small operations between layers stay in float: faster, and exact.
 """
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Iterator, Mapping
+import copy
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 
-from engines.errors import EngineUnavailable
+from .graph import FEW_WEIGHTS, LAYERS, float_tensors, layers, prepared, tidied
+from .ranges import Method, Range, activation_ranges
+from .samples import Samples
 
-Samples = Mapping[str, npt.NDArray[Any]]
-QUANTIZED = ("Conv", "Gemm")
+Target = Literal["cpu", "tensorrt"]
+
+TARGETS: tuple[Target, ...] = ("cpu", "tensorrt")
+_OPERATORS = {"cpu": (*LAYERS, "Relu"), "tensorrt": LAYERS}
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A network ready to be quantized, with its activations' ranges."""
+
+    model: Any
+    """onnx ModelProto in float32, see graph.prepared."""
+    ranges: dict[str, Range]
+    layers: tuple[str, ...]
+    """Names of the layers that may be quantized."""
+
+
+def measured(
+    source: Path,
+    samples: Samples,
+    method: Method = "minmax",
+    *,
+    batch: int = 64,
+    few_weights: int = FEW_WEIGHTS,
+) -> Measured:
+    """Reads a float32 ONNX file and watches its activations on samples that stand for the work.
+
+    Raises:
+        EngineUnavailable: the onnx package is missing.
+        NotFinite: NaN or infinity on the way.
+    """
+    model = prepared(source)
+    tensors = float_tensors(model, (*LAYERS, "Relu"))
+    ranges = activation_ranges(model, tensors, samples, method, batch)
+    return Measured(model, ranges, tuple(layers(model, few_weights)))
+
+
+def quantized(found: Measured, kept: tuple[str, ...] = (), target: Target = "cpu") -> bytes:
+    """The Q/DQ form as a serialised ONNX network, the layers named in `kept` left in float."""
+    from onnxruntime.quantization import CalibrationMethod, QuantType
+    from onnxruntime.quantization.calibrate import TensorsData
+    from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
+
+    chosen = [name for name in found.layers if name not in kept]
+    ranges = TensorsData(
+        CalibrationMethod.MinMax,
+        {name: (np.float32(low), np.float32(high)) for name, (low, high) in found.ranges.items()},
+    )
+    options: dict[str, Any] = {}
+    if target == "tensorrt":
+        options = {
+            "ActivationSymmetric": True,
+            "QuantizeBias": False,
+            "OpTypesToExcludeOutputQuantization": list(LAYERS),
+        }
+    else:
+        chosen += _rectifiers(found.model, set(chosen))
+    if not chosen:
+        return bytes(found.model.SerializeToString())
+    quantizer = QDQQuantizer(
+        copy.deepcopy(found.model),
+        True,  # weights per channel
+        False,  # all eight bits of the weights
+        QuantType.QInt8,
+        QuantType.QInt8 if target == "tensorrt" else QuantType.QUInt8,
+        ranges,
+        chosen,
+        [],
+        list(_OPERATORS[target]),
+        options,
+    )
+    quantizer.quantize_model()
+    return bytes(tidied(quantizer.model.model).SerializeToString())
 
 
 def qdq_from_onnx(
@@ -27,8 +107,10 @@ def qdq_from_onnx(
     samples: Samples,
     *,
     batch: int = 64,
-    keep_float: tuple[str, ...] = (),
-    operators: tuple[str, ...] = QUANTIZED,
+    kept: tuple[str, ...] = (),
+    method: Method = "minmax",
+    form: Target = "cpu",
+    few_weights: int = FEW_WEIGHTS,
 ) -> None:
     """Write the INT8 form of a network.
 
@@ -37,54 +119,28 @@ def qdq_from_onnx(
         target: where the Q/DQ file goes.
         samples: inputs by tensor name, N samples each, that stand for the work.
         batch: how many samples run at once.
-        keep_float: names of nodes left in float32.
-        operators: kinds of nodes that are quantized.
+        kept: names of layers left in float32.
+        form: whom it is for.
+        few_weights: dense layers with fewer weights stay in float32.
 
     Raises:
         EngineUnavailable: the onnx package is missing.
+        NotFinite: NaN or infinity on the way.
     """
-    try:
-        from onnxruntime.quantization import (
-            CalibrationDataReader,
-            CalibrationMethod,
-            QuantFormat,
-            QuantType,
-            quantize_static,
-        )
-        from onnxruntime.quantization.shape_inference import quant_pre_process
-    except ImportError as error:
-        raise EngineUnavailable(
-            "quantizing needs the onnx package: pip install 'ferstream[train]'"
-        ) from error
-
-    class Reader(CalibrationDataReader):  # type: ignore[misc]
-        def __init__(self) -> None:
-            self._batches = _batches(samples, batch)
-
-        def get_next(self) -> dict[str, npt.NDArray[Any]] | None:
-            return next(self._batches, None)
-
-    with tempfile.TemporaryDirectory() as folder:
-        prepared = Path(folder) / "prepared.onnx"
-        quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
-        quantize_static(
-            str(prepared),
-            str(target),
-            Reader(),
-            quant_format=QuantFormat.QDQ,
-            op_types_to_quantize=list(operators),
-            nodes_to_exclude=list(keep_float),
-            per_channel=True,
-            activation_type=QuantType.QUInt8,
-            weight_type=QuantType.QInt8,
-            calibrate_method=CalibrationMethod.MinMax,
-        )
+    found = measured(source, samples, method, batch=batch, few_weights=few_weights)
+    target.write_bytes(quantized(found, kept, form))
 
 
-def _batches(samples: Samples, batch: int) -> Iterator[dict[str, npt.NDArray[Any]]]:
-    count = len(next(iter(samples.values())))
-    for start in range(0, count, batch):
-        yield {
-            name: np.ascontiguousarray(array[start : start + batch])
-            for name, array in samples.items()
-        }
+def _rectifiers(model: Any, chosen: set[str]) -> list[str]:
+    """Rectifiers beside a chosen layer, whose range then stands for the layer's output."""
+    beside = {
+        name
+        for node in model.graph.node
+        if node.name in chosen
+        for name in (node.input[0], *node.output)
+    }
+    return [
+        node.name
+        for node in model.graph.node
+        if node.op_type == "Relu" and ({node.input[0], node.output[0]} & beside)
+    ]

@@ -179,7 +179,7 @@ def choose(
             said_NK = found.probabilities(logits_NK[outside])
             guess_N[outside] = said_NK.argmax(axis=1)
             loss_N[kind][outside] = -(target_NK[outside] * np.log(said_NK + 1e-12)).sum(axis=1)
-        recall[kind] = _mean_recall(guess_N, target_NK.argmax(axis=1))
+        recall[kind] = mean_recall(guess_N, target_NK.argmax(axis=1))
     share_N = weight / weight.sum()
     best: Kind = kinds[0]
     for kind, loss in loss_N.items():
@@ -218,7 +218,7 @@ def _fit_linear(
     return np.asarray(found.x, np.float64)
 
 
-def _mean_recall(guess_N: npt.NDArray[np.int64], label_N: npt.NDArray[np.int64]) -> float:
+def mean_recall(guess_N: npt.NDArray[np.int64], label_N: npt.NDArray[np.int64]) -> float:
     """Mean over the classes that occur of the share of theirs that was found."""
     return float(np.mean([(guess_N[label_N == k] == k).mean() for k in np.unique(label_N)]))
 

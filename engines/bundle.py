@@ -10,6 +10,7 @@ Nothing else may lie there, and nothing is ever unpickled.
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import json
 import os
@@ -38,6 +39,9 @@ Supervision = Literal["trained", "weakly supervised", "derived"]
 
 _MANIFEST = "manifest.json"
 _PLANS = "plans"
+
+# Of Linux's renameat2: paths from the working folder on, and both swapped in one step.
+_HERE, _EXCHANGE = -100, 2
 
 
 @dataclass(frozen=True)
@@ -108,6 +112,8 @@ class Manifest:
     licence: str
     sets: PredictionSets | None = None
     """Which of the basic expressions to name together, so that the right one is among them."""
+    calibration: dict[str, Any] = field(default_factory=dict)
+    """How lower precisions were made and what the gate measured, by precision and network."""
     commit: str = ""
     created: str = ""
     """Date and time, ISO 8601."""
@@ -198,10 +204,21 @@ def write_bundle(
         text = json.dumps(document, indent=1, ensure_ascii=False) + "\n"
         (fresh / _MANIFEST).write_text(text, "utf-8")
         load_bundle(fresh)
-        if place.exists():
-            place.rename(Path(work) / "old")
-        fresh.rename(place)
+        if not (place.exists() and _exchanged(fresh, place)):
+            if place.exists():
+                place.rename(Path(work) / "old")
+            fresh.rename(place)
     return load_bundle(place)
+
+
+def _exchanged(fresh: Path, place: Path) -> bool:
+    """Swaps two folders in one step, so that no kill finds the place empty; False where the
+    system cannot."""
+    try:
+        swap = ctypes.CDLL(None, use_errno=True).renameat2
+    except (AttributeError, OSError):
+        return False
+    return bool(swap(_HERE, os.fsencode(fresh), _HERE, os.fsencode(place), _EXCHANGE) == 0)
 
 
 def _read_manifest(file: Path) -> Manifest:
