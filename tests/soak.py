@@ -120,6 +120,8 @@ class Soak:
         back_s = camera.epoch_s if kind == "kill" else time.monotonic()
         took_s = {key: round(took, 2) for key, took in watch.all_see(back_s, 60).items()}
         self.notes.outages.append((kind, took_s))
+        if max(took_s.values()) >= BACK_WITHIN_S:
+            print(f"back at {back_s:.2f}:\n{watch.story()}", file=sys.stderr)
         print(
             f"{self._minute():6.1f} min  {kind:8} {took_s}  {held()}", file=sys.stderr, flush=True
         )
