@@ -130,6 +130,12 @@ def bench(
     bundle: BundleOption = "default",
     engine: EngineOption = EngineName.auto,
     as_json: JsonOption = False,
+    rounds: Annotated[
+        int, typer.Option(min=1, help="Rounds of decoding alone and the whole way.")
+    ] = 3,
+    threads: Annotated[
+        int, typer.Option(min=0, help="Threads of each network; 0: as in other commands.")
+    ] = 0,
 ) -> None:
     """Measure speed end to end: as fast as it goes, then at the clip's own pace."""
     from .sources import clips_from, open_source
@@ -140,9 +146,9 @@ def bench(
     from . import report
     from .bench import measure, since_process_start_s
 
-    with recogniser(bundle, engine) as recognizer:
-        found = measure(lambda: open_source(name), recognizer, since_process_start_s)
-        about = report.about(recognizer)
+    with recogniser(bundle, engine, threads or None) as recognizer:
+        found = measure(lambda: open_source(name), recognizer, since_process_start_s, rounds)
+        about = {**report.about(recognizer), "threads": threads or None}
     print(json.dumps({**found.to_json(), **about}) if as_json else report.bench_text(found))
 
 

@@ -28,6 +28,8 @@ class StageTimes:
     count: int
     median_ms: float
     p95_ms: float
+    total_ms: float = 0.0
+    """All of them together."""
 
 
 class Histogram:
@@ -37,6 +39,7 @@ class Histogram:
         self._counts = np.zeros(_BUCKETS, np.int64)
         self._low_ms = math.inf
         self._high_ms = 0.0
+        self._total_ms = 0.0
 
     def add(self, duration_ms: float) -> None:
         """Count one duration."""
@@ -44,6 +47,7 @@ class Histogram:
         self._counts[min(int(bucket), _BUCKETS - 1)] += 1
         self._low_ms = min(self._low_ms, duration_ms)
         self._high_ms = max(self._high_ms, duration_ms)
+        self._total_ms += duration_ms
 
     @property
     def count(self) -> int:
@@ -61,8 +65,9 @@ class Histogram:
         return min(max(middle_ms, self._low_ms), self._high_ms)
 
     def times(self) -> StageTimes:
-        """Count, median and 95th percentile."""
-        return StageTimes(self.count, self.percentile_ms(50), self.percentile_ms(95))
+        """Count, median, 95th percentile and sum."""
+        median_ms, p95_ms = self.percentile_ms(50), self.percentile_ms(95)
+        return StageTimes(self.count, median_ms, p95_ms, self._total_ms)
 
 
 class Meter:

@@ -78,11 +78,11 @@ JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document, not
 
 
 @contextmanager
-def recogniser(bundle: str, engine: EngineName) -> Iterator[Recognizer]:
+def recogniser(bundle: str, engine: EngineName, threads: int | None = None) -> Iterator[Recognizer]:
     """The recogniser, closed at the end."""
     from .recognize import Recognizer
 
-    with Recognizer(bundle, engine.value) as recognizer:
+    with Recognizer(bundle, engine.value, threads=threads) as recognizer:
         yield recognizer
 
 

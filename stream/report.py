@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import statistics
 import sys
 from collections.abc import Sequence
 from typing import Any
 
-from .bench import Bench
+from .bench import THREADS, Bench, Pass
 from .loop import Summary
 from .meter import StageTimes
 from .recognize import Recognizer
@@ -95,21 +96,36 @@ def live_text(summary: Summary) -> str:
 def bench_text(bench: Bench) -> str:
     """A bench as a small table."""
     offline, live = bench.offline, bench.live
+    busy = ", ".join(f"{name} {100 * share:.0f} %" for name, share in bench.busy().items())
+    shares = bench.shares()
     lines = [
         f"{offline.source}: {_plural(offline.frames, 'frame')}, "
         f"{offline.faces_per_frame:.1f} faces per frame",
         "",
-        f"  {'offline':<26}{offline.fps:9.1f} frames/s",
+        f"  {'offline':<26}{_passes_text(bench.passes)}",
+        f"  {'decoding alone':<26}{_passes_text(bench.decoding)}",
         f"  {'capture to result, p95':<26}{live.latency.p95_ms:9.1f} ms, "
         f"{sum(live.drops.values())} frames dropped at the clip's pace",
         f"  {'peak memory':<26}{bench.peak_rss_mb:9.0f} MB",
         f"  {'start to first result':<26}{bench.startup_s:9.2f} s",
         "",
-        f"  {'stage':<14}{'median ms':>12}{'p95 ms':>12}",
+        f"  {'stage':<10}{'thread':<10}{'median ms':>10}{'p95 ms':>10}{'share':>10}",
     ]
     for name, times in offline.stages.items():
-        lines.append(f"  {name:<14}{times.median_ms:12.2f}{times.p95_ms:12.2f}")
-    return "\n".join(lines)
+        lines.append(
+            f"  {name:<10}{THREADS.get(name, ''):<10}{times.median_ms:10.2f}{times.p95_ms:10.2f}"
+            f"{100 * shares[name]:8.0f} %"
+        )
+    return "\n".join([*lines, "", f"  threads at work: {busy}"])
+
+
+def _passes_text(passes: Sequence[Pass]) -> str:
+    """Median speed and cost of several rounds, with their spread."""
+    fps = sorted(one.fps for one in passes)
+    text = f"{statistics.median(fps):9.1f} frames/s"
+    if len(fps) > 1:
+        text += f" ({fps[0]:.0f} to {fps[-1]:.0f})"
+    return f"{text}, {statistics.median(one.cpu_ms for one in passes):.2f} ms of CPU per frame"
 
 
 def _face_lines(face: FaceSummary, top: int) -> list[str]:

@@ -276,7 +276,7 @@ def test_an_interrupted_score_sums_up_what_it_saw(bundle: str, tmp_path: Path) -
 
 
 def test_bench_has_the_promised_fields(bundle: str) -> None:
-    done = run("bench", "sample", "--bundle", bundle, "--json")
+    done = run("bench", "sample", "--bundle", bundle, "--json", "--rounds", "1", "--threads", "1")
     assert (done.status, done.error) == (0, "")
     found = json.loads(done.out)
     assert found["frames"] == 108
@@ -286,7 +286,10 @@ def test_bench_has_the_promised_fields(bundle: str) -> None:
         found["stages"]
     )
     for times in found["stages"].values():
-        assert set(times) == {"median_ms", "p95_ms"}
+        assert set(times) == {"median_ms", "p95_ms", "share"}
+    assert found["decoding"]["fps"] > found["fps"]
+    assert set(found["busy"]) == {"reading", "finding", "scoring"}
+    assert found["threads"] == 1
     assert found["latency_p95_ms"] > 0
     assert 50 < found["peak_rss_mb"] < 2000
     assert 0 < found["startup_s"] < 60
