@@ -74,6 +74,7 @@ def demo(
 
     import uvicorn
 
+    from stream.arenas import few_arenas
     from stream.interrupt import stopping_on_signals
     from stream.recognize import Recognizer
     from stream.serve.cli import server_options
@@ -82,6 +83,7 @@ def demo(
 
     from .app import Settings, page
 
+    few_arenas()
     limits = Limits(
         upload_bytes=max_upload_mb * 2**20,
         clip_duration_s=max_clip_seconds,

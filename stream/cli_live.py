@@ -113,9 +113,11 @@ def live(
     as_json: JsonOption = False,
 ) -> None:
     """Watch webcams, network cameras or clips live; q in the window or Ctrl-C ends."""
+    from .arenas import few_arenas
     from .outputs import Outputs
     from .sources import open_live, sources_from
 
+    few_arenas()
     names = sources_from(sources)
     outputs = Outputs(
         jsonl=jsonl,

@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+from stream.arenas import few_arenas
 from stream.recognize import Recognizer
 from stream.sinks.jsonl import JsonlFile
 from stream.sinks.rows import FrameRows, RowSink
@@ -188,6 +189,7 @@ def main(words: list[str] | None = None) -> int:
     asked.add_argument("--seed", type=int, default=0)
     asked.add_argument("--out", type=Path)
     told = asked.parse_args(words)
+    few_arenas()  # as `ferstream live` does
     before = machine()
     soak = Soak(told.minutes, random.Random(told.seed), told.rate)
     with tempfile.TemporaryDirectory() as folder, Recognizer() as recognizer:

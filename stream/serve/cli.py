@@ -71,9 +71,11 @@ def serve(
     """Serve images, clips and live pictures over HTTP and WebSocket to other programs."""
     import uvicorn
 
+    from ..arenas import few_arenas
     from .guard import is_loopback
     from .limits import Limits
 
+    few_arenas()
     token = _token(token_file)
     if token is None and not is_loopback(host) and not without_token:
         raise typer.BadParameter(
