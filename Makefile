@@ -1,4 +1,5 @@
 # make run    score the built-in sample: makes .venv and installs the base on first use
+# make demo   open the page in the browser: installs what it needs on first use
 # make test   the whole check in .venv, with what training and testing need
 # make check  the same in the Python environment you are in
 # make bench  speed of the default bundle and of the whole way on the sample
@@ -15,11 +16,14 @@ COUNTERPARTS := chromium ffmpeg mosquitto gstreamer1.0-tools gstreamer1.0-plugin
 	gstreamer1.0-libav gstreamer1.0-rtsp python3-gi gir1.2-gstreamer-1.0 \
 	gir1.2-gst-plugins-base-1.0 gir1.2-gst-rtsp-server-1.0
 
-.PHONY: run test check bench system counterparts clean
+.PHONY: run demo test check bench system counterparts clean
 .DELETE_ON_ERROR:
 
 run: $(VENV)/.base
 	$(BIN)/ferstream score sample
+
+demo: $(VENV)/.demo
+	$(BIN)/ferstream demo
 
 test: $(VENV)/.test counterparts
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(MAKE) --no-print-directory check
@@ -66,9 +70,13 @@ $(VENV)/.base: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install -q -e .
 	@touch $@
 
+$(VENV)/.demo: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install -q -e '.[demo]'
+	@touch $@ $(VENV)/.base
+
 $(VENV)/.test: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install -q -e '.[test]'
-	@touch $@ $(VENV)/.base
+	@touch $@ $(VENV)/.base $(VENV)/.demo
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache

@@ -39,7 +39,7 @@ def test_commands_know_their_options(line: str, capsys: pytest.CaptureFixture[st
         assert option in known, option
 
 
-@pytest.mark.parametrize("target", ["run", "test"])
+@pytest.mark.parametrize("target", ["run", "demo", "test"])
 def test_make_targets_exist(target: str) -> None:
     assert f"make {target}" in README
     assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
