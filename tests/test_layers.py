@@ -21,6 +21,9 @@ MAY_IMPORT = {
         "stream.flow",
         "stream.detect",
         "stream.emotions",
+        "stream.errors",
+        "stream.picture",
+        "stream.sources",
     },
     "demo": {"stream", "engines"},
 }

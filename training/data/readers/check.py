@@ -1,0 +1,184 @@
+"""What is wrong with a set, found before anything is trained on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from itertools import islice
+from typing import Any
+
+import numpy as np
+
+from .duplicates import Hashes, difference_hash, digest, near_pairs, twins
+from .errors import PictureError
+from .faceset import FaceSet, Problem
+from .pixels import VIDEOS
+
+SHOWN = 1000
+"""So many pairs of each sort are listed; all are counted."""
+_WORKERS = 4
+_AHEAD = 64
+
+Progress = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two items that are, or nearly are, one picture."""
+
+    first: str
+    second: str
+    across: str
+    """"train / test" where they are in two splits, or their two labels where they are in one."""
+    bits: int = 0
+    """How far the hashes are apart; 0 and exact where the bytes are equal."""
+    exact: bool = False
+
+
+@dataclass
+class Report:
+    """What `check` found."""
+
+    root: str
+    layout: str
+    kind: str
+    items: int
+    labels: tuple[str, ...]
+    units: tuple[str, ...]
+    counts: dict[str, dict[str, int]]
+    subjects: int
+    notes: tuple[str, ...]
+    problems: list[Problem] = field(default_factory=list)
+    absent: list[str] = field(default_factory=list)
+    """Labels without a single item."""
+    twins_in_a_split: int = 0
+    """Items that have an exact twin before them in their own split, with the same label."""
+    exact: list[Pair] = field(default_factory=list)
+    exact_count: int = 0
+    near: list[Pair] = field(default_factory=list)
+    near_count: int = 0
+    read: bool = False
+    """Whether the pictures were read; the counts of unreadable and twins say nothing if not."""
+
+    @property
+    def ok(self) -> bool:
+        """Nothing that would spoil a training: near twins and absent classes are for people to
+        judge, and leave it True."""
+        return not self.problems and not self.exact_count
+
+    def to_json(self) -> dict[str, Any]:
+        """For machines."""
+        return {"ok": self.ok, **asdict(self)}
+
+
+def check(faces: FaceSet, *, read: bool = True, progress: Progress = lambda done: None) -> Report:
+    """Look through a set (read with strict=False); `progress` is told how many items are done.
+
+    With `read` every picture is decoded, and of every clip its middle frame; else only labels and
+    files' places are looked at.
+    """
+    report = Report(
+        str(faces.root),
+        faces.layout,
+        faces.kind,
+        len(faces),
+        faces.labels,
+        faces.units,
+        faces.counts(),
+        len(faces.subjects),
+        faces.notes,
+        list(faces.problems),
+    )
+    totals = {name: 0 for name in faces.labels}
+    for counts in report.counts.values():
+        for name, count in counts.items():
+            totals[name] = totals.get(name, 0) + count
+    report.absent = [name for name in faces.labels if not totals[name]]
+    if read:
+        _read_all(faces, report, progress)
+    return report
+
+
+def _read_all(faces: FaceSet, report: Report, progress: Progress) -> None:
+    report.read = True
+    digests: list[bytes | None] = []
+    hashes: list[Hashes | None] = []
+    for done, (one, other, problem) in enumerate(_looks(faces), start=1):
+        digests.append(one)
+        hashes.append(other)
+        if problem is not None:
+            report.problems.append(problem)
+        progress(done)
+    keys = _keys(faces)
+    _exact(faces, report, digests)
+    seen = np.array([at for at, one in enumerate(hashes) if one is not None], dtype=np.int64)
+    if not len(seen):
+        return
+    known = np.stack([one for one in hashes if one is not None])
+    for first, second, bits in near_pairs(known, keys[seen]):
+        at, than = int(seen[first]), int(seen[second])
+        if digests[at] is not None and digests[at] == digests[than]:
+            continue
+        report.near_count += 1
+        if len(report.near) < SHOWN:
+            report.near.append(_pair(faces, at, than, bits, exact=False))
+
+
+Look = tuple[bytes | None, Hashes | None, Problem | None]
+
+
+def _looks(faces: FaceSet) -> Iterator[Look]:
+    """Digest, hash and what is wrong, of each item in order; files are read side by side."""
+    one_by_one = faces.kind == "images" and any(
+        item.frames is not None and item.path.suffix.lower() in VIDEOS for item in faces.items
+    )
+    if faces.stack is not None or one_by_one:
+        for item, picture in faces.pictures():
+            if isinstance(picture, Exception):
+                yield None, None, Problem("unreadable", item.name, str(picture))
+            else:
+                yield digest(faces, item), difference_hash(picture), None
+        return
+    with ThreadPoolExecutor(_WORKERS) as pool:
+        numbers = iter(range(len(faces)))
+        while ahead := list(islice(numbers, _AHEAD)):
+            yield from pool.map(lambda at: _look(faces, at), ahead)
+
+
+def _look(faces: FaceSet, at: int) -> Look:
+    item = faces.items[at]
+    try:
+        return digest(faces, item), difference_hash(faces.picture(at)), None
+    except PictureError as error:
+        return None, None, Problem("unreadable", item.name, str(error))
+
+
+def _keys(faces: FaceSet) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """What must differ for a near pair to matter: the splits, or in a single split the labels."""
+    if len(faces.splits) > 1:
+        return np.array([faces.splits.index(i.split) for i in faces.items], dtype=np.int64)
+    return faces.label_index
+
+
+def _exact(faces: FaceSet, report: Report, digests: list[bytes | None]) -> None:
+    for group in twins(digests):
+        first = group[0]
+        for other in group[1:]:
+            same = faces.items[first].split == faces.items[other].split
+            if same and faces.items[first].label == faces.items[other].label:
+                report.twins_in_a_split += 1
+                continue
+            report.exact_count += 1
+            if len(report.exact) < SHOWN:
+                report.exact.append(_pair(faces, first, other, 0, exact=True))
+
+
+def _pair(faces: FaceSet, one: int, other: int, bits: int, *, exact: bool) -> Pair:
+    first, second = faces.items[one], faces.items[other]
+    if first.split != second.split:
+        across = f"{first.split} / {second.split}"
+    else:
+        names = ["" if i.label is None else faces.labels[i.label] for i in (first, second)]
+        across = " / ".join(names)
+    return Pair(first.name, second.name, across, bits, exact)

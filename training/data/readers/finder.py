@@ -1,0 +1,113 @@
+"""The one face of a picture, and of a clip, cut out as run time cuts it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from stream.align import crop as aligned_crop
+from stream.align import crop_matrix
+from stream.detect import MIN_FACE_PX, FaceDetector, FaceMesh, Mesh, Region, find_meshes, overlap
+
+from .pixels import Picture
+
+_TIGHT_PX = 512
+"""A picture no larger than this may be a face and nothing else, which the detector overlooks:
+the landmark network then looks at the whole of it."""
+_TIGHT_SIDES = (1.3, 1.0, 1.7)
+_MIN_PRESENCE = 0.5
+_SAME_FACE = 0.3
+"""Overlap of a face with its last place, or with the box that a set gives."""
+
+Box = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class Crop:
+    """One aligned face: pixels (px, px) grey, landmarks (468, 2) in pixels of the crop."""
+
+    pixels: npt.NDArray[np.uint8]
+    landmarks_xy: npt.NDArray[np.float32]
+    time_s: float = 0.0
+
+
+class FaceFinder:
+    """Finds the face to cut out. Holds MediaPipe's networks; not for two threads at once."""
+
+    def __init__(self) -> None:
+        self._detector = FaceDetector()
+        self._mesh = FaceMesh(workers=1)
+
+    def crop(self, picture: Picture, crop_px: int, box: Box | None = None) -> Crop | None:
+        """The face of a picture, RGB or grey: the one at `box`, else the largest; None if none."""
+        rgb = _rgb(picture)
+        mesh = self._find(rgb, box)
+        return _cut(rgb, mesh, crop_px) if mesh is not None else None
+
+    def clip(self, frames: list[tuple[float, Picture]], crop_px: int) -> list[Crop]:
+        """The face of a clip in the frames that show it: the largest of the first, followed by its
+        landmarks as run time does; where it is lost, looked for again."""
+        crops = []
+        last: Mesh | None = None
+        for time_s, picture in frames:
+            rgb = _rgb(picture)
+            mesh = self._follow(rgb, last) if last is not None else None
+            if mesh is None:
+                mesh = self._find(rgb, _box(last) if last is not None else None)
+            if mesh is not None:
+                last = mesh
+                crops.append(_cut(rgb, mesh, crop_px, time_s))
+        return crops
+
+    def _follow(self, rgb: Picture, last: Mesh) -> Mesh | None:
+        (mesh,) = self._mesh.run(rgb, [Region.around(last.xy)])
+        same = mesh.presence >= _MIN_PRESENCE and overlap(_box(mesh), _box(last)) > _SAME_FACE
+        return mesh if same else None
+
+    def _find(self, rgb: Picture, box: Box | None) -> Mesh | None:
+        found = find_meshes(rgb, self._detector.detect(rgb, thorough=True), self._mesh)
+        if not found and max(rgb.shape[:2]) <= _TIGHT_PX:
+            found = self._whole(rgb)
+        found = [mesh for mesh in found if _box(mesh)[2] >= MIN_FACE_PX]
+        if box is not None:
+            found = [mesh for mesh in found if overlap(_box(mesh), box) > _SAME_FACE]
+        return max(found, key=lambda mesh: _box(mesh)[2] * _box(mesh)[3], default=None)
+
+    def _whole(self, rgb: Picture) -> list[Mesh]:
+        height, width = rgb.shape[:2]
+        for side in _TIGHT_SIDES:
+            region = Region(width / 2, height / 2, side * max(width, height), 0.0)
+            rough = self._mesh.run(rgb, [region])[0]
+            if rough.presence >= _MIN_PRESENCE:
+                fine = self._mesh.run(rgb, [Region.around(rough.xy)])[0]
+                if fine.presence >= _MIN_PRESENCE and _inside(fine, width, height):
+                    return [fine]
+        return []
+
+
+def _rgb(picture: Picture) -> Picture:
+    if picture.ndim == 3:
+        return np.ascontiguousarray(picture)
+    return np.asarray(cv2.cvtColor(picture, cv2.COLOR_GRAY2RGB), np.uint8)
+
+
+def _box(mesh: Mesh) -> Box:
+    low, high = mesh.xy.min(0), mesh.xy.max(0)
+    width, height = (float(side) for side in high - low)
+    return float(low[0]), float(low[1]), width, height
+
+
+def _inside(mesh: Mesh, width: int, height: int) -> bool:
+    """Whether the face lies mostly within the picture, and is not a speck of it."""
+    box = _box(mesh)
+    within = overlap(box, (0, 0, width, height)) * min(box[2] * box[3], width * height)
+    return within > 0.6 * box[2] * box[3] and box[2] > 0.3 * width
+
+
+def _cut(rgb: Picture, mesh: Mesh, crop_px: int, time_s: float = 0.0) -> Crop:
+    matrix = crop_matrix(mesh.xy, crop_px)
+    landmarks_xy = mesh.xy @ matrix[:, :2].T + matrix[:, 2]
+    return Crop(aligned_crop(rgb, mesh.xy, crop_px), landmarks_xy.astype(np.float32), time_s)

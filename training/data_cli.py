@@ -1,0 +1,185 @@
+"""`ferstream data`: look through a labelled set, prepare it for training, draw it."""
+
+from __future__ import annotations
+
+import json as jsonlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from .data.readers import LAYOUTS, read_set
+from .data.readers.check import Report
+from .data.readers.check import check as check_set
+
+app = typer.Typer(no_args_is_help=True, help="Labelled sets: check, prepare, contact sheet.")
+
+Root = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of the set.")]
+LayoutName = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="How the set lies on disk; recognised where left out."),
+]
+Fold = Annotated[int, typer.Option(min=1, help="Which official split, where a set has several.")]
+Json = Annotated[bool, typer.Option("--json", help="One JSON document, nothing else.")]
+
+_LISTED = 20
+
+
+@app.command()
+def check(
+    root: Root,
+    layout: LayoutName = None,
+    fold: Fold = 1,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Labels and folders only: no picture is read.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Count classes; find unreadable files, wrong labels, empty classes, twins across splits.
+
+    Ends with 1 where something is wrong. Near twins and classes without a picture are shown for
+    people to judge.
+    """
+    faces = read_set(root, layout, fold=fold, strict=False)
+    with _progress("reading", len(faces)) as progress:
+        report = check_set(faces, read=not quick, progress=progress)
+    if as_json:
+        print(jsonlib.dumps(report.to_json()))
+    else:
+        _show(report)
+    if not report.ok:
+        raise typer.Exit(1)
+
+
+@app.command()
+def prepare(
+    root: Root,
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder of the prepared faces.")],
+    layout: LayoutName = None,
+    fold: Fold = 1,
+    crop_px: Annotated[int, typer.Option(min=16, max=512, help="Side of the crops.")] = 64,
+    clip_frames: Annotated[int, typer.Option(min=1, help="Frames of a clip, at most.")] = 32,
+    keep_twins: Annotated[
+        bool, typer.Option("--keep-twins", help="Keep exact twins across splits.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Find the faces, align them as at run time, cache them. A stopped run goes on."""
+    from .data.readers.prepare import PrepareOptions
+    from .data.readers.prepare import prepare as prepare_set
+
+    options = PrepareOptions(crop_px, clip_frames, drop_twins=not keep_twins)
+    faces = read_set(root, layout, fold=fold, strict=False)
+    with _progress("finding faces", len(faces)) as progress:
+        facts = prepare_set(faces, out, options, progress=progress).facts
+    if as_json:
+        print(jsonlib.dumps(facts))
+        return
+    console = Console()
+    table = Table("left out because", "items", title=f"{facts['faces']} of {facts['items']} faces")
+    for why, count in facts["dropped"].items():
+        table.add_row(why, f"{count}")
+    if facts["dropped"]:
+        console.print(table)
+        console.print(f"Each of them stands in {out / 'dropped.csv'}.", soft_wrap=True)
+    console.print(
+        f"{out}: {facts['faces']} faces, fingerprint {facts['fingerprint'][:16]}", soft_wrap=True
+    )
+
+
+@app.command()
+def sheet(
+    root: Root,
+    out: Annotated[Path, typer.Argument(metavar="OUT.png", help="The picture to write.")],
+    layout: LayoutName = None,
+    fold: Fold = 1,
+    split: Annotated[str | None, typer.Option(help="One split only.")] = None,
+    faces: Annotated[int, typer.Option(min=1, max=100, help="Faces of each class.")] = 12,
+    tile_px: Annotated[int, typer.Option(min=24, max=256, help="Side of each.")] = 72,
+    seed: Annotated[int, typer.Option(help="Which faces are picked.")] = 0,
+) -> None:
+    """Draw a contact sheet: classes in rows. DIR may be a set or prepared faces."""
+    from .data.readers.sheet import SheetOptions, draw_sheet, row_count, write_sheet
+
+    found = read_set(root, layout, fold=fold, strict=False)
+    if split is not None:
+        found = found.split(split)
+    options = SheetOptions(faces, tile_px, seed)
+    with _progress("drawing", row_count(found)) as progress:
+        drawn = draw_sheet(found, options, progress=progress)
+    write_sheet(out, drawn)
+    Console().print(f"{out}: {drawn.shape[1]} x {drawn.shape[0]} pixels", soft_wrap=True)
+
+
+@app.command()
+def layouts(as_json: Json = False) -> None:
+    """List the layouts that are read, and what each expects."""
+    rows = {name: (known.about, known.expected) for name, known in LAYOUTS.items()}
+    if as_json:
+        print(jsonlib.dumps({name: {"about": a, "expected": e} for name, (a, e) in rows.items()}))
+        return
+    table = Table("name", "set", "expected in the folder")
+    for name, (about, expected) in rows.items():
+        table.add_row(name, about, expected)
+    Console().print(table)
+
+
+@contextmanager
+def _progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Told how many are done; draws a bar where standard error is a terminal."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield lambda done: None
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as bar:
+        task = bar.add_task(what, total=total)
+        yield lambda done: bar.update(task, completed=done)
+
+
+def _show(report: Report) -> None:
+    console = Console()
+    names = report.labels or report.units
+    title = f"{report.root} ({report.layout}): {report.items} {report.kind}"
+    table = Table("class" if report.labels else "on", *report.counts, title=title)
+    for name in names:
+        table.add_row(name, *(f"{counts[name]}" for counts in report.counts.values()))
+    if report.labels:
+        totals = (sum(counts.values()) for counts in report.counts.values())
+        table.add_row("all", *(f"{total}" for total in totals), style="bold")
+    console.print(table)
+    for line in _lines(report):
+        console.print(line, soft_wrap=True, markup=False, highlight=False)
+
+
+def _lines(report: Report) -> Iterator[str]:
+    if report.subjects:
+        yield f"{report.subjects} people"
+    yield from report.notes
+    if report.absent:
+        yield f"no item at all of: {', '.join(report.absent)}"
+    yield from _few("wrong", [str(problem) for problem in report.problems], len(report.problems))
+    if not report.read:
+        yield "no picture was read (--quick): unreadable files and twins were not looked for"
+        return
+    exact = [f"{p.first} = {p.second} ({p.across})" for p in report.exact]
+    yield from _few("exact twins across splits or labels", exact, report.exact_count)
+    near = [f"{p.first} ~ {p.second} ({p.across}, {p.bits} bits)" for p in report.near]
+    yield from _few("near twins across splits or labels", near, report.near_count)
+    if report.twins_in_a_split:
+        yield f"{report.twins_in_a_split} exact twins within a split"
+    if report.ok:
+        yield "nothing wrong"
+
+
+def _few(what: str, lines: list[str], count: int) -> Iterator[str]:
+    if count:
+        yield f"{count} {what}:"
+        yield from (f"  {line}" for line in lines[:_LISTED])
+        if count > _LISTED:
+            yield f"  ... and {count - _LISTED} more (--json lists up to 1000)"
