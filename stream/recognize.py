@@ -11,11 +11,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from engines.bundle import NETWORKS, Bundle, Manifest, load_bundle
-from engines.engine import Engine, open_engine
+from engines.engine import Engine, open_engine, run_together
 from engines.errors import ContractMismatch
 
 from .align import crop as aligned_crop
@@ -31,7 +32,7 @@ from .track import Face, FaceTracker
 FORGET_S = 4.0
 """The clip of a face that has not been seen for so long is dropped."""
 
-__all__ = ["FaceResult", "Recognizer", "Result", "Sighting"]
+__all__ = ["FaceResult", "Recognizer", "Result", "Sighting", "network_threads"]
 
 Tensors = dict[str, NDArray[Any]]
 
@@ -51,6 +52,17 @@ class Sighting:
     """Whether the source's clips begin anew with this frame."""
 
 
+def network_threads() -> int:
+    """Threads a network is best given here: half of the cores, at least one.
+
+    Reading and finding run at the same time and need the others; a batch of a few small crops
+    gains little from more.
+    """
+    affinity = getattr(os, "sched_getaffinity", None)
+    cores = len(affinity(0)) if affinity else os.cpu_count() or 1
+    return max(1, cores // 2)
+
+
 class Recognizer:
     """Scores the frames of one or many sources; each source has its own faces and ids.
 
@@ -61,7 +73,7 @@ class Recognizer:
         bundle: an opened bundle, a path to one, or "default".
         engine, precision: as for `engines.engine.open_engine`.
         max_faces: faces followed per source.
-        threads: threads of each network; None leaves it to the engine.
+        threads: threads of each network on a CPU; None: as `network_threads` says.
         engines: opened engines by network name, to use instead of opening the bundle's.
 
     Raises what `load_bundle` and `open_engine` raise, and ContractMismatch for a bundle whose
@@ -86,11 +98,17 @@ class Recognizer:
                 "grey ones: use a bundle of this version"
             )
         self.engines = dict(engines or {})
+        threads = threads or network_threads()
         for network in NETWORKS:
             if network not in self.engines:
                 self.engines[network] = open_engine(
                     self.bundle, network, backend=engine, precision=precision, threads=threads
                 )
+        # The pictures here are small: to wake OpenCV's threads for them costs more than it saves.
+        cv2.setNumThreads(1)
+        self._overlapping = all(
+            hasattr(self.engines[network], "start") for network in ("spatial", "temporal")
+        )
         self._manifest = manifest
         self._reader = EmotionReader(manifest)
         self._max_faces = max_faces
@@ -193,31 +211,39 @@ class Recognizer:
     ) -> list[tuple[Emotions, Emotions, NDArray[np.float32], float, NDArray[np.float32]]]:
         """Run the networks over all faces; FaceResult's fields after `face`, for each."""
         times_s = [sighting.time_s for sighting in sightings for _ in sighting.faces]
+        moved = [(one, stack) for one in watched if (stack := one.fresh_stack()) is not None]
+        motion = {"motion": np.stack([stack for _, stack in moved])} if moved else None
+        spatial, temporal = self.engines["spatial"], self.engines["temporal"]
         with _timed(stages, "spatial"):
             crops = np.concatenate([sighting.crops for sighting in sightings])
-            frames = self.engines["spatial"].run({"crop": crops})
+            if motion is not None and self._overlapping:
+                # Both under way at once on a GPU; the time is then told as the spatial one's.
+                frames, logits = run_together([(spatial, {"crop": crops}), (temporal, motion)])
+            else:
+                frames, logits = spatial.run({"crop": crops}), None
             for one, time_s, feature_D in zip(watched, times_s, frames["feature"], strict=True):
                 one.clip.add_feature(time_s, feature_D)
         with _timed(stages, "temporal"):
-            self._score_motion([one for one in watched if one.fresh])
+            if motion is not None:
+                self._hear(moved, logits or temporal.run(motion))
         with _timed(stages, "fusion"):
             clips = self.engines["fusion"].run(self._memory.batch(watched))
-            now = self._reader.read(frames["basic8"], frames["emo135"])
-            lately = self._reader.read(clips["basic8"], clips["emo135"])
+            read = self._reader.read(
+                *(np.concatenate([clips[head], frames[head]]) for head in ("basic8", "emo135"))
+            )
+        lately, now = read[: len(watched)], read[len(watched) :]
         rows = range(len(watched))
         attention = [float(clips["attention"][row, watched[row].clip.newest]) for row in rows]
         return list(zip(lately, now, frames["au"], attention, frames["zoom"], strict=True))
 
-    def _score_motion(self, moved: list[_Watched]) -> None:
-        """Run the temporal network for the faces whose stack of motion fields is new."""
-        stacks = [(one, one.clip.stack()) for one in moved]
-        ready = [(one, stack) for one, stack in stacks if stack is not None]
-        if ready:
-            logits = self.engines["temporal"].run({"motion": np.stack([s for _, s in ready])})
-            heard = self._manifest.motion
-            for (one, stack), row in zip(ready, logits["basic8"], strict=True):
-                one.motion = row
-                one.share = motion_share(stack, heard.still, heard.moving)
+    def _hear(
+        self, moved: list[tuple[_Watched, NDArray[np.float32]]], logits: Mapping[str, NDArray[Any]]
+    ) -> None:
+        """Keep what the temporal network said of the faces whose stacks were new."""
+        heard = self._manifest.motion
+        for (one, stack), row in zip(moved, logits["basic8"], strict=True):
+            one.motion = row
+            one.share = motion_share(stack, heard.still, heard.moving)
 
 
 class _Watched:
@@ -232,6 +258,10 @@ class _Watched:
         """(8,) logits of the temporal network."""
         self.share = 0.0
         """How far the face moves, 0..1: so far its motion is heard."""
+
+    def fresh_stack(self) -> NDArray[np.float32] | None:
+        """The stack of motion fields, where it is new and long enough."""
+        return self.clip.stack() if self.fresh else None
 
 
 class _Memory:
