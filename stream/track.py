@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import combinations
 
 import cv2
@@ -252,17 +253,23 @@ class FaceTracker:
 
     def _scene_changed(self, rgb: NDArray[np.uint8]) -> bool:
         """Whether the whole picture is another one, judged by a few hundred of its pixels."""
-        grid = np.ix_(
-            *(
-                np.linspace(0, size - 1, count).astype(int)
-                for size, count in zip(rgb.shape[:2], _SCENE_GRID, strict=True)
-            )
-        )
-        before, now = self._scene, rgb[grid].mean(-1, dtype=np.float32).ravel()
+        before, now = self._scene, rgb[_scene_grid(*rgb.shape[:2])].mean(-1, dtype=np.float32)
+        now = now.ravel()
         self._scene = now
         if before is None or np.abs(now - before).mean() < _SAME_SCENE_GREY:
             return False
         return float(_unit(before) @ _unit(now)) < _SAME_SCENE
+
+
+@lru_cache(maxsize=64)
+def _scene_grid(height: int, width: int) -> tuple[NDArray[np.intp], ...]:
+    """The rows and columns of `_SCENE_GRID` in a picture of this size."""
+    return np.ix_(
+        *(
+            np.linspace(0, size - 1, count).astype(int)
+            for size, count in zip((height, width), _SCENE_GRID, strict=True)
+        )
+    )
 
 
 def _plausible(mesh: Mesh, region: Region, shape: tuple[int, ...]) -> bool:
