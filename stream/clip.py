@@ -87,7 +87,8 @@ class FaceClip:
         """
         valid_T = self._time_T >= self.time_s - self._duration_s - _CLOCK_S
         valid_T &= np.isfinite(self._time_T)
-        np.multiply(self._feature_TD, valid_T[:, None], out=feature_TD)
+        feature_TD[:] = self._feature_TD
+        feature_TD[~valid_T] = 0
         mask_T[:] = valid_T
 
     def add_crop(self, time_s: float, crop: NDArray[np.uint8]) -> bool:
