@@ -8,59 +8,29 @@ import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.bundle import NETWORKS, Bundle, Manifest, load_bundle
+from engines.bundle import NETWORKS, Bundle, load_bundle
 from engines.engine import Engine, open_engine, run_together
 from engines.errors import ContractMismatch
 
 from .align import crop as aligned_crop
-from .clip import FaceClip
 from .detect import FaceDetector
 from .emotions import EmotionReader, Emotions
-from .flow import MotionEstimator, motion_share
+from .flow import motion_share
 from .frame import Frame
+from .memory import FORGET_S, Memory, Sighting, Watched
 from .mesh import FaceMesh
 from .result import FaceResult, Result, Stages
-from .track import Face, FaceTracker
+from .track import FaceTracker
 
-FORGET_S = 4.0
-"""The clip of a face that has not been seen for so long is dropped."""
-
-__all__ = ["FaceResult", "Recognizer", "Result", "Sighting", "network_threads"]
+__all__ = ["FORGET_S", "FaceResult", "Recognizer", "Result", "Sighting", "network_threads"]
 
 Tensors = dict[str, NDArray[Any]]
-
-
-@dataclass(frozen=True, slots=True)
-class Sighting:
-    """The faces of one frame, found and cropped, yet to be scored."""
-
-    frame: int
-    time_s: float
-    source: str
-    faces: list[Face]
-    crops: NDArray[np.uint8]
-    """(B, 1, S, S) aligned grey crops, one per face, as the spatial network takes them."""
-    stages_ms: Stages
-    restart: bool = False
-    """Whether the source's clips begin anew with this frame."""
-
-
-def network_threads() -> int:
-    """Threads a network is best given here: half of the cores, at least one.
-
-    Reading and finding run at the same time and need the others; a batch of a few small crops
-    gains little from more.
-    """
-    affinity = getattr(os, "sched_getaffinity", None)
-    cores = len(affinity(0)) if affinity else os.cpu_count() or 1
-    return max(1, cores // 2)
 
 
 class Recognizer:
@@ -114,7 +84,7 @@ class Recognizer:
         self._max_faces = max_faces
         self._detector, self._mesh = FaceDetector(), FaceMesh()
         self._trackers: dict[str, FaceTracker] = {}
-        self._memory = _Memory(manifest)
+        self._memory = Memory(manifest)
 
     def process(self, frame: Frame) -> Result:
         """Score one frame."""
@@ -155,7 +125,7 @@ class Recognizer:
         if len({sighting.source for sighting in sightings}) < len(sightings):
             raise ValueError("two frames of one source cannot be scored at once; one by one")
         shared: Stages = {}
-        clips: list[_Watched] = []
+        clips: list[Watched] = []
         flow_ms: list[Stages] = []
         for sighting in sightings:
             flow_ms.append({})
@@ -207,7 +177,7 @@ class Recognizer:
         self.close()
 
     def _score_batch(
-        self, sightings: Sequence[Sighting], watched: list[_Watched], stages: Stages
+        self, sightings: Sequence[Sighting], watched: list[Watched], stages: Stages
     ) -> list[tuple[Emotions, Emotions, NDArray[np.float32], float, NDArray[np.float32]]]:
         """Run the networks over all faces; FaceResult's fields after `face`, for each."""
         times_s = [sighting.time_s for sighting in sightings for _ in sighting.faces]
@@ -237,7 +207,7 @@ class Recognizer:
         return list(zip(lately, now, frames["au"], attention, frames["zoom"], strict=True))
 
     def _hear(
-        self, moved: list[tuple[_Watched, NDArray[np.float32]]], logits: Mapping[str, NDArray[Any]]
+        self, moved: list[tuple[Watched, NDArray[np.float32]]], logits: Mapping[str, NDArray[Any]]
     ) -> None:
         """Keep what the temporal network said of the faces whose stacks were new."""
         heard = self._manifest.motion
@@ -246,88 +216,15 @@ class Recognizer:
             one.share = motion_share(stack, heard.still, heard.moving)
 
 
-class _Watched:
-    """A face's clip, and what its motion last said."""
+def network_threads() -> int:
+    """Threads a network is best given here: half of the cores, at least one.
 
-    __slots__ = ("clip", "fresh", "motion", "share")
-
-    def __init__(self, clip: FaceClip) -> None:
-        self.clip = clip
-        self.fresh = False
-        self.motion: NDArray[np.float32] | None = None
-        """(8,) logits of the temporal network."""
-        self.share = 0.0
-        """How far the face moves, 0..1: so far its motion is heard."""
-
-    def fresh_stack(self) -> NDArray[np.float32] | None:
-        """The stack of motion fields, where it is new and long enough."""
-        return self.clip.stack() if self.fresh else None
-
-
-class _Memory:
-    """The clips of all faces of all sources."""
-
-    def __init__(self, manifest: Manifest) -> None:
-        fed = {tensor.name: tensor.shape for tensor in manifest.networks["fusion"].inputs}
-        self._features = int(fed["feature"][-1])
-        self._manifest = manifest
-        self._estimator = MotionEstimator()
-        self._faces: dict[str, dict[int, _Watched]] = {}
-
-    def watch(self, sighting: Sighting) -> list[_Watched]:
-        """The clips of a sighting's faces, in order, with its motion added."""
-        if sighting.restart:
-            self.forget(sighting.source)
-        faces = self._faces.setdefault(sighting.source, {})
-        now_s = sighting.time_s
-        for identity in [i for i, f in faces.items() if abs(now_s - f.clip.time_s) > FORGET_S]:
-            del faces[identity]
-        watched = []
-        for face in sighting.faces:
-            one = faces.get(face.id)
-            if one is None:
-                one = faces[face.id] = _Watched(self._new_clip())
-            one.fresh = one.clip.add_crop(now_s, face.crop)
-            if not one.clip.has_motion:
-                one.motion = None
-            watched.append(one)
-        return watched
-
-    def batch(self, watched: list[_Watched]) -> Tensors:
-        """The inputs of the fusion network."""
-        size, frames = len(watched), self._manifest.clip_frames
-        feature_BTD = np.empty((size, frames, self._features), np.float32)
-        mask_BT = np.empty((size, frames), np.float32)
-        temporal = np.zeros((size, 8), np.float32)
-        has_motion = np.zeros((size, 1), np.float32)
-        for row, one in enumerate(watched):
-            one.clip.read_features(feature_BTD[row], mask_BT[row])
-            if one.motion is not None:
-                temporal[row], has_motion[row] = one.motion, one.share
-        return {
-            "feature": feature_BTD,
-            "mask": mask_BT,
-            "temporal": temporal,
-            "has_motion": has_motion,
-        }
-
-    def forget(self, source: str | None) -> None:
-        """Drop the clips of one source, or of all."""
-        if source is None:
-            self._faces.clear()
-        else:
-            self._faces.pop(source, None)
-
-    def _new_clip(self) -> FaceClip:
-        manifest, motion = self._manifest, self._manifest.motion
-        return FaceClip(
-            self._features,
-            manifest.clip_frames,
-            manifest.clip_duration_s,
-            motion.fields,
-            motion.gap_s,
-            self._estimator,
-        )
+    Reading and finding run at the same time and need the others; a batch of a few small crops
+    gains little from more.
+    """
+    affinity = getattr(os, "sched_getaffinity", None)
+    cores = len(affinity(0)) if affinity else os.cpu_count() or 1
+    return max(1, cores // 2)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from engines import contract
 from engines.bundle import Bundle, Crop, Motion
 from engines.contract import Array, Tensors
+from engines.engine import Engine
 from engines.errors import ContractMismatch
 from engines.function import FunctionEngine
 from stream.frame import Frame
@@ -103,6 +105,42 @@ def networks() -> Networks:
 def recognizer(networks: Networks) -> Iterator[Recognizer]:
     with Recognizer(BUNDLE, engines=networks.engines) as recognizer:
         yield recognizer
+
+
+class Starting:
+    """An engine that starts without waiting, as those on a GPU do."""
+
+    def __init__(self, engine: Engine, log: list[str]) -> None:
+        self.spec, self.backend, self.precision = engine.spec, engine.backend, engine.precision
+        self._engine, self._log = engine, log
+
+    def start(self, inputs: Tensors) -> Callable[[], dict[str, Array]]:
+        self._log.append(f"start {self.spec.name}")
+
+        def finish() -> dict[str, Array]:
+            self._log.append(f"finish {self.spec.name}")
+            return self._engine.run(inputs)
+
+        return finish
+
+    def run(self, inputs: Tensors) -> dict[str, Array]:
+        return self.start(inputs)()
+
+    def close(self) -> None:
+        self._engine.close()
+
+
+def test_both_streams_are_under_way_at_once_where_engines_can(
+    clips_dir: Path, networks: Networks, recognizer: Recognizer
+) -> None:
+    log: list[str] = []
+    overlapping = {name: Starting(engine, log) for name, engine in networks.engines.items()}
+    with Recognizer(BUNDLE, engines=overlapping) as other:
+        for frame in itertools.islice(frames_of(clips_dir / "single_face.mp4"), 30):
+            one, two = recognizer.process(frame), other.process(frame)
+            assert one.to_json() == two.to_json()
+    together = ["start spatial", "start temporal", "finish spatial", "finish temporal"]
+    assert any(log[at : at + 4] == together for at in range(len(log)))
 
 
 def test_one_face_from_the_first_frame_to_the_last(
