@@ -1,6 +1,6 @@
 """Action units of the synthetic face, and the face kit's shapes that make them.
 
-A 2023 face kit names its shapes after ARKit; which unit each stands for follows the table
+The face kit names its shapes after ARKit; which unit each stands for follows the table
 "Expression Shapes" of its README. AU25, AU26 and AU43, which that table lacks, are made here
 from parts of its shapes.
 """
@@ -50,21 +50,19 @@ SHAPES_OF: dict[str, tuple[tuple[str, float], ...]] = {
 }
 ACTION_UNITS = tuple(SHAPES_OF)
 """A names; their values are 0..1, in this order, in every result."""
-SIDED = frozenset(
-    ("AU1", "AU2", "AU4", "AU5", "AU6", "AU7", "AU9", "AU10", "AU11", "AU12", "AU14", "AU15")
-    + ("AU16", "AU20", "AU24", "AU45")
-)
+SIDED = frozenset(f"AU{n}" for n in (1, 2, 4, 5, 6, 7, 9, 10, 11, 12, 14, 15, 16, 20, 24, 45))
 """Units that may be on one side alone."""
 
 _SIDED_ARKIT = (
-    "browDown browOuterUp cheekSquint eyeBlink eyeLookDown eyeLookIn eyeLookOut eyeLookUp "
-    "eyeSquint eyeWide mouthDimple mouthFrown mouthLowerDown mouthPress mouthSmile mouthStretch "
-    "mouthUpperUp noseSneer"
-).split()
+    *("browDown", "browOuterUp", "cheekSquint", "eyeBlink", "eyeLookDown", "eyeLookIn"),
+    *("eyeLookOut", "eyeLookUp", "eyeSquint", "eyeWide", "mouthDimple", "mouthFrown"),
+    *("mouthLowerDown", "mouthPress", "mouthSmile", "mouthStretch", "mouthUpperUp", "noseSneer"),
+)
 _SINGLE_ARKIT = (
-    "browInnerUp cheekPuff jawForward jawLeft jawOpen jawRight mouthClose mouthFunnel mouthLeft "
-    "mouthPucker mouthRight mouthRollLower mouthRollUpper mouthShrugLower mouthShrugUpper"
-).split()
+    *("browInnerUp", "cheekPuff", "jawForward", "jawLeft", "jawOpen", "jawRight", "mouthClose"),
+    *("mouthFunnel", "mouthLeft", "mouthPucker", "mouthRight", "mouthRollLower"),
+    *("mouthRollUpper", "mouthShrugLower", "mouthShrugUpper"),
+)
 ARKIT_NAMES = (
     "_neutral",
     *sorted(

@@ -16,21 +16,39 @@ from .action_units import ACTION_UNITS
 Floats = npt.NDArray[np.float32]
 
 _SKINS = np.array(
-    [[0.62, 0.42, 0.33], [0.52, 0.33, 0.24], [0.40, 0.24, 0.16], [0.26, 0.14, 0.09], [0.12, 0.065, 0.04]],
+    [
+        [0.62, 0.42, 0.33],
+        [0.52, 0.33, 0.24],
+        [0.40, 0.24, 0.16],
+        [0.26, 0.14, 0.09],
+        [0.12, 0.065, 0.04],
+    ],
     np.float32,
-)  # fmt: skip
+)
 _HAIRS = np.array(
-    [[0.012, 0.010, 0.009], [0.035, 0.022, 0.015], [0.09, 0.05, 0.028], [0.30, 0.19, 0.09], [0.26, 0.25, 0.24]],
+    [
+        [0.012, 0.010, 0.009],
+        [0.035, 0.022, 0.015],
+        [0.09, 0.05, 0.028],
+        [0.30, 0.19, 0.09],
+        [0.26, 0.25, 0.24],
+    ],
     np.float32,
-)  # fmt: skip
+)
 _IRISES = np.array(
     [[0.05, 0.025, 0.012], [0.11, 0.055, 0.025], [0.10, 0.12, 0.05], [0.10, 0.18, 0.28]],
     np.float32,
 )
 _CLOTHES = np.array(
-    [[0.02, 0.02, 0.03], [0.30, 0.30, 0.30], [0.04, 0.07, 0.20], [0.25, 0.04, 0.04], [0.05, 0.15, 0.08]],
+    [
+        [0.02, 0.02, 0.03],
+        [0.30, 0.30, 0.30],
+        [0.04, 0.07, 0.20],
+        [0.25, 0.04, 0.04],
+        [0.05, 0.15, 0.08],
+    ],
     np.float32,
-)  # fmt: skip
+)
 _PEOPLE_STREAM = 7_001
 """Keeps the random numbers of people apart from those of pictures."""
 
@@ -93,12 +111,33 @@ def _between(palette: Floats, rng: np.random.Generator) -> Floats:
     """A colour between two neighbours of a palette."""
     at = rng.uniform(0, len(palette) - 1)
     low = int(at)
-    return np.asarray(palette[low] + (palette[min(low + 1, len(palette) - 1)] - palette[low]) * (at - low))
+    return np.asarray(
+        palette[low] + (palette[min(low + 1, len(palette) - 1)] - palette[low]) * (at - low)
+    )
 
 
 def _without_mouth_and_eyes(habits: npt.NDArray[np.float64]) -> Floats:
     """At rest a mouth is not open, eyes are not shut or turned, the jaw is straight."""
     for column, name in enumerate(ACTION_UNITS):
-        if int(name[2:]) in (22, 25, 26, 27, 29, 30, 33, 43, 45, 61, 62, 63, 64):
+        if int(name[2:]) in (
+            10,
+            11,
+            16,
+            18,
+            20,
+            22,
+            25,
+            26,
+            27,
+            29,
+            30,
+            33,
+            43,
+            45,
+            61,
+            62,
+            63,
+            64,
+        ):
             habits[column] = 0.0
     return habits.astype(np.float32)

@@ -78,10 +78,23 @@ class Camera:
         return flat, depth
 
 
-def aligned(points_xy: Floats, landmarks: npt.NDArray[np.int32], crop_px: int) -> Floats:
-    """Screen points moved as run time aligns a face, by `stream.align.anchor_matrix`."""
+def aligned(
+    points_xy: Floats,
+    landmarks: npt.NDArray[np.int32],
+    crop_px: int,
+    trembling_px: float,
+    rng: np.random.Generator,
+) -> Floats:
+    """Screen points moved as run time aligns a face, by `stream.align.anchor_matrix`.
+
+    `trembling_px` is how far a landmark finder errs, in pixels of the crop.
+    """
     anchors = points_xy[landmarks[list(ANCHORS_OF_68)]]
     matrix = anchor_matrix(anchors, crop_px)
+    if trembling_px > 0:
+        scale = max(float(np.hypot(matrix[0, 0], matrix[1, 0])), 1e-9)
+        error = rng.normal(0, trembling_px / scale, anchors.shape)
+        matrix = anchor_matrix((anchors + error).astype(np.float32), crop_px)
     return np.asarray(points_xy @ matrix[:, :2].T + matrix[:, 2], dtype=np.float32)
 
 
@@ -122,7 +135,7 @@ class CameraFaults:
         if self.read_noise or self.shot_noise:
             spread = np.sqrt(self.read_noise**2 + self.shot_noise**2 * level)
             shown += spread * rng.standard_normal(shown.shape, np.float32)
-        image = np.clip(shown + 0.5, 0, 255).astype(np.uint8)
+        image: Image = np.clip(shown + 0.5, 0, 255).astype(np.uint8)
         if self.jpeg is None:
             return image
         _, packed = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, self.jpeg])

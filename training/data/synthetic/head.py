@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .kit import FaceKit, load_face_kit
-from .landmarks import EYES, INNER_LIPS, OUTER_LIPS
+from .landmarks import EYES, INNER_LIPS, NOSE_BASE, OUTER_LIPS
 from .simplify import simplify
 
 Floats = npt.NDArray[np.float32]
@@ -44,8 +44,10 @@ and the like are smaller than a pixel."""
 
 _REACH_CM = {Part.SKIN: 0.5, Part.MOUTH: 0.9, Part.GUMS: 0.7, Part.TEETH: 0.25, Part.EYE: 0.3}
 _FINE_CM = 1.1
-"""Within this of the eyes' openings and the lips every vertex is kept."""
+"""Within this of eyes, lips and nose base every vertex is kept."""
 
+_UPPER_LIP, _LOWER_LIP = (61, 62, 63), (67, 66, 65)
+"""Landmarks of the inner lip line that lie on each other in a shut mouth."""
 HAIRLINE_ZY = ((-9, -5), (-6, -4), (-2, -1), (1.5, 0.8), (3, 2.5), (4.5, 5.5), (7, 8.5), (9, 9.8))
 """Hair grows above this line of the resting head, seen from its side: (z, y) in cm."""
 NECK_ZY = ((-12, -1.0), (0, -1.0), (2, -1.8), (4.5, -3.2), (6, -5.0), (7.35, -6.5), (10.5, -8.0))
@@ -92,6 +94,7 @@ class SyntheticHead:
     def person(self, identity: Floats, hair_cm: float) -> Floats:
         """The resting head (N, 3) of identity weights (I,), its hair `hair_cm` thick."""
         head = self.rest + (identity @ self._identity).reshape(-1, 3)
+        head += self._shut(head)
         thick = hair_cm * np.clip(self.hair / 2.5, 0, 1) * (1 - self.ear)
         return np.asarray(head + thick[:, None] * self.rest_normals, dtype=np.float32)
 
@@ -115,6 +118,20 @@ class SyntheticHead:
             total[:, axis] = np.bincount(corners, each, len(points))
         length = np.sqrt((total * total).sum(1, keepdims=True))
         return np.asarray(total / np.maximum(length, 1e-9), dtype=np.float32)
+
+    def _shut(self, head: Floats) -> Floats | float:
+        """What shuts the lips (N, 3) of someone whose shape parts them: a jaw less open."""
+        if "jawOpen" not in self.expression_names:
+            return 0.0
+        jaw = self._expression[self.expression_names.index("jawOpen")].reshape(-1, 3)
+        upper, lower = self.landmarks[list(_UPPER_LIP)], self.landmarks[list(_LOWER_LIP)]
+        gap_cm = float(
+            np.max((head[upper] - head[lower])[:, 1] - (self.rest[upper] - self.rest[lower])[:, 1])
+        )
+        opens_cm = float((jaw[upper] - jaw[lower])[:, 1].mean())
+        if gap_cm <= 0 or opens_cm <= 0.1:
+            return 0.0
+        return np.asarray(-min((gap_cm + 0.06) / opens_cm, 0.25) * jaw, dtype=np.float32)
 
     def _eye_centre(self, side: int) -> Floats:
         ball = self.rest[(self.part_of_vertex == Part.EYE) & (np.sign(self.rest[:, 0]) == side)]
@@ -146,13 +163,11 @@ def _triangles(kit: FaceKit) -> tuple[Ints, npt.NDArray[np.uint8]]:
     return both[whole], part[whole]
 
 
-def _reach(
-    points: Floats, triangles: Ints, part: npt.NDArray[np.uint8], landmarks: Ints
-) -> Floats:
+def _reach(points: Floats, triangles: Ints, part: npt.NDArray[np.uint8], landmarks: Ints) -> Floats:
     reach = np.zeros(len(points), np.float32)
     for name, reach_cm in _REACH_CM.items():
         reach[triangles[part == name]] = reach_cm
-    fine = points[landmarks[[*EYES[0], *EYES[1], *OUTER_LIPS, *INNER_LIPS]]]
+    fine = points[landmarks[[*EYES[0], *EYES[1], *NOSE_BASE, *OUTER_LIPS, *INNER_LIPS]]]
     near = np.full(len(points), np.inf, np.float32)
     for point in fine:
         near = np.minimum(near, ((points - point) ** 2).sum(1))

@@ -124,7 +124,7 @@ def _from_packed(path: Path) -> FaceKit:
     try:
         with np.load(path) as packed:
             arrays = {name: packed[name] for name in _SHAPES if name in packed}
-            landmarks = packed["landmarks"] if "landmarks" in packed else LANDMARK_VERTICES
+            landmarks = packed.get("landmarks", LANDMARK_VERTICES)
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise DataMissing(f"{path} cannot be read ({error}): {LAYOUT}") from error
     for name, wanted in _SHAPES.items():

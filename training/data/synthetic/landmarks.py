@@ -26,6 +26,7 @@ KIT_VERTICES = 26719
 JAW = tuple(range(17))
 BROWS = (tuple(range(17, 22)), tuple(range(22, 27)))
 EYES = (tuple(range(36, 42)), tuple(range(42, 48)))
+NOSE_BASE = tuple(range(31, 36))
 OUTER_LIPS = tuple(range(48, 60))
 INNER_LIPS = tuple(range(60, 68))
 

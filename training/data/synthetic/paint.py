@@ -95,7 +95,7 @@ class FacePaint:
         self._fill(Layer.NOSE, np.array(half + other), soft_cm=0.05)
         for side in (-1, 1):
             where = (base[0] + side * wing * 0.42, base[1] + 0.05 * drop)
-            self._blot(Layer.NOSTRIL, where, (0.30, 0.14))
+            self._blot(Layer.NOSTRIL, where, (0.38, 0.2))
             self._blot(Layer.BLUSH, (side * 4.2, base[1] + 0.4 * drop), (1.9, 1.5))
         self._blot(Layer.BLUSH, (base[0], base[1] + 0.25 * drop), (1.1, 1.0))
         mouth = marks[list(OUTER_LIPS)].mean(0)
@@ -103,7 +103,7 @@ class FacePaint:
         for eye in EYES:
             outline = _smooth(marks[list(eye)])
             self._line(Layer.LIDS, outline, 0.13, 0.6, closed=True)
-            upper = marks[list(eye)][:4] + [0, 0.06]
+            upper = marks[list(eye)][:4] + np.array([0, 0.06])
             self._line(Layer.LIDS, _smooth(upper, closed=False), 0.2, 1.0)
         self._soften(Layer.LIDS, 0.05)
 
@@ -153,7 +153,7 @@ class FacePaint:
             outline = _smooth(self._marks[list(brow)], closed=False)
             inward = -np.abs(outline[:, :1])
             share = (inward - inward.min()) / max(float(np.ptp(inward)), 1e-6)
-            middle = outline - [0, 0.5 * brow_cm]
+            middle = outline - np.array([0, 0.5 * brow_cm])
             for start, end, thick in zip(middle, middle[1:], share[1:, 0], strict=False):
                 cv2.line(
                     canvas,
@@ -228,5 +228,5 @@ def _smooth(points: npt.NDArray[np.float64], closed: bool = True) -> npt.NDArray
                 + (3 * points - before - 3 * after + beyond) * t**3
             )
         )
-    curve = np.stack(pieces, 1).reshape(-1, 2)
+    curve: npt.NDArray[np.float64] = np.stack(pieces, 1).reshape(-1, 2)
     return curve if closed else curve[: -5 or None]

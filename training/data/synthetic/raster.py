@@ -38,7 +38,7 @@ class Cover:
         result = values[corners[:, 0]] * self.share[:, :1]
         result += values[corners[:, 1]] * self.share[:, 1:2]
         result += values[corners[:, 2]] * self.share[:, 2:]
-        return result
+        return np.asarray(result, dtype=np.float32)
 
 
 def rasterize(
@@ -59,32 +59,29 @@ def rasterize(
         two_sided: (T,) True where a triangle's back is seen too.
     """
     height, width = size
-    corner_T3 = points_xy[triangles]
-    a, b, c = corner_T3[:, 0], corner_T3[:, 1], corner_T3[:, 2]
+    a, b, c = (points_xy[triangles[:, corner]] for corner in range(3))
     area = (b[:, 0] - a[:, 0]) * (c[:, 1] - a[:, 1]) - (b[:, 1] - a[:, 1]) * (c[:, 0] - a[:, 0])
-    low = np.ceil(corner_T3.min(1)).astype(np.int32)
-    high = np.floor(corner_T3.max(1)).astype(np.int32)
+    low = np.ceil(np.minimum(np.minimum(a, b), c)).astype(np.int32)
+    high = np.floor(np.maximum(np.maximum(a, b), c)).astype(np.int32)
     np.maximum(low, 0, out=low)
-    np.minimum(high, [width - 1, height - 1], out=high)
+    np.minimum(high, np.array([width - 1, height - 1], np.int32), out=high)
     span = high - low + 1
     front = area < -1e-9 if two_sided is None else (area < -1e-9) | (two_sided & (area > 1e-9))
-    seen = np.flatnonzero(front & (span > 0).all(1))
-    low, span, area = low[seen], span[seen].astype(np.int64), area[seen]
+    seen = np.flatnonzero(front & (span[:, 0] > 0) & (span[:, 1] > 0))
+    low, span, area = low[seen], span[seen], area[seen]
     count = span[:, 0] * span[:, 1]
     row = np.repeat(np.arange(len(seen)), count)
     step = np.arange(len(row)) - np.repeat(np.cumsum(count) - count, count)
     column_span = span[row, 0]
     down = step // column_span
-    x = (low[row, 0] + (step - down * column_span)).astype(np.int64)
-    y = (low[row, 1] + down).astype(np.int64)
+    x = low[row, 0] + (step - down * column_span)
+    y = low[row, 1] + down
     a, b, c = a[seen], b[seen], c[seen]
     # Edge functions are linear in x and y: one product and two sums each.
     inverse = (1.0 / area).astype(np.float32)
     first = _edge(b, c, inverse, row, x, y)
     second = _edge(c, a, inverse, row, x, y)
-    inside = np.flatnonzero(
-        (first >= -_SEAM) & (second >= -_SEAM) & (first + second <= 1 + _SEAM)
-    )
+    inside = np.flatnonzero((first >= -_SEAM) & (second >= -_SEAM) & (first + second <= 1 + _SEAM))
     row, first, second = row[inside], first[inside], second[inside]
     third = 1 - first - second
     flat = y[inside] * width + x[inside]

@@ -23,7 +23,7 @@ go: here they are skin. Clothes are background, as its nineteen-class parser has
 BACKGROUND, SKIN, EYE, EAR, NOSE, MOUTH, NECK, HAIR = range(8)
 
 _IRIS_CM, _PUPIL_CM = 0.62, 0.26
-_WHITE_OF_EYE = np.array([0.60, 0.56, 0.53], np.float32)
+_WHITE_OF_EYE = np.array([0.50, 0.46, 0.44], np.float32)
 _INNER_MOUTH = np.array([0.045, 0.012, 0.010], np.float32)
 _GUMS = np.array([0.26, 0.075, 0.07], np.float32)
 _TEETH = np.array([0.62, 0.58, 0.48], np.float32)
@@ -102,9 +102,7 @@ def surface(
     parsing[part == Part.EYE] = EYE
     normal = seen[:, 3:6]
     length = np.sqrt((normal * normal).sum(1, keepdims=True))
-    return Surface(
-        rest, normal / np.maximum(length, 1e-6), part, parsing, layers, hair, seen[:, 8]
-    )
+    return Surface(rest, normal / np.maximum(length, 1e-6), part, parsing, layers, hair, seen[:, 8])
 
 
 def lit(
@@ -126,7 +124,9 @@ def lit(
     lamp = np.clip((facing + 0.15) / 1.15, 0, 1)[:, None]
     # Below the chin and beside the neck little sky is seen.
     open_sky = 1 - 0.45 * np.clip(seen.neck, 0, 1)[:, None]
-    result = albedo * (light.ground + (light.sky - light.ground) * up + light.lamp * lamp) * open_sky
+    result = (
+        albedo * (light.ground + (light.sky - light.ground) * up + light.lamp * lamp) * open_sky
+    )
     return np.asarray(result + _gloss(light, seen), dtype=np.float32)
 
 
@@ -134,7 +134,9 @@ def _skin(person: SyntheticPerson, seen: Surface, units: dict[str, float]) -> Fl
     layers = seen.layers
     mottle = 1 + 0.10 * layers[:, Layer.MOTTLE : Layer.MOTTLE + 1]
     albedo = np.asarray(person.skin * mottle, dtype=np.float32)
-    _mix(albedo, person.skin * np.array([1.05, 0.75, 0.75], np.float32), layers[:, Layer.BLUSH], 0.5)
+    _mix(
+        albedo, person.skin * np.array([1.05, 0.75, 0.75], np.float32), layers[:, Layer.BLUSH], 0.5
+    )
     _mix(albedo, person.hair * 0.6 + person.skin * 0.4, layers[:, Layer.BEARD], person.stubble)
     _mix(albedo, person.lips, layers[:, Layer.LIPS], 0.85)
     crease = np.zeros(len(layers), np.float32)
@@ -153,16 +155,15 @@ def _skin(person: SyntheticPerson, seen: Surface, units: dict[str, float]) -> Fl
     return albedo
 
 
-def _eyes(
-    head: SyntheticHead, person: SyntheticPerson, seen: Surface, albedo: Floats
-) -> None:
+def _eyes(head: SyntheticHead, person: SyntheticPerson, seen: Surface, albedo: Floats) -> None:
     at = np.flatnonzero(seen.part == Part.EYE)
     if not at.size:
         return
     rest = seen.rest[at]
     centre = head.eye_centre[(rest[:, 0] > 0).astype(np.int64)]
     out = np.hypot(*(rest[:, :2] - centre[:, :2]).T)
-    colour = np.tile(_WHITE_OF_EYE, (len(at), 1))
+    shade = 1 - 0.5 * np.clip((rest[:, 1] - centre[:, 1] + 0.2) / 0.7, 0, 1)  # of the upper lid
+    colour = _WHITE_OF_EYE * shade[:, None]
     _mix(colour, person.iris, np.clip((_IRIS_CM - out) / 0.08 + 0.5, 0, 1), 1.0)
     _mix(colour, person.iris * 0.1, np.clip((_PUPIL_CM - out) / 0.06 + 0.5, 0, 1), 1.0)
     albedo[at] = colour

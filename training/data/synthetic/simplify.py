@@ -57,9 +57,7 @@ def simplify(points: Floats, triangles: Ints, reach: Floats) -> tuple[Ints, Ints
     return kept.astype(np.int32), compact.reshape(-1, 3).astype(np.int32)
 
 
-def _neighbours(
-    count: int, triangles: Ints
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]]:
+def _neighbours(count: int, triangles: Ints) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]]:
     """Edges as lists: those of vertex v are neighbour[start[v] : start[v + 1]]."""
     ends = np.concatenate([triangles[:, [0, 1]], triangles[:, [1, 2]], triangles[:, [2, 0]]])
     both = np.unique(np.concatenate([ends, ends[:, ::-1]]), axis=0)
