@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from .bundle import Head, Manifest
+from .calibrator import PredictionSets
 
 AI_ACT = (
     "Under the European Union's AI Act, Regulation (EU) 2024/1689, this is to be treated as an "
@@ -40,7 +41,8 @@ _FIGURES = {
     "ece": "expected calibration error",
     "kl": "divergence from the raters' votes (KL)",
     "nll": "negative log-likelihood",
-    "family_top1": "family of the best word",
+    "family_top1": "likeliest family",
+    "family_ece": "expected calibration error of the families",
     "basic8_family_top1": "the same from the eight basic expressions",
     "second_n": "samples with a second emotion",
     "second_family_in_top10": "a word of the second emotion's family among the ten",
@@ -61,6 +63,7 @@ def card(manifest: Manifest) -> str:
         _heads(manifest.heads),
         "## How well it does",
         _measured(manifest.measured),
+        *_one_of_these(manifest.sets),
         "## Intended use",
         _INTENDED,
         "## Not to be used for",
@@ -123,6 +126,28 @@ def _measured(measured: Mapping[str, Any]) -> str:
         if isinstance(group, Mapping):
             blocks.append(f"**{_line(key)}**\n\n{_table(('figure', 'value'), _rows(group))}")
     return "\n\n".join(filter(None, blocks))
+
+
+def _one_of_these(sets: PredictionSets | None) -> Iterator[str]:
+    """What the prediction sets promise, and how they kept it."""
+    if sets is None:
+        return
+    promise = (
+        f"Beside the best expression a set is named (`one_of`) that holds the right one for "
+        f"{100 * sets.coverage:.0f} % of faces like those it was fitted on."
+    )
+    rows = [
+        (
+            _cell(how),
+            f"{100 * found['covered']:.1f} %",
+            f"{found['size']:.2f}",
+            f"{100 * found['single']:.0f} %",
+        )
+        for how, found in sets.measured.items()
+        if {"covered", "size", "single"} <= set(found)
+    ]
+    header = ("faces", "covered", "expressions in a set", "sets of one")
+    yield "\n\n".join(["**one_of**", promise, *([_table(header, rows)] if rows else [])])
 
 
 def _facts(measured: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from engines.bundle import load_bundle
+from engines.calibrator import PredictionSets
 from engines.card import AI_ACT, MEANING, card
 from engines.cli import app
 from engines.errors import BundleMissing
@@ -117,3 +118,12 @@ def test_the_default_bundles_card() -> None:
     assert "FER2013" in found["Training data and licence"]
     assert "top-1 accuracy" in found["How well it does"]
     assert "weakly supervised" in found["Limits"]
+
+
+def test_what_prediction_sets_promise_and_keep() -> None:
+    measured = {"under | blur": {"covered": 0.904, "size": 2.39, "single": 0.21}, "odd": {}}
+    sets = PredictionSets("basic8", 0.9, 0.99, 0.01, 1, measured)
+    text = card(replace(tiny.manifest(), sets=sets))
+    assert "90 % of faces" in text and "90.4 % | 2.39 | 21 %" in text
+    assert "under \\| blur" in text and "odd" not in text
+    assert "one_of" not in card(tiny.manifest())
