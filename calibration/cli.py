@@ -1,4 +1,4 @@
-"""`ferstream calibrate`: smaller networks and honest probabilities, each proved before it is kept."""
+"""`ferstream calibrate`: smaller networks, honest probabilities, each proved before it is kept."""
 
 from __future__ import annotations
 
@@ -104,9 +104,7 @@ def fp16(
     bundle: BundleArgument = "default",
     data: Data = None,
     out: Out = None,
-    target: Annotated[
-        TargetName, typer.Option(help="cpu, or tensorrt: any GPU.")
-    ] = TargetName.cpu,
+    target: Annotated[TargetName, typer.Option(help="cpu, or tensorrt: any GPU.")] = TargetName.cpu,
     samples: Samples = LEAST,
     network: Networks = None,
     seed: Seed = 0,
@@ -221,9 +219,7 @@ def check(
     clips: Annotated[
         int, typer.Option(min=0, help="Photographs made into clips, at most; 0: no clips.")
     ] = 600,
-    resamples: Annotated[
-        int, typer.Option(min=20, help="Resamples behind each interval.")
-    ] = 500,
+    resamples: Annotated[int, typer.Option(min=20, help="Resamples behind each interval.")] = 500,
     seed: Seed = 0,
     report: ReportFile = None,
     as_json: JsonOption = False,

@@ -18,7 +18,7 @@ from .compare import Examples, change, figures
 from .fp16 import halved
 from .gate import Budget, Verdict, judged
 from .graph import prepared
-from .int8 import Measured, Target, measured, quantized
+from .int8 import Target, measured, quantized
 from .ranges import Method
 from .samples import Samples, fingerprint
 from .sensitivity import LayerError, Progress, hurting, layer_errors
@@ -99,9 +99,7 @@ def int8_tried(
     found = measured(file, material.samples, options.method)
     spec = bundle.manifest.networks[network]
     with tempfile.TemporaryDirectory() as folder:
-        errors = layer_errors(
-            found, spec, material.sweep, options.target, Path(folder), progress
-        )
+        errors = layer_errors(found, spec, material.sweep, options.target, Path(folder), progress)
     kept = hurting(errors, options.budget.kl)
     for more in range(MOST_KEPT + 1):
         progress(f"{network}: on trial with {len(kept)} layers in float", 1.0)
@@ -210,5 +208,3 @@ def _backends(options: Options) -> tuple[str, str]:
 def _only_slow(verdict: Verdict) -> bool:
     """Whether nothing but speed is wrong: more layers in float would not help."""
     return len(verdict.failures) == 1 and " ms is " in verdict.failures[0]
-
-

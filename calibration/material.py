@@ -60,7 +60,7 @@ def materials(
     if "spatial" in networks:
         label = judge.data.majority
         examples = photograph_examples(bundle, judge.crops, label)
-        found["spatial"] = _material(
+        found["spatial"] = material(
             {"crop": crop_samples(chosen, seed)}, examples, judge.quality, seed
         )
     if {"temporal", "fusion"} & set(networks):
@@ -73,12 +73,12 @@ def materials(
             motion, _ = motion_samples(moving, shape, seed)
             stacks, target = motion_samples(judged, shape, seed + 1)
             examples = motion_examples(bundle, stacks, target.argmax(axis=1))
-            found["temporal"] = _material({"motion": motion}, examples, None, seed)
+            found["temporal"] = material({"motion": motion}, examples, None, seed)
         if "fusion" in networks:
             progress("making clips", 0.6)
             inputs, _ = clip_samples(bundle, moving, shape, seed)
             clips, label = clip_samples(bundle, judged, shape, seed + 1)
-            found["fusion"] = _material(inputs, clip_examples(bundle, clips, label), None, seed)
+            found["fusion"] = material(inputs, clip_examples(bundle, clips, label), None, seed)
     return found
 
 
@@ -90,11 +90,14 @@ def _moving(judge: Photographs, seed: int) -> Photographs:
     return seen.subset(rows)
 
 
-def _material(
-    samples: Samples, examples: Examples, quality: npt.NDArray[np.int64] | None, seed: int
+def material(
+    samples: Samples,
+    examples: Examples,
+    quality: npt.NDArray[np.int64] | None = None,
+    seed: int = 0,
 ) -> Material:
+    """Samples and examples, some of these, spread over labels and quality, for the sweep."""
     stratum = examples.label if quality is None else examples.label * 3 + quality
     rows = stratified(stratum, SWEEP, seed)
     few = {name: array[rows] for name, array in examples.inputs.items()}
-    sweep = Examples(few, examples.label[rows], examples.read)
-    return Material(samples, examples, sweep)
+    return Material(samples, examples, Examples(few, examples.label[rows], examples.read))

@@ -53,7 +53,7 @@ def layer_errors(
         others = tuple(name for name in found.layers if name != layer)
         lower = _said(quantized(found, others, target), spec, examples, folder)
         moved = change(exact, lower)
-        rows.append(LayerError(layer, round(moved.kl, 7), round(moved.agree, 5)))
+        rows.append(LayerError(layer, round(moved.kl, 9), round(moved.agree, 5)))
     return sorted(rows, key=lambda row: -row.kl)
 
 

@@ -22,8 +22,9 @@ def stored(place: Path, manifest: Manifest, files: dict[str, bytes | Path]) -> B
         BundleUnwritten: no right to write there, or no room.
     """
     # The old folder is gone when its files are read at last: read them first.
-    held = {name: part if isinstance(part, bytes) else part.read_bytes() for name, part in
-            files.items()}
+    held = {
+        name: part if isinstance(part, bytes) else part.read_bytes() for name, part in files.items()
+    }
     try:
         return write_bundle(place, manifest, held)
     except OSError as error:

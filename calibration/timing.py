@@ -19,7 +19,7 @@ def timed(exact: Engine, lower: Engine, inputs: Samples, rounds: int = ROUNDS) -
     """Median time of one example in both forms, in alternation, after a warm-up."""
     one = {name: np.ascontiguousarray(array[:1]) for name, array in inputs.items()}
     times_ms: dict[int, list[float]] = {0: [], 1: []}
-    for turn in range(rounds + max(3, rounds // 5)):
+    for _ in range(rounds + max(3, rounds // 5)):
         for at, engine in enumerate((exact, lower)):
             start_s = time.perf_counter()
             engine.run(one)

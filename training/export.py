@@ -11,9 +11,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from calibration.data import (
+    Photographs,
+    crop_samples,
+    labelled_faces,
+    motion_examples,
+    photograph_examples,
+)
 from calibration.heads import LabelledFaces, calibrated, with_coverage
-from calibration.int8 import qdq_from_onnx
-from calibration.outputs import motion_logits, photograph_logits
+from calibration.lower import Options, int8_tried, taken
+from calibration.material import material
 from engines import contract
 from engines.bundle import Bundle, Crop, Head, Manifest, Motion, load_bundle, write_bundle
 from engines.taxonomy import load_taxonomy
@@ -22,10 +29,8 @@ from .assemble import TrainedNetworks, assemble
 from .commit import current_commit as current_commit
 from .data.augment import CROP_PX
 from .data.fer import FerPlus, load_fer_plus
-from .data.hardships import HARDSHIPS, worsened
 from .data.motion import FIELDS
 from .data.motion_set import load_motion_set
-from .data.words import word_targets
 from .evaluate import crops_of, figures
 from .onnx import onnx_from_fusion, onnx_from_spatial, onnx_from_temporal
 
@@ -38,8 +43,7 @@ NOTES = {
     "fg33": "derived: the 135 words' probabilities added up",
     "au": "trained on what another network (MediaPipe's face landmarker) estimates",
 }
-INT8_BUDGET = 0.005
-"""Top-1 that a network's INT8 form may lose on the validation data, as a share."""
+DEFAULTS = Options()
 TRAINING_DATA = (
     "FER2013 photographs (Goodfellow et al. 2013, research use) with FER+ votes (Barsoum et al. "
     "2016); the temporal network and the attention on these photographs set in motion or spoiled"
@@ -93,40 +97,33 @@ def manifest_for(networks: TrainedNetworks, fusion: dict[str, float], commit: st
     )
 
 
-def quantize(folder: Path, crops: npt.NDArray[np.uint8], motion: Array) -> None:
-    """INT8 forms of the two convolutional networks; the small fusion network stays in float."""
-    qdq_from_onnx(folder / "spatial.onnx", folder / "spatial.int8.onnx", {"crop": crops})
-    qdq_from_onnx(folder / "temporal.onnx", folder / "temporal.int8.onnx", {"motion": motion})
-
-
 def bundle_from_files(path: Path, manifest: Manifest, folder: Path) -> Bundle:
     """Write every ONNX file of ``folder`` as a bundle."""
     return write_bundle(path, manifest, {file.name: file for file in sorted(folder.glob("*.onnx"))})
 
 
-def keep_if_as_good(
-    bundle: Bundle, run: Path, validation: FerPlus
-) -> tuple[Bundle, dict[str, dict[str, float]]]:
-    """Leave an INT8 form out of the bundle if it costs more than INT8_BUDGET in top-1.
+def gated(
+    bundle: Bundle, run: Path, folder: str | None, options: Options
+) -> tuple[Bundle, dict[str, dict[str, Any]]]:
+    """The bundle with the INT8 forms that pass the gate on the validation data.
 
-    Returns the bundle and the top-1 of both forms of each network on the validation data.
+    Returns it, and what the gate says of each network.
     """
-    crops, label = crops_of(validation, bundle.manifest.crop.px), validation.majority
+    crops, motion = quantization_samples(run, folder)
+    validation = rated("validation", folder)
+    faces = Photographs(validation, crops_of(validation, bundle.manifest.crop.px))
     stacks = load_motion_set(run / "temporal" / "validation.npz")
-    kept: dict[str, bytes | Path] = {
-        name: (bundle.path / name).read_bytes() for name in bundle.manifest.files
+    photographs = photograph_examples(bundle, faces.crops, validation.majority)
+    moving = motion_examples(
+        bundle, stacks.motion.astype(np.float32), stacks.target.argmax(axis=1).astype(np.int64)
+    )
+    materials = {
+        "spatial": material({"crop": crops}, photographs, faces.quality),
+        "temporal": material({"motion": motion}, moving),
     }
-    found: dict[str, dict[str, float]] = {"spatial": {}, "temporal": {}}
-    for precision in ("fp32", "int8"):
-        logits = photograph_logits(bundle, crops, precision=precision)[0]
-        found["spatial"][precision] = float((logits.argmax(axis=1) == label).mean())
-        moved = motion_logits(bundle, stacks.motion.astype(np.float32), precision)
-        hits = moved.argmax(axis=1) == stacks.target.argmax(axis=1)
-        found["temporal"][precision] = float(hits.mean())
-    for network, top1 in found.items():
-        if top1["int8"] < top1["fp32"] - INT8_BUDGET:
-            del kept[f"{network}.int8.onnx"]
-    return write_bundle(bundle.path, bundle.manifest, kept), found
+    tried = [int8_tried(bundle, name, given, options) for name, given in materials.items()]
+    written = taken(bundle, bundle.path, "int8", tried, materials, options)
+    return written or bundle, {form.network: form.verdict.to_json() for form in tried}
 
 
 def with_probabilities(bundle: Bundle, validation: FerPlus) -> Bundle:
@@ -136,16 +133,7 @@ def with_probabilities(bundle: Bundle, validation: FerPlus) -> Bundle:
 
 def labelled(data: FerPlus, crop_px: int) -> LabelledFaces:
     """Photographs as calibration takes them, with the same ones spoiled."""
-    crops = crops_of(data, crop_px)
-    words, weight = word_targets(data)
-    return LabelledFaces(
-        crops=crops,
-        votes=data.votes,
-        label=data.majority,
-        words=words,
-        word_weight=weight,
-        harder={how: worsened(crops, how) for how in HARDSHIPS},
-    )
+    return labelled_faces(Photographs(data, crops_of(data, crop_px)))
 
 
 def with_figures(bundle: Bundle, test: FerPlus, more: dict[str, Any]) -> Bundle:
@@ -173,8 +161,13 @@ def _rewritten(bundle: Bundle, manifest: Manifest) -> Bundle:
     return load_bundle(bundle.path)
 
 
-def export(run: Path, path: Path, folder: str | None) -> tuple[Bundle, dict[str, Any]]:
+def export(
+    run: Path, path: Path, folder: str | None, options: Options = DEFAULTS
+) -> tuple[Bundle, dict[str, Any]]:
     """A run's networks as a calibrated, quantized, measured bundle, and how it was put together.
+
+    Args:
+        options: how INT8 forms are made, and what they may cost.
 
     Raises:
         StageMissing: a stage of the run has not been trained.
@@ -182,11 +175,9 @@ def export(run: Path, path: Path, folder: str | None) -> tuple[Bundle, dict[str,
     networks, report = assemble(run, folder)
     onnx = run / "onnx"
     write_networks(networks, onnx)
-    crops, motion = quantization_samples(run, folder)
-    quantize(onnx, crops, motion)
     fusion = {"spatial_weight": float(report["weight"])}
     bundle = bundle_from_files(path, manifest_for(networks, fusion, current_commit()), onnx)
-    bundle, report["int8"] = keep_if_as_good(bundle, run, rated("validation", folder))
+    bundle, report["int8"] = gated(bundle, run, folder, options)
     bundle = with_probabilities(bundle, rated("validation", folder))
     (run / "assembly.json").write_text(json.dumps(report, indent=1) + "\n")
     return with_figures(bundle, rated("test", folder), {}), report
@@ -195,7 +186,8 @@ def export(run: Path, path: Path, folder: str | None) -> tuple[Bundle, dict[str,
 def quantization_samples(
     run: Path, folder: str | None, each: int = 96, seed: int = 0
 ) -> tuple[npt.NDArray[np.uint8], Array]:
-    """Training crops (N, 1, 48, 48) and motion stacks, ``each`` of every emotion at most."""
+    """Training crops (N, 1, 48, 48) and motion stacks, ``each`` of every emotion at most;
+    every fourth crop spoiled."""
     rng = np.random.default_rng(seed)
     data = rated("train", folder)
     rows = np.concatenate(
@@ -203,4 +195,5 @@ def quantization_samples(
     )
     stacks = load_motion_set(run / "temporal" / "train.npz").motion
     chosen = stacks[rng.permutation(len(stacks))[: 8 * each]].astype(np.float32)
-    return crops_of(data.subset(rows), CROP_PX), chosen
+    faces = data.subset(rows)
+    return crop_samples(Photographs(faces, crops_of(faces, CROP_PX)), seed), chosen
