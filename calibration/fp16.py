@@ -6,9 +6,10 @@ computes places rather than features stays in float32.
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from .graph import LAYERS, prepared, tidied
 
@@ -32,27 +33,102 @@ def half_from_onnx(source: Path, target: Path, kept: tuple[str, ...] = ()) -> No
 
 def halved(model: Any, kept: tuple[str, ...] = ()) -> bytes:
     """The FP16 form of a prepared network as a serialised ONNX network."""
-    with warnings.catch_warnings():
-        # Of weights too small for half precision; the gate measures what that costs.
-        warnings.simplefilter("ignore")
-        from onnxruntime.transformers.float16 import convert_float_to_float16
+    fresh = tidied(model)
+    early = _before_layers(fresh)
+    pass_ = _Halving(fresh)
+    for node in list(fresh.graph.node):
+        if node.op_type in HALVES and node.name not in early and node.name not in kept:
+            pass_.halve(node)
+        else:
+            pass_.leave(node)
+    pass_.finish()
+    return bytes(fresh.SerializeToString())
 
-        half = convert_float_to_float16(
-            model,
-            keep_io_types=True,
-            op_block_list=sorted({node.op_type for node in model.graph.node} - set(HALVES)),
-            node_block_list=[*_before_layers(model), *kept],
+
+class _Halving:
+    """The graph on its way: which tensors are there in which precision."""
+
+    def __init__(self, model: Any) -> None:
+        from onnx import TensorProto
+
+        self._graph = model.graph
+        self._float, self._half = TensorProto.FLOAT, TensorProto.FLOAT16
+        typed = [*self._graph.input, *self._graph.value_info, *self._graph.output]
+        self._floats = {v.name for v in typed if v.type.tensor_type.elem_type == self._float}
+        self._weights = {t.name: t for t in self._graph.initializer if t.data_type == self._float}
+        self._outputs = {value.name for value in self._graph.output}
+        self._halves: dict[str, str] = {}
+        """By a tensor's old name its name in half precision, where it is there."""
+        self._wholes: set[str] = set()
+        """Tensors made in half precision that were also cast back."""
+        self._nodes: list[Any] = []
+
+    def halve(self, node: Any) -> None:
+        """This node computes in half precision."""
+        for at, name in enumerate(node.input):
+            if name in self._weights or name in self._floats:
+                node.input[at] = self._half_of(name)
+        for at, name in enumerate(node.output):
+            if name in self._floats:
+                node.output[at] = self._halves[name] = f"{name}_half"
+        self._nodes.append(node)
+        for name in self._outputs & {
+            old for old, new in self._halves.items() if new in node.output
+        }:
+            self._whole_of(name)
+
+    def leave(self, node: Any) -> None:
+        """This node computes in float32, or on whole numbers."""
+        for name in node.input:
+            if name in self._halves and name not in self._weights:
+                self._whole_of(name)
+        self._nodes.append(node)
+
+    def finish(self) -> None:
+        """Puts the nodes back, and drops weights that nobody reads any more."""
+        del self._graph.node[:]
+        self._graph.node.extend(self._nodes)
+        read = {name for node in self._nodes for name in node.input}
+        used = [tensor for tensor in self._graph.initializer if tensor.name in read]
+        del self._graph.initializer[:]
+        self._graph.initializer.extend(used)
+        del self._graph.value_info[:]
+
+    def _half_of(self, name: str) -> str:
+        if name not in self._halves:
+            self._halves[name] = f"{name}_half"
+            if name in self._weights:
+                from onnx import numpy_helper
+
+                with np.errstate(over="ignore"):  # infinity then, which the gate sees
+                    value = numpy_helper.to_array(self._weights[name]).astype(np.float16)
+                tensor = numpy_helper.from_array(value, f"{name}_half")
+                self._graph.initializer.append(tensor)
+            else:
+                self._cast(name, f"{name}_half", self._half)
+                self._wholes.add(name)
+        return self._halves[name]
+
+    def _whole_of(self, name: str) -> None:
+        if name not in self._wholes:
+            self._wholes.add(name)
+            self._cast(self._halves[name], name, self._float)
+
+    def _cast(self, source: str, target: str, kind: int) -> None:
+        from onnx import helper
+
+        self._nodes.append(
+            helper.make_node("Cast", [source], [target], name=f"cast_to_{target}", to=kind)
         )
-    return bytes(tidied(half).SerializeToString())
 
 
-def _before_layers(model: Any) -> list[str]:
+def _before_layers(model: Any) -> set[str]:
     """Nodes that no layer's output reaches."""
     behind: set[str] = set()
-    early = []
+    early = set()
     for node in model.graph.node:
         if node.op_type in (*LAYERS, "MatMul") or behind & set(node.input):
             behind |= set(node.output)
         else:
-            early.append(node.name)
+            early.add(node.name)
     return early

@@ -18,6 +18,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from engines.inner import InnerTensors
+
 from .errors import NotFinite
 from .samples import Samples
 
@@ -74,7 +76,6 @@ class _Watched:
     """The network with inner tensors as outputs."""
 
     def __init__(self, model: Any, tensors: list[str]) -> None:
-        import onnxruntime as ort
         from onnx import TensorProto, helper
 
         self._tensors = tensors
@@ -85,18 +86,13 @@ class _Watched:
             if name not in there:
                 value = helper.make_tensor_value_info(name, TensorProto.FLOAT, None)
                 open_model.graph.output.append(value)
-        options = ort.SessionOptions()
-        options.log_severity_level = 3
-        self._session = ort.InferenceSession(
-            open_model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-        )
+        self._network = InnerTensors(open_model.SerializeToString())
 
     def run(self, samples: Samples, batch: int) -> Iterator[dict[str, npt.NDArray[np.float32]]]:
         made = [name for name in self._tensors if name not in self._inputs]
         fed = [name for name in self._tensors if name in self._inputs]
         for part in batches(samples, batch):
-            values = dict(zip(made, self._session.run(made, part), strict=True))
-            yield values | {name: part[name] for name in fed}
+            yield self._network.run(part, made) | {name: part[name] for name in fed}
 
 
 def batches(samples: Samples, batch: int) -> Iterator[dict[str, npt.NDArray[Any]]]:
