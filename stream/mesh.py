@@ -28,11 +28,13 @@ PATCH_PX = 192
 _REGION_PER_FACE = 1.5
 _EYE_RIGHT, _EYE_LEFT = 33, 263  # outer corners, right and left of the person
 
+# It runs in the thread that waits for it: handing over to one of its own and back takes longer
+# than that thread could save.
 _GRAPH = """
 input_stream: "patch"
 output_stream: "mesh"
 output_stream: "presence"
-num_threads: 1
+executor {{ name: "" type: "ApplicationThreadExecutor" }}
 node {{
   calculator: "ImageToTensorCalculator"
   input_stream: "IMAGE:patch"
