@@ -248,8 +248,10 @@ def _arrays(
         return np.array(values, dtype=str) if values else np.zeros(0, "<U1")
 
     return {
-        "crops": np.array([c.pixels for c in crops], np.uint8).reshape(-1, px, px),
-        "landmarks": np.array([c.landmarks_xy for c in crops], np.float16).reshape(-1, 468, 2),
+        "crops": np.array([c.pixels for c in crops], np.uint8).reshape(len(crops), px, px),
+        "landmarks": np.array([c.landmarks_xy for c in crops], np.float16).reshape(
+            len(crops), 468, 2
+        ),
         "times_s": np.array([c.time_s for c in crops], np.float32),
         "offset": np.cumsum([0, *(len(some) for _, some in kept)]).astype(np.int64),
         "name": texts([item.name for item in items]),
@@ -257,9 +259,13 @@ def _arrays(
         "subject": texts([item.subject for item in items]),
         "pose": texts([item.pose for item in items]),
         "label": np.array([-1 if i.label is None else i.label for i in items], np.int16),
-        "votes": np.array([i.votes or (0,) * labels for i in items], np.uint8).reshape(-1, labels),
-        "units": np.array([i.units or (0,) * units for i in items], np.int8).reshape(-1, units),
-        "dropped": np.array(dropped, dtype=str).reshape(-1, 2),
+        "votes": np.array([i.votes or (0,) * labels for i in items], np.uint8).reshape(
+            len(items), labels
+        ),
+        "units": np.array([i.units or (0,) * units for i in items], np.int8).reshape(
+            len(items), units
+        ),
+        "dropped": np.array(dropped, dtype=str).reshape(len(dropped), 2),
     }
 
 

@@ -4,8 +4,9 @@ As handed out: EmoLabel/list_patition_label.txt (so spelt) with lines `train_000
 official split being the name's beginning; Image/aligned/train_00001_aligned.jpg, of the labelled
 person alone; Image/original/train_00001.jpg. Confirmed in a dozen public readers.
 Basic: 1 surprise, 2 fear, 3 disgust, 4 happiness, 5 sadness, 6 anger, 7 neutral; 12,271 and 3,068
-pictures. Compound: 1 happily surprised to 11 disgustedly surprised; 3,162 and 792 pictures. Two forms in which basic is
-passed on are read too: everything in one folder, and DATASET/train|test/1..7.
+pictures. Compound: 1 happily surprised to 11 disgustedly surprised; 3,162 and 792 pictures.
+Two forms in which basic is passed on are read too: everything in one folder, and
+DATASET/train|test/1..7.
 """
 
 from __future__ import annotations

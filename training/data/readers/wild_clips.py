@@ -4,10 +4,11 @@ DFEW (Jiang et al. 2020): EmoLabel_DataSplit/train(single-labeled)/set_1.csv to 
 test(single-labeled)/, rows video_name,label; 1 happiness, 2 sadness, 3 neutral, 4 anger,
 5 surprise, 6 disgust, 7 fear. Clips in Clip/: clip_224x224/00001/*.jpg,
 clip_224x224_16f/00001/*.jpg or original/part_1/1.mp4. FERV39k (Wang et al. 2022):
-4_setups/All_scenes/train_All.csv and test_All.csv, lines `Action/Sad/0010 Sad`; frames in 2_ClipsforFaceCrop/Action/Sad/0010/. MAFW
-(Liu et al. 2022): Train & Test Set/single/no_caption/set_1 to set_5/train.txt and test.txt, lines
-`00019.mp4 anger`; clips in data/clips/ or frames in data/frames/00019/. All confirmed in public
-readers. Five folds mean five official train-test splits; which one is asked for is `fold`.
+4_setups/All_scenes/train_All.csv and test_All.csv, lines `Action/Sad/0010 Sad`; frames in
+2_ClipsforFaceCrop/Action/Sad/0010/. MAFW (Liu et al. 2022): Train & Test Set/single/no_caption/
+set_1 to set_5/train.txt and test.txt, lines `00019.mp4 anger`; clips in data/clips/ or frames in
+data/frames/00019/. All confirmed in public readers. Five folds mean five official train-test
+splits; which one is asked for is `fold`. MAFW's compound labels are not read.
 """
 
 from __future__ import annotations
