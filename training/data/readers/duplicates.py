@@ -4,7 +4,7 @@ Exact twins have the same digest of their bytes. Near twins have difference hash
 neighbouring cells of a 16 x 17 thumbnail is the brighter: 256 bits) at most 7 bits apart: copies
 that were scaled, compressed or brightened, not two takes of one face. Two hashes so close agree
 in at least one of eight 32-bit pieces, so only those that share a piece are compared, block by
-block: 700,000 pictures take 22 MB of hashes and a minute, not 245 billion comparisons.
+block: 700,000 pictures take 22 MB of hashes, and not 245 billion comparisons.
 """
 
 from __future__ import annotations
