@@ -21,16 +21,17 @@ from .expressions import TAXONOMIES, labels_of
 from .faces import SyntheticFaces, SyntheticOptions
 from .head import SyntheticHead, load_synthetic_head
 from .kit import FaceKit, load_face_kit, write_packed
-from .landmarks import ANCHORS_OF_68, LANDMARK_VERTICES
+from .landmarks import LANDMARK_VERTICES, MESH_NUMBERS, MESH_VERTICES
 from .results import ORIGIN, SyntheticClip, SyntheticImage
 from .shading import PARSING_CLASSES
 from .sheet import synthetic_sheet
 
 __all__ = [
     "ACTION_UNITS",
-    "ANCHORS_OF_68",
     "ARKIT_NAMES",
     "LANDMARK_VERTICES",
+    "MESH_NUMBERS",
+    "MESH_VERTICES",
     "MOMENTS",
     "ORIGIN",
     "PARSING_CLASSES",

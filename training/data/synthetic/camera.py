@@ -13,8 +13,6 @@ import numpy.typing as npt
 
 from stream.align import anchor_matrix
 
-from .landmarks import ANCHORS_OF_68
-
 Floats = npt.NDArray[np.float32]
 Image = npt.NDArray[np.uint8]
 
@@ -80,7 +78,7 @@ class Camera:
 
 def aligned(
     points_xy: Floats,
-    landmarks: npt.NDArray[np.int32],
+    anchor_vertices: npt.NDArray[np.int32],
     crop_px: int,
     trembling_px: float,
     rng: np.random.Generator,
@@ -89,7 +87,7 @@ def aligned(
 
     `trembling_px` is how far a landmark finder errs, in pixels of the crop.
     """
-    anchors = points_xy[landmarks[list(ANCHORS_OF_68)]]
+    anchors = points_xy[anchor_vertices]
     matrix = anchor_matrix(anchors, crop_px)
     if trembling_px > 0:
         scale = max(float(np.hypot(matrix[0, 0], matrix[1, 0])), 1e-9)

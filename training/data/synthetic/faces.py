@@ -115,6 +115,7 @@ class SyntheticFaces:
             parsing=view.parsing(),
             landmarks_xy=view.landmarks_xy,
             anchors_xy=view.anchors_xy,
+            mesh_xy=view.mesh_xy,
             action_units=units * (1 + expression.other_side) / 2,
             blendshapes=self._studio.blendshapes(weights),
             word=word,
@@ -162,6 +163,7 @@ class SyntheticFaces:
             parsing=np.stack([view.parsing() for view in views]),
             landmarks_xy=np.stack([view.landmarks_xy for view in views]),
             anchors_xy=np.stack([view.anchors_xy for view in views]),
+            mesh_xy=np.stack([view.mesh_xy for view in views]),
             action_units=units_TA * (1 + expression.other_side) / 2,
             blendshapes=np.stack(weights_TE),
             flow=np.stack([flow for flow, _ in flows]),
@@ -209,6 +211,7 @@ class SyntheticFaces:
         return SyntheticScene(
             studio=self._studio,
             person=who,
+            resting=self._studio.head.person(who.shape, who.hair_cm),
             camera=camera,
             light=Light.drawn(rng),
             faults=CameraFaults.drawn(rng, options.faults),

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .kit import FaceKit, load_face_kit
-from .landmarks import EYES, INNER_LIPS, NOSE_BASE, OUTER_LIPS
+from .landmarks import ANCHORS_OF_68, ANCHORS_OF_MESH, EYES, INNER_LIPS, NOSE_BASE, OUTER_LIPS
 from .simplify import simplify
 
 Floats = npt.NDArray[np.float32]
@@ -58,18 +58,22 @@ CLOTHES_Y = -14.5
 class SyntheticHead:
     """Vertices and what they mean; people and expressions are weights on its shapes.
 
-    rest (N, 3) the neutral head; triangles (T, 3); part (T,) `Part`; landmarks (68,) vertex
-    numbers; hair (N,) cm above the hairline, negative below; ear (N,) 0..1; neck (N,) cm below
-    the jaw; eye_centre (2, 3) of the right and left eyeball.
+    rest (N, 3) the neutral head; triangles (T, 3); part (T,) `Part`. Vertex numbers: landmarks
+    (68,), mesh (160,) or none where the kit has none, anchors (6,) those of `stream.align`.
+    hair (N,) cm above the hairline, negative below; ear (N,) 0 or 1; neck (N,) cm below the jaw;
+    eye_centre (2, 3) of the right and left eyeball; kept (N,) each vertex's number in the kit.
     """
 
     def __init__(self, kit: FaceKit) -> None:
         triangles, part = _triangles(kit)
-        landmarks = np.array(kit.landmarks)
-        reach = _reach(kit.neutral, triangles, part, landmarks)
+        landmarks, mesh = np.array(kit.landmarks), np.array(kit.mesh, np.int64)
+        reach = _reach(kit.neutral, triangles, part, landmarks, mesh)
         kept, self.triangles = simplify(kit.neutral, triangles, reach)
         self.rest: Floats = kit.neutral[kept]
         self.landmarks: Ints = np.searchsorted(kept, landmarks).astype(np.int32)
+        self.mesh: Ints = np.searchsorted(kept, mesh).astype(np.int32)
+        on_mesh = self.mesh[list(ANCHORS_OF_MESH)] if len(mesh) else None
+        self.anchors: Ints = self.landmarks[list(ANCHORS_OF_68)] if on_mesh is None else on_mesh
         part_of_vertex = np.zeros(len(kit.neutral), np.uint8)
         part_of_vertex[triangles] = part[:, None]
         self.part: npt.NDArray[np.uint8] = part_of_vertex[kept][self.triangles].max(1)
@@ -163,7 +167,14 @@ def _triangles(kit: FaceKit) -> tuple[Ints, npt.NDArray[np.uint8]]:
     return both[whole], part[whole]
 
 
-def _reach(points: Floats, triangles: Ints, part: npt.NDArray[np.uint8], landmarks: Ints) -> Floats:
+def _reach(
+    points: Floats,
+    triangles: Ints,
+    part: npt.NDArray[np.uint8],
+    landmarks: npt.NDArray[np.int64],
+    mesh: npt.NDArray[np.int64],
+) -> Floats:
+    """How far each vertex (N,) may gather others, cm."""
     reach = np.zeros(len(points), np.float32)
     for name, reach_cm in _REACH_CM.items():
         reach[triangles[part == name]] = reach_cm
@@ -176,7 +187,7 @@ def _reach(points: Floats, triangles: Ints, part: npt.NDArray[np.uint8], landmar
     reach[skin & far & ~_at_ear(points)] = 0.8
     reach[_at_ear(points) & skin] = 0.3
     # Landmarks choose early, so that they are kept and gather their surroundings evenly.
-    reach[landmarks] = 0.25
+    reach[np.concatenate([landmarks, mesh])] = 0.2
     reach[skin & (near < _FINE_CM**2)] = 0.0
     return reach
 

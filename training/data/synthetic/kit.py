@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..fer import DataMissing
-from .landmarks import KIT_VERTICES, LANDMARK_VERTICES
+from .landmarks import KIT_VERTICES, LANDMARK_VERTICES, MESH_VERTICES
 
 Floats = npt.NDArray[np.float32]
 Halves = npt.NDArray[np.float16]
@@ -61,6 +61,11 @@ class FaceKit:
     face_material: npt.NDArray[np.uint8]
     material_names: tuple[str, ...]
     landmarks: tuple[int, ...] = LANDMARK_VERTICES
+
+    @property
+    def mesh(self) -> tuple[int, ...]:
+        """Vertices of the 160 points of MediaPipe's mesh; none for a mesh of another topology."""
+        return MESH_VERTICES if len(self.neutral) == KIT_VERTICES else ()
 
     def __post_init__(self) -> None:
         vertices, quads = len(self.neutral), len(self.faces)
@@ -122,7 +127,7 @@ def write_packed(kit: FaceKit, path: str | Path) -> None:
 
 def _from_packed(path: Path) -> FaceKit:
     try:
-        with np.load(path) as packed:
+        with path.open("rb") as file, np.load(file) as packed:
             arrays = {name: packed[name] for name in _SHAPES if name in packed}
             landmarks = packed.get("landmarks", LANDMARK_VERTICES)
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:

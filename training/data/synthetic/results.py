@@ -23,15 +23,18 @@ class SyntheticImage:
 
     pixels (H, W, 3) RGB or (H, W) grey uint8; parsing (H, W) uint8 numbers into
     PARSING_CLASSES; landmarks_xy (68, 2) float32 pixels, hidden ones too; anchors_xy (6, 2)
-    those that `stream.align` uses; action_units (A,) 0..1 in the order of ACTION_UNITS, the mean
-    of both sides; blendshapes (52,) 0..1 in the order of ARKIT_NAMES; label its place in the
-    taxonomy; person a number; turn_deg (3,) yaw, pitch, roll as rendered.
+    those that `stream.align` uses; mesh_xy (160, 2) the points MESH_NUMBERS of MediaPipe's mesh,
+    as a teacher's, or (0, 2) where the mesh is not ICT-FaceKit's; action_units (A,) 0..1 in the
+    order of ACTION_UNITS, the mean of both sides; blendshapes (52,) 0..1 in the order of
+    ARKIT_NAMES; label its place in the taxonomy; person a number; turn_deg (3,) yaw, pitch and
+    roll as rendered; strength 0..1.
     """
 
     pixels: Image
     parsing: Image
     landmarks_xy: Floats
     anchors_xy: Floats
+    mesh_xy: Floats
     action_units: Floats
     blendshapes: Floats
     word: str
@@ -60,6 +63,7 @@ class SyntheticClip:
     parsing: Image
     landmarks_xy: Floats
     anchors_xy: Floats
+    mesh_xy: Floats
     action_units: Floats
     blendshapes: Floats
     flow: Floats

@@ -38,7 +38,7 @@ def synthetic_sheet(head: SyntheticHead, size_px: int = 88, seed: int = 0) -> Im
     motion of a clip, and people: an RGB picture with captions."""
 
     def faces(**changes: object) -> SyntheticFaces:
-        plain = {"size_px": size_px, "seed": seed, "faults": 0.25, "supersample": 3}
+        plain = {"size_px": size_px, "seed": seed, "faults": 0.0, "supersample": 3}
         return SyntheticFaces(head, SyntheticOptions(**{**plain, **changes}))  # type: ignore[arg-type]
 
     strong = {"strength": (0.95, 1.0)}
@@ -51,8 +51,8 @@ def synthetic_sheet(head: SyntheticHead, size_px: int = 88, seed: int = 0) -> Im
     chosen = ("ecstasy", "rage", "grief", "boredom", "suspicion", "doubt", "awe", "shame")
     rows.append([(finer.image(9, word, 21).pixels, word) for word in chosen])
     rows.append(_poses(basic))
-    rows += _motion(faces(frames=8, rate_hz=4.0, distraction=0.0, **strong))
-    people = faces(poses=("front",))
+    rows += _motion(faces(frames=8, rate_hz=3.0, distraction=0.0, **strong))
+    people = faces(faults=1.0)
     rows.append(
         [(people.image(40 + n, "neutral", n).pixels, f"person {n}") for n in range(COLUMNS)]
     )
@@ -82,7 +82,7 @@ def _poses(faces: SyntheticFaces) -> list[Tile]:
 
 
 def _motion(faces: SyntheticFaces) -> list[list[Tile]]:
-    clip = faces.clip(2, "surprise", 3)
+    clip = faces.clip(4, "happiness", 3)
     full_px = float(np.percentile(np.abs(clip.flow), 99.5)) or 1.0
     shown = [(pixels, f"{t:.2f} s") for pixels, t in zip(clip.pixels, clip.times_s, strict=True)]
     moved = [(flow_picture(flow, full_px), "true flow") for flow in clip.flow]

@@ -15,7 +15,6 @@ from .action_units import ACTION_UNITS, arkit_matrix, unit_matrix
 from .appearance import SyntheticPerson
 from .camera import PIVOT, Camera, CameraFaults, Pose, aligned
 from .head import SyntheticHead
-from .landmarks import ANCHORS_OF_68
 from .paint import FacePaint
 from .raster import Cover, rasterize
 from .shading import BACKGROUND, Light, lit, surface
@@ -54,13 +53,14 @@ class SyntheticStudio:
 class SyntheticScene:
     """What does not change while a camera runs.
 
-    framing "head" shows head and neck, "crop" what `stream.align` makes of it; backdrop
-    (H, W, 3) linear light; supersample how many samples a pixel's side has; trembling_px how far
-    the anchors err, each for itself, where framing is "crop".
+    resting (N, 3) the person's head at rest; framing "head" shows head and neck, "crop" what
+    `stream.align` makes of it; backdrop (H, W, 3) linear light; supersample how many samples a
+    pixel's side has; trembling_px how far the anchors err, each for itself, in crops.
     """
 
     studio: SyntheticStudio
     person: SyntheticPerson
+    resting: Floats
     camera: Camera
     faults: CameraFaults
     light: Light
@@ -73,13 +73,12 @@ class SyntheticScene:
     def view(self, weights: Floats, pose: Pose, rng: np.random.Generator) -> SyntheticView:
         """The head with these shape weights (E,) in this pose, ready to be drawn."""
         head = self.studio.head
-        resting = head.person(self.person.shape, self.person.hair_cm)
-        points = head.express(resting, weights)
+        points = head.express(self.resting, weights)
         turn = pose.matrix()
         normals = head.normals(points) @ turn.T
         flat, depth = self.camera.project((points - PIVOT) @ turn.T, self.size_px)
         if self.framing == "crop":
-            flat = aligned(flat, head.landmarks, self.size_px, self.trembling_px, rng)
+            flat = aligned(flat, head.anchors, self.size_px, self.trembling_px, rng)
         cover = rasterize(flat, depth, head.triangles, (self.size_px, self.size_px))
         return SyntheticView(self, flat, depth, normals, cover)
 
@@ -103,7 +102,12 @@ class SyntheticView:
     @property
     def anchors_xy(self) -> Floats:
         """(6, 2) pixels, for `stream.align.anchor_matrix`."""
-        return self.landmarks_xy[list(ANCHORS_OF_68)]
+        return self.points_xy[self.scene.studio.head.anchors]
+
+    @property
+    def mesh_xy(self) -> Floats:
+        """(160, 2) pixels, or (0, 2) where the face kit has no such points."""
+        return self.points_xy[self.scene.studio.head.mesh]
 
     def picture(self, units: Floats, rng: np.random.Generator) -> Image:
         """The picture (H, W, 3) RGB; units (A,) tell which furrows show."""
