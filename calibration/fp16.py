@@ -1,7 +1,7 @@
 """ONNX to FP16: half precision where the weights are, float32 in and out.
 
-What stands before the first layer (pixels squared and summed overflow half precision) and what
-computes places rather than features stays in float32.
+What stands before the first layer (pixels squared and summed overflow half precision), what
+computes places rather than features and what overflows on the samples stays in float32.
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from .graph import LAYERS, prepared, tidied
+from .graph import LAYERS, float_tensors, prepared, tidied
+from .ranges import activation_ranges
+from .samples import Samples
 
 HALVES = (
     *LAYERS,
@@ -21,6 +23,9 @@ HALVES = (
 """Operators that compute in half precision behind the first layer; sums of exponentials and
 logarithms do not."""
 
+MOST = float(np.finfo(np.float16).max) / 2
+"""Half of what half precision holds, since other samples may reach further."""
+
 
 def half_from_onnx(source: Path, target: Path, kept: tuple[str, ...] = ()) -> None:
     """Write the FP16 form of a network, the nodes named in `kept` left in float32.
@@ -29,6 +34,25 @@ def half_from_onnx(source: Path, target: Path, kept: tuple[str, ...] = ()) -> No
         EngineUnavailable: the onnx package is missing.
     """
     target.write_bytes(halved(prepared(source), kept))
+
+
+def overflowing(model: Any, samples: Samples) -> tuple[str, ...]:
+    """Nodes that read or make more than MOST on these samples.
+
+    Looked at apart, as ONNX Runtime on a CPU computes these files in float32 and would not show
+    it.
+
+    Raises:
+        NotFinite: a tensor holds NaN or infinity on these samples.
+    """
+    early = _before_layers(model)
+    ranges = activation_ranges(model, float_tensors(model, HALVES), samples, "minmax")
+    high = {name for name, reach in ranges.items() if max(map(abs, reach)) > MOST}
+    return tuple(
+        node.name
+        for node in model.graph.node
+        if node.op_type in HALVES and node.name not in early and high & {*node.input, *node.output}
+    )
 
 
 def halved(model: Any, kept: tuple[str, ...] = ()) -> bytes:

@@ -15,6 +15,9 @@ from engines.errors import EngineUnavailable
 LAYERS = ("Conv", "Gemm")
 """Operators with weights, where the work is."""
 
+_FLOAT = 1
+"""ONNX's number of float32."""
+
 FEW_WEIGHTS = 32768
 """A dense layer with fewer runs in float: passing to and from eight bits costs more time than it
 saves. Measured on the default bundle, with the two lines of BENCHMARKS.md that compare them."""
@@ -119,7 +122,9 @@ def float_tensors(model: Any, operators: tuple[str, ...]) -> dict[str, str]:
         if node.op_type in operators
         for name in (*node.input[:1], *node.output)
     ]
-    return {name: made_by.get(name, name) for name in wanted if name not in constants}
+    typed = [*model.graph.input, *model.graph.value_info, *model.graph.output]
+    floats = {value.name for value in typed if value.type.tensor_type.elem_type == _FLOAT}
+    return {name: made_by.get(name, name) for name in wanted if name in floats - constants}
 
 
 def tidied(model: Any) -> Any:

@@ -15,7 +15,7 @@ from engines.bundle import Bundle, write_bundle
 from engines.engine import gpu_backends, open_engine, present_backends
 
 from .compare import Examples, change, figures
-from .fp16 import halved
+from .fp16 import halved, overflowing
 from .gate import Budget, Verdict, judged
 from .graph import prepared
 from .int8 import Target, measured, quantized
@@ -119,18 +119,23 @@ def fp16_tried(
     options: Options,
     progress: Progress = lambda what, share: None,
 ) -> Tried:
-    """A network in half precision, judged.
+    """A network in half precision, with the nodes that overflow in float, judged.
+
+    On a CPU the file is computed in float32: the figures there hold the weights' rounding, and a
+    GPU's plan is compared once more when it is built.
 
     Raises:
-        NotFinite: half precision overflows on the examples.
+        NotFinite: NaN or infinity in activations.
         EngineUnavailable: the onnx package is missing.
     """
     file = bundle.network_file(network)
     assert file is not None
     progress(f"{network}: on trial in half precision", 0.5)
-    onnx = halved(prepared(file))
+    model = prepared(file)
+    kept = overflowing(model, material.samples)
+    onnx = halved(model, kept)
     verdict = judge(bundle, network, "fp16", onnx, material.examples, options)
-    return Tried(network, onnx, verdict)
+    return Tried(network, onnx, verdict, kept=kept)
 
 
 def judge(

@@ -25,7 +25,7 @@ def spatial(broken: float = 1.0) -> bytes:
     constant, add = graph.constant, graph.add
 
     def weight(name: str, *shape: int) -> str:
-        size = np.prod(shape[1:]) ** -0.5
+        size = 2.5 * np.prod(shape[1:]) ** -0.5
         return constant(name, rng.normal(0, size, shape).astype(np.float32))
 
     add("Cast", ["crop"], "level", to=TensorProto.FLOAT)
@@ -38,7 +38,7 @@ def spatial(broken: float = 1.0) -> bytes:
     add("Relu", ["c2"], "r2", name="relu2")
     add("GlobalAveragePool", ["r2"], "g", name="mean")
     add("Flatten", ["g"], "flat", name="flatten")
-    dense = rng.normal(0, 0.5, (CHANNELS, tiny.FEATURES)).astype(np.float32)
+    dense = rng.normal(0, 4.0, (CHANNELS, tiny.FEATURES)).astype(np.float32)
     bias = constant("bias", np.zeros(tiny.FEATURES, np.float32))
     add("Gemm", ["flat", constant("dense", dense), bias], "feature", name="dense")
     for name, width in (("basic8", 8), ("emo135", 135)):
