@@ -258,8 +258,8 @@ def bp4d(root: Path) -> Written:
         units = ["0", *map(str, range(1, 28))]
         rows = []
         for frame in (2440, 2441):
-            on = {6: 1, 24: 9 if frame == 2441 else 0}
-            rows.append(",".join([str(frame), *(str(on.get(u, 0)) for u in range(1, 28))]))
+            codes = {6: 1, 24: 9 if frame == 2441 else 0}
+            rows.append(",".join([str(frame), *(str(codes.get(u, 0)) for u in range(1, 28))]))
             picture(root / f"2D+3D/{person}/T1/{frame}.jpg")
         text(root / f"AUCoding/AU_OCC/{person}_T1.csv", ",".join(units), *rows)
     on = {f"AU{unit}": 2 if unit == 6 else 0 for unit in BP4D_UNITS}

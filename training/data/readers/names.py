@@ -27,16 +27,19 @@ def canonical(name: str) -> str:
 
 
 def order(names: Iterable[str]) -> tuple[str, ...]:
-    """Labels for these class names: the project's label set that has them all, in its order,
-    with the classes that are not there left in; else the names as they are, sorted.
+    """Labels for these class names, in the order of the project's label set that has them all.
 
-    The 135 words hold the eight basic emotions' names except neutral, so the smaller sets come
-    first; a handful of names makes no larger set (at least half of it has to be there).
+    Of the eight basic emotions those that are there; all the 33 or 135 words where at least half
+    of them are (most basic emotions are words of those sets too); else the names as they are,
+    sorted.
     """
     found = tuple(dict.fromkeys(names))
     words = {canonical(name) for name in found}
-    for taxonomy in ("basic8", "fg33", "emo135"):
+    basic = load_taxonomy("basic8").labels
+    if words <= set(basic):
+        return tuple(label for label in basic if label in words)
+    for taxonomy in ("fg33", "emo135"):
         labels = load_taxonomy(taxonomy).labels
         if words <= set(labels) and 2 * len(words) >= len(labels):
-            return tuple(label for label in labels if taxonomy != "basic8" or label in words)
+            return labels
     return tuple(sorted(found))
