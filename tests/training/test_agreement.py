@@ -1,0 +1,86 @@
+"""Krippendorff's alpha against published worked examples."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from training.agreement import Level, coincidences, krippendorff_alpha
+from training.errors import OptionsWrong
+
+# Krippendorff, Computing Krippendorff's Alpha-Reliability (2011), sections A to C.
+BINARY = ["0100000010", "1110010000"]
+WORDS = ["aabbdcccedda", "babbbccceddd"]
+FOUR_RATERS = [
+    "1 2 3 3 2 1 4 1 2 . . .",
+    "1 2 3 3 2 2 4 1 2 5 . .",
+    ". 3 3 3 2 3 4 2 2 5 1 3",
+    "1 2 3 3 2 4 4 1 2 5 1 .",
+]
+# The encyclopedia's computational example, "Krippendorff's alpha" in Wikipedia.
+THREE_RATERS = [
+    ". . . . . 3 4 1 2 1 1 3 3 . 3",
+    "1 . 2 1 3 3 4 3 . . . . . . .",
+    ". . 2 1 3 4 4 . 2 1 1 3 3 . 4",
+]
+
+
+def numbers(rows: list[str]) -> list[list[int | None]]:
+    return [[None if value == "." else int(value) for value in row.split()] for row in rows]
+
+
+@pytest.mark.parametrize(
+    ("ratings", "level", "published"),
+    [
+        ([list(row) for row in BINARY], "nominal", 0.095),
+        ([list(row) for row in WORDS], "nominal", 0.692),
+        (numbers(FOUR_RATERS), "nominal", 0.743),
+        (numbers(FOUR_RATERS), "ordinal", 0.815),
+        (numbers(FOUR_RATERS), "interval", 0.849),
+        (numbers(THREE_RATERS), "nominal", 0.691),
+        (numbers(THREE_RATERS), "interval", 0.811),
+    ],
+)
+def test_published_examples(ratings: Any, level: Level, published: float) -> None:
+    assert krippendorff_alpha(ratings, level) == pytest.approx(published, abs=5e-4)
+
+
+def test_nan_is_a_missing_rating() -> None:
+    rows = numbers(THREE_RATERS)
+    as_nan = np.array([[np.nan if value is None else value for value in row] for row in rows])
+    assert krippendorff_alpha(as_nan.tolist()) == krippendorff_alpha(rows)
+
+
+def test_the_ends_of_the_scale() -> None:
+    assert krippendorff_alpha([[1, 2, 3], [1, 2, 3]]) == 1
+    assert krippendorff_alpha([[1, 2], [2, 1]]) < 0
+    rng = np.random.default_rng(0)
+    assert abs(krippendorff_alpha(rng.integers(0, 4, (3, 4000)).tolist())) < 0.02
+
+
+def test_near_misses_count_less_where_values_have_an_order() -> None:
+    near = [[1, 2, 3, 4, 5, 5], [2, 3, 4, 5, 4, 5]]
+    assert krippendorff_alpha(near, "interval") > krippendorff_alpha(near, "nominal") + 0.3
+
+
+def test_a_unit_counts_as_often_as_it_has_ratings() -> None:
+    """Hayes and Krippendorff 2007: n is the number of ratings that can be paired."""
+    found = coincidences([["a", "a", "b"], ["b", "b"]], ["a", "b"])
+    assert found.tolist() == [[1, 1], [1, 2]]
+
+
+@pytest.mark.parametrize(
+    ("ratings", "level", "message"),
+    [
+        ([[1, 2], [1]], "nominal", "different numbers of units"),
+        ([[1, None], [None, 2]], "nominal", "no unit has two"),
+        ([[1, 1], [1, 1]], "nominal", "without variation"),
+        ([["a", "b"], ["a", "b"]], "interval", "no number"),
+        ([[1, 2], [1, 2]], "ratio", "there are nominal, ordinal, interval"),
+    ],
+)
+def test_what_cannot_be_measured_says_so(ratings: Any, level: Any, message: str) -> None:
+    with pytest.raises(OptionsWrong, match=message):
+        krippendorff_alpha(ratings, level)

@@ -1,0 +1,65 @@
+"""Losses of paper 000: triplets for the embedding, transformed cross entropy for the words.
+
+B batch, D dimensions, K emotions.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def triplet_loss(a_BD: Tensor, b_BD: Tensor, odd_BD: Tensor, margin_B: Tensor) -> Tensor:
+    """The pair should be nearer than either is to the odd one, by the margin: a scalar.
+
+    Squared distances on the unit sphere; both comparisons count, as in Vemulapalli and Agarwala
+    2019, whose training the paper's embedding follows.
+    """
+    pair_B = _square(a_BD, b_BD)
+    over_a_B = F.relu(pair_B - _square(a_BD, odd_BD) + margin_B)
+    over_b_B = F.relu(pair_B - _square(b_BD, odd_BD) + margin_B)
+    return (over_a_B + over_b_B).mean()
+
+
+def triplet_accuracy(a_BD: Tensor, b_BD: Tensor, odd_BD: Tensor) -> Tensor:
+    """The share of triplets whose pair is the nearest of the three: a scalar 0..1."""
+    pair_B = _square(a_BD, b_BD)
+    right_B = (pair_B < _square(a_BD, odd_BD)) & (pair_B < _square(b_BD, odd_BD))
+    return right_B.float().mean()
+
+
+def transformed_cross_entropy(
+    logits_BK: Tensor,
+    target_BK: Tensor,
+    word_KK: Tensor,
+    probability: Literal["softmax", "sigmoid"] = "softmax",
+) -> Tensor:
+    """TCE (eq. 6): binary cross entropy of P to F_word Y, summed over the emotions, averaged over
+    the batch: a scalar.
+
+    Args:
+        target_BK: Y, one-hot or a vote distribution.
+        word_KK: F_word, rows summing to 1; the column of Y's word is what the label becomes.
+        probability: how P comes of the logits. The paper calls P a distribution, so by default
+            softmax, as at run time; sigmoid judges each emotion for itself.
+    """
+    wanted_BK = target_BK.float() @ word_KK.T.float()
+    logits_BK = logits_BK.float()
+    if probability == "sigmoid":
+        loss_BK = F.binary_cross_entropy_with_logits(logits_BK, wanted_BK, reduction="none")
+    else:
+        log_p_BK = F.log_softmax(logits_BK, dim=1)
+        loss_BK = -(wanted_BK * log_p_BK + (1 - wanted_BK) * _log_rest(log_p_BK))
+    return loss_BK.sum(1).mean()
+
+
+def _log_rest(log_p: Tensor) -> Tensor:
+    """log(1 - p) from log p, as exact near p = 1 as single precision is."""
+    return torch.log((-torch.expm1(log_p)).clamp(min=1e-7))
+
+
+def _square(a_BD: Tensor, b_BD: Tensor) -> Tensor:
+    return (a_BD.float() - b_BD.float()).square().sum(1)

@@ -1,0 +1,131 @@
+"""LightCNN (Wu et al. 2018) and Fa-Net on it (paper 004, section 4.2).
+
+B batch, C channels, S side of the crop, K expressions.
+
+Decisions: paper 004 does not say which LightCNN; here its 29 layers, the largest with a published
+table, or 9. Max-feature-map follows every layer but the classifier. Convolutions have biases, as
+the released networks do; the published counts leave them out. Those counts also hold one slip:
+the 3x3 convolution from 48 to 2 x 96 channels is listed with 165 K weights and has 83 K.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from .slfer import ExpressionOutput
+
+BLOCKS = {9: (0, 0, 0, 0), 29: (1, 2, 3, 4)}
+"""Residual blocks before each of the four groups, by the number of layers."""
+WIDTHS = (48, 96, 192, 128, 128)
+"""Channels after the stem and each group, after max-feature-map."""
+EMBEDDING = 256
+
+
+class MaxFeatureMap(nn.Module):
+    """Halves the channels: the larger of each pair wins.  (B, 2C, ...) to (B, C, ...)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        first, second = x.chunk(2, dim=1)
+        return torch.maximum(first, second)
+
+
+class MfmConv(nn.Sequential):
+    """Convolution to twice the channels and max-feature-map: (B, C, H, W) to (B, C', H, W)."""
+
+    def __init__(self, channels_in: int, channels: int, kernel: int) -> None:
+        super().__init__(
+            nn.Conv2d(channels_in, 2 * channels, kernel, padding=kernel // 2), MaxFeatureMap()
+        )
+
+
+class MfmResidual(nn.Module):
+    """Two 3x3 convolutions with max-feature-map beside a plain shortcut, no normalisation."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(MfmConv(channels, channels, 3), MfmConv(channels, channels, 3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + torch.as_tensor(self.layers(x))
+
+
+class LightCNN(nn.Module):
+    """Crops (B, 1, S, S) float to a face's feature (B, 256); S = 128 in its paper, a multiple
+    of 16.
+
+    Args:
+        layers: 29 or 9.
+        crop_px: S.
+        widths: channels after the stem and the four groups, for toys.
+        embedding: D.
+    """
+
+    def __init__(
+        self,
+        layers: int = 29,
+        *,
+        crop_px: int = 128,
+        widths: tuple[int, int, int, int, int] = WIDTHS,
+        embedding: int = EMBEDDING,
+    ) -> None:
+        super().__init__()
+        self.features = embedding
+        stages: list[nn.Module] = [MfmConv(1, widths[0], 5), nn.MaxPool2d(2)]
+        channels = widths[0]
+        for number, (width, blocks) in enumerate(zip(widths[1:], BLOCKS[layers], strict=True)):
+            stages += [MfmResidual(channels) for _ in range(blocks)]
+            stages += [MfmConv(channels, channels, 1), MfmConv(channels, width, 3)]
+            if number != 2:
+                stages.append(nn.MaxPool2d(2))
+            channels = width
+        self.stages = nn.Sequential(*stages)
+        side = crop_px // 16
+        self.embed = nn.Sequential(
+            nn.Linear(channels * side * side, 2 * embedding), MaxFeatureMap()
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.as_tensor(self.embed(self.stages(x).flatten(1)))
+
+
+class FaNet(nn.Module):
+    """Fa-Net: LightCNN and a classifier.  Crops (B, 1, S, S) uint8 to `ExpressionOutput` with a
+    feature (B, 256) and logits (B, K).
+
+    Args:
+        expressions: K.
+        dropout: before the classifier; the paper is silent, LightCNN's released training has 0.7.
+        Others: see `LightCNN`.
+    """
+
+    def __init__(
+        self,
+        expressions: int,
+        *,
+        layers: int = 29,
+        crop_px: int = 128,
+        widths: tuple[int, int, int, int, int] = WIDTHS,
+        embedding: int = EMBEDDING,
+        dropout: float = 0.5,
+    ) -> None:
+        super().__init__()
+        self.backbone = LightCNN(layers, crop_px=crop_px, widths=widths, embedding=embedding)
+        self.features = embedding
+        self.dropout = nn.Dropout(dropout)
+        self.classifier = nn.Linear(embedding, expressions)
+
+    def recognise(self, crop: Tensor) -> ExpressionOutput:
+        """Feature and logits of a crop."""
+        feature = self.backbone((crop.float() - 127.5) / 127.5)
+        return ExpressionOutput(feature, self.classifier(self.dropout(feature)))
+
+    def forward(self, crop: Tensor) -> Tensor:
+        """Logits (B, K) alone, for training."""
+        return self.recognise(crop).logits
+
+    def for_expressions(self, expressions: int) -> FaNet:
+        """This network with a fresh classifier for other classes: the step between pre-training
+        and fine-tuning (section 5.1).  The backbone is shared, not copied."""
+        self.classifier = nn.Linear(self.features, expressions).to(self.classifier.weight.device)
+        return self
