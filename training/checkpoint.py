@@ -58,7 +58,7 @@ class Checkpoints(Callback):
     def write(self, trainer: lightning.Trainer) -> None:
         """Every process calls it; the first one writes."""
         fresh = self.folder / f".{LAST}.fresh"
-        trainer.save_checkpoint(fresh)
+        trainer.save_checkpoint(fresh, weights_only=False)
         if trainer.is_global_zero:
             with fresh.open("rb") as file:
                 os.fsync(file.fileno())

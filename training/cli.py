@@ -1,4 +1,4 @@
-"""The commands of the training side: train, evaluate, export."""
+"""The commands of the training side: train, evaluate, export, compare."""
 
 from __future__ import annotations
 
@@ -11,7 +11,13 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-app = typer.Typer(no_args_is_help=True, help="Train the default bundle's networks.")
+from .cli_systems import SystemGroup
+
+app = typer.Typer(
+    cls=SystemGroup,
+    no_args_is_help=True,
+    help="Train the default bundle's networks, or one of the papers' systems.",
+)
 
 Run = Annotated[Path, typer.Option(help="Folder of this training; a stopped one goes on there.")]
 Data = Annotated[
@@ -69,11 +75,29 @@ def default(run: Run = DEFAULT_RUN, data: Data = None, seed: Seed = 0) -> None:
 
 
 def export(
+    run: Annotated[Path, typer.Argument(help="Folder of a finished training.")],
     out: Annotated[Path, typer.Argument(help="Folder of the bundle to write.")],
-    run: Run = DEFAULT_RUN,
     data: Data = None,
 ) -> None:
     """Write a trained run as a bundle: ONNX, INT8, temperatures, measured figures."""
+    from .run_folder import RUN
+
+    if (run / RUN).is_file():
+        _export_system(run, out, data)
+    else:
+        _export_default(run, out, data)
+
+
+def _export_system(run: Path, out: Path, data: str | None) -> None:
+    from .image_bundle import bundle_from_run
+
+    bundle, found = bundle_from_run(run, out, data)
+    told = ", ".join(f"{name} {_shown(found['test'][name])}" for name in ("top1", "ece", "n"))
+    Console(stderr=True).print(f"test faces, as deployed: {told}", highlight=False)
+    Console(stderr=True).print(f"{bundle.path}: {bundle.size_bytes / 1e6:.1f} MB")
+
+
+def _export_default(run: Path, out: Path, data: str | None) -> None:
     from .export import export as export_run
 
     bundle, report = export_run(run, out, data)
@@ -83,6 +107,30 @@ def export(
         table.add_row(f"{weight}", *(f"{row[name]:.3f}" for name in ("top1", "nll", "ece")))
     console.print(table)
     console.print(f"{bundle.path}: {bundle.size_bytes / 1e6:.1f} MB")
+
+
+def compare(
+    runs: Annotated[list[Path], typer.Argument(help="Folders of finished trainings.")],
+    json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
+    html: Annotated[Path | None, typer.Option(help="Write a page to look at.")] = None,
+    apart: Annotated[
+        bool, typer.Option("--apart", help="A row for every seed, not one for all of them.")
+    ] = False,
+) -> None:
+    """Put trained runs side by side."""
+    from .compare import compare as compared
+    from .compare import html as page
+    from .compare import table_of
+
+    found = compared(runs, by_seed=not apart)
+    if html is not None:
+        html.write_text(page(found), "utf-8")
+    if json:
+        typer.echo(jsonlib.dumps(found.to_json(), indent=1))
+        return
+    Console().print(table_of(found))
+    if len(found.data) > 1:
+        Console(stderr=True).print("measured on different data: these figures do not compare")
 
 
 def evaluate(

@@ -21,7 +21,7 @@ _KEYS = 2**63 - 1
 class Draw(NamedTuple):
     """One showing of one face."""
 
-    index: int
+    row: int
     key: int
     """Seeds `numpy.random.default_rng` for all that is chance about it."""
     counts: bool = True
@@ -124,7 +124,7 @@ class DrawLoader(DataLoader[Any]):
         assert isinstance(dataset, Dataset)
         super().__init__(
             dataset,
-            batch_sampler=batches,  # type: ignore[arg-type]
+            batch_sampler=batches,
             num_workers=workers,
             persistent_workers=False,
             pin_memory=torch.cuda.is_available(),

@@ -129,7 +129,7 @@ def processes() -> tuple[int, int]:
 
 
 def _machines() -> dict[str, Any]:
-    """The Trainer's devices: this process's own, or those of all processes that torchrun started."""
+    """The Trainer's devices: this process's own, or all that torchrun started."""
     world, here = processes()[0], int(os.environ.get("LOCAL_WORLD_SIZE", 1))
     if world == 1:
         return {"devices": 1}

@@ -10,7 +10,6 @@ import ast
 import inspect
 import textwrap
 from dataclasses import asdict, dataclass, fields
-from functools import cache
 from typing import Any, ClassVar
 
 from typing_extensions import Self
@@ -30,7 +29,7 @@ class Options:
     """
 
     faces: str = "fer2013plus"
-    """Set of faces to learn from, in the data folder"""
+    """fer2013plus, synthetic (the 3D face), or a folder that `ferstream data prepare` made"""
     limit: int = 0
     """At most so many training faces, the same share of validation and test; 0: all"""
     seed: int = 0
@@ -108,7 +107,10 @@ class Options:
             raise OptionsWrong(
                 f"{', '.join(strange)}: unknown to {cls.__name__} of this version; train anew"
             )
-        return cls(**{n: tuple(v) if isinstance(v, list) else v for n, v in values.items()})
+        plain: dict[str, Any] = {
+            n: tuple(v) if isinstance(v, list) else v for n, v in values.items()
+        }
+        return cls(**plain)
 
     def differences(self, other: Options) -> list[str]:
         """Names of fields whose values would give another result."""
@@ -117,7 +119,6 @@ class Options:
         return [n for n in names if mine.get(n) != theirs.get(n) and n not in self.ASIDE]
 
 
-@cache
 def field_docs(options: type[Options]) -> dict[str, str]:
     """The docstring under each field, by name, inherited fields first."""
     docs: dict[str, str] = {}

@@ -6,6 +6,7 @@ the picture is drawn from the landmarks; what training fits on real photographs 
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import cv2
@@ -13,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stream.align import ANCHOR_LANDMARKS, ANCHOR_TEMPLATE
+from training import data
 from training.data.fer import BASIC8
 
 Floats = npt.NDArray[np.float32]
@@ -33,8 +35,8 @@ BLENDSHAPES = (
 """ARKit's 52 names, in an order of their own."""
 
 LANDMARKS = 160
-_OTHERS = [number for number in range(200, 400) if number not in ANCHOR_LANDMARKS]
-INDEX = np.array(sorted([1, *ANCHOR_LANDMARKS, *_OTHERS[: LANDMARKS - 7]]), dtype=np.int16)
+GROUPS = json.loads((Path(data.__file__).parent / "landmark_groups.json").read_text("utf-8"))
+INDEX = np.array(sorted({number for group in GROUPS.values() for number in group}), dtype=np.int16)
 ANCHORS = [int(np.flatnonzero(number == INDEX)[0]) for number in ANCHOR_LANDMARKS]
 NOSE = int(np.flatnonzero(INDEX == 1)[0])
 

@@ -45,7 +45,7 @@ def test_missing_data_is_said(exported: Exported, tmp_path: Path) -> None:
 
 def test_export_needs_the_stages(tmp_path: Path, tiny_dir: Path) -> None:
     with pytest.raises(StageMissing, match="ferstream train spatial"):
-        cli.export(tmp_path / "bundle", tmp_path / "run", str(tiny_dir))
+        cli.export(tmp_path / "run", tmp_path / "bundle", str(tiny_dir))
 
 
 @pytest.mark.parametrize("stage", ["spatial", "temporal", "attention"])

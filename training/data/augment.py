@@ -29,15 +29,29 @@ class Augmentation:
     """largest side of the erased rectangle in crop sides"""
 
 
+RANDOM_CROPS = Augmentation(
+    shift=1 / 14,
+    rotation_deg=0,
+    scale=0,
+    aspect=0,
+    contrast=0,
+    brightness=0,
+    blur_share=0,
+    noise_share=0,
+    erase_share=0,
+)
+"""The random crops of 224 pixels that papers cut from pictures of 256: shifts, nothing else."""
+
+
 def random_matrix(
-    rng: np.random.Generator, how: Augmentation, mirror: bool
+    rng: np.random.Generator, how: Augmentation, mirror: bool, crop_px: int = CROP_PX
 ) -> npt.NDArray[np.float64]:
     """A random similarity with a little stretch about the crop's centre, (3, 3)."""
     angle = np.deg2rad(rng.uniform(-how.rotation_deg, how.rotation_deg))
     scale = np.exp(rng.uniform(-how.scale, how.scale))
     stretch = np.exp(rng.uniform(-how.aspect, how.aspect))
-    centre = (CROP_PX - 1) / 2
-    shift = rng.uniform(-how.shift, how.shift, 2) * CROP_PX
+    centre = (crop_px - 1) / 2
+    shift = rng.uniform(-how.shift, how.shift, 2) * crop_px
     linear = (
         scale
         * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
@@ -53,6 +67,7 @@ def vary_light(
     crop: npt.NDArray[np.uint8], rng: np.random.Generator, how: Augmentation
 ) -> npt.NDArray[np.uint8]:
     """Contrast, brightness, blur, noise and an erased rectangle."""
+    side = crop.shape[0]
     image = crop.astype(np.float32)
     mean = image.mean()
     image = (image - mean) * np.exp(rng.uniform(-how.contrast, how.contrast)) + mean
@@ -62,7 +77,7 @@ def vary_light(
     if rng.random() < how.noise_share:
         image += rng.normal(0, rng.uniform(2, 10), image.shape).astype(np.float32)
     if rng.random() < how.erase_share:
-        h, w = (rng.uniform(0.1, how.erase_side, 2) * CROP_PX).astype(int)
-        y, x = rng.integers(0, CROP_PX - h + 1), rng.integers(0, CROP_PX - w + 1)
+        h, w = (rng.uniform(0.1, how.erase_side, 2) * side).astype(int)
+        y, x = rng.integers(0, side - h + 1), rng.integers(0, side - w + 1)
         image[y : y + h, x : x + w] = rng.uniform(0, 255)
     return np.asarray(np.clip(image + 0.5, 0, 255), dtype=np.uint8)

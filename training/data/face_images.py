@@ -1,0 +1,75 @@
+"""Crops of labelled faces as networks take them, varied by the draw that asks for them."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from stream.align import warp
+
+from ..draws import Draw
+from .augment import RANDOM_CROPS, Augmentation, random_matrix, vary_light
+from .learning_faces import LearningFaces
+from .parsing import IGNORED, Parsing, dominant
+
+AUGMENTATIONS = {"crops": RANDOM_CROPS, "rich": Augmentation()}
+"""By the name that options give them; "rich" also mirrors."""
+
+
+class FaceImages(Dataset[dict[str, torch.Tensor]]):
+    """Items: crop (1, S, S) uint8, target (K,), counts (); with parsing also semantic (S, S)
+    int64, components (8,) and parsed (), 1 where the two are known.
+
+    Args:
+        faces: N faces.
+        crop_px: S.
+        augmentation: a name of AUGMENTATIONS; None shows what run time would.
+        parsing: where pixels' labels come from; None leaves them out.
+        components: so many parts of a face count as dominant.
+        weights: (N,) how often each face is drawn in training; None: once an epoch.
+    """
+
+    def __init__(
+        self,
+        faces: LearningFaces,
+        crop_px: int,
+        *,
+        augmentation: str | None = None,
+        parsing: Parsing | None = None,
+        components: int = 4,
+        weights: torch.Tensor | None = None,
+    ) -> None:
+        self.faces, self.crop_px, self.parsing = faces, crop_px, parsing
+        self.augmentation = AUGMENTATIONS[augmentation] if augmentation else None
+        self.mirrors = augmentation == "rich"
+        self.components, self.weights = components, weights
+        if parsing is not None:
+            parsing.check(faces)
+
+    def __len__(self) -> int:
+        return len(self.faces)
+
+    def __getitem__(self, draw: Draw) -> dict[str, torch.Tensor]:
+        row, rng = draw.row, draw.rng()
+        matrix = self.faces.matrix(row, self.crop_px)
+        if self.augmentation is not None:
+            mirror = self.mirrors and bool(rng.random() < 0.5)
+            varied = random_matrix(rng, self.augmentation, mirror, self.crop_px)
+            matrix = varied[:2] @ np.vstack([matrix, [0, 0, 1]])
+        crop = warp(self.faces.pixels[row], matrix, self.crop_px)
+        if self.augmentation is not None:
+            crop = vary_light(crop, rng, self.augmentation)
+        item = {
+            "crop": torch.from_numpy(crop)[None],
+            "target": torch.from_numpy(self.faces.target[row]),
+            "counts": torch.tensor(float(draw.counts)),
+        }
+        if self.parsing is not None:
+            labels = self.parsing.crop(self.faces, row, matrix, self.crop_px)
+            item |= {
+                "semantic": torch.from_numpy(labels.astype(np.int64)),
+                "components": torch.from_numpy(dominant(labels, self.components)),
+                "parsed": torch.tensor(float((labels != IGNORED).any())),
+            }
+        return item

@@ -1,0 +1,180 @@
+"""Sets of faces to learn from, in their three splits: real ones, prepared ones, synthetic ones.
+
+fer2013plus     the photographs with crowd labels in the data folder
+synthetic       the 3D face, rendered on demand; its parsing labels are given with it
+a folder        what `ferstream data prepare` made of any data set
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from stream.align import ANCHOR_LANDMARKS
+
+from ..errors import OptionsWrong
+from .fer import BASIC8, SPLITS, load_fer_plus
+from .learning_faces import LearningFaces
+from .readers.prepared import load_prepared
+from .synthetic import SyntheticFaces, SyntheticOptions, load_synthetic_head
+from .synthetic.landmarks import MESH_NUMBERS
+
+SYNTHETIC = {"train": (4_000, (0, 79)), "validation": (500, (80, 99)), "test": (1_000, (100, 119))}
+"""Pictures and people, first and last, of each split; nobody is in two of them."""
+SHARES = {"train": 0.8, "validation": 0.1, "test": 0.1}
+"""How a set without splits is shared out, and what a missing split takes from training."""
+
+
+@dataclass(frozen=True)
+class Splits:
+    """The three splits of a data set."""
+
+    train: LearningFaces
+    validation: LearningFaces
+    test: LearningFaces
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """K names, the same in all splits."""
+        return self.train.labels
+
+    def about(self) -> dict[str, Any]:
+        """What a run folder keeps of it: name, sizes, a fingerprint of all of it."""
+        parts = {split: getattr(self, split) for split in SPLITS}
+        joined = "".join(part.fingerprint for part in parts.values())
+        return {
+            "name": self.train.name,
+            "fingerprint": hashlib.sha256(joined.encode()).hexdigest()[:12],
+            **{split: len(part) for split, part in parts.items()},
+        }
+
+
+def load_splits(
+    name: str, folder: str | Path | None, *, limit: int = 0, seed: int = 0
+) -> Splits:
+    """All three splits; ``limit`` keeps so many training faces and the same share of the others.
+
+    Raises:
+        OptionsWrong: no such set, or one without labels.
+        DataMissing, DataError: its files are not there or not as they should be.
+    """
+    if name == "synthetic":
+        return _synthetic(folder, limit)
+    if name == "fer2013plus":
+        parts = {split: _fer_plus(split, folder) for split in SPLITS}
+    elif Path(name).is_dir():
+        parts = _prepared(Path(name), seed)
+    else:
+        raise OptionsWrong(
+            f"no set of faces {name!r}: there are fer2013plus, synthetic, and folders that "
+            "`ferstream data prepare` made"
+        )
+    share = min(1.0, limit / len(parts["train"])) if limit else 1.0
+    if share < 1:
+        for split, part in parts.items():
+            rng = np.random.default_rng([seed, SPLITS[split]])
+            rows = np.sort(rng.permutation(len(part))[: max(1, round(share * len(part)))])
+            parts[split] = part.take(rows)
+    return Splits(**parts)
+
+
+def _fer_plus(split: str, folder: str | Path | None) -> LearningFaces:
+    data = load_fer_plus(split, Path(folder) if folder else None)
+    data = data.subset(data.rated)
+    return LearningFaces(
+        name="fer2013plus",
+        labels=BASIC8,
+        names=tuple(f"{split}/{row:05d}" for row in range(len(data))),
+        pixels=data.pixels,
+        target=data.votes,
+        anchors_xy=data.anchors_xy,
+        seen=data.seen,
+        landmarks_xy=data.landmarks_xy,
+        landmark_index=data.landmark_index,
+    )
+
+
+def _prepared(folder: Path, seed: int) -> dict[str, LearningFaces]:
+    """Prepared pictures, or the middle frames of prepared clips."""
+    prepared = load_prepared(folder)
+    faces, crops, landmarks = prepared.faces, prepared.crops, prepared.landmarks
+    label = faces.label_index
+    if not len(faces.labels) or (label < 0).all():
+        raise OptionsWrong(f"{folder} has no expression labels to learn from")
+    rows = np.flatnonzero(label >= 0)
+    frames = [item.frames or (0, 1) for item in faces.items]
+    middle = np.array([(low + high) // 2 for low, high in frames])
+    target = np.eye(len(faces.labels), dtype=np.float32)[np.maximum(label, 0)]
+    for row, item in enumerate(faces.items):
+        if item.votes is not None and any(item.votes):
+            target[row] = np.array(item.votes, np.float32) / sum(item.votes)
+    points = landmarks.astype(np.float32)
+    whole = LearningFaces(
+        name=str(prepared.facts.get("about", folder.name)),
+        labels=faces.labels,
+        names=tuple(item.name for item in faces.items),
+        pixels=crops[middle],
+        target=target,
+        anchors_xy=points[middle][:, list(ANCHOR_LANDMARKS)],
+        seen=np.ones(len(faces), np.bool_),
+        landmarks_xy=points[middle],
+        landmark_index=np.arange(points.shape[1], dtype=np.int16),
+    )
+    split = _completed(
+        np.array([item.split for item in faces.items])[rows],
+        np.array([item.subject or item.name for item in faces.items])[rows],
+        seed,
+    )
+    return {name: whole.take(rows[split == name]) for name in SPLITS}
+
+
+def _completed(
+    split_N: npt.NDArray[np.str_], group_N: npt.NDArray[np.str_], seed: int
+) -> npt.NDArray[np.str_]:
+    """Splits with all three in use: missing ones are drawn from training, whole people at a time.
+
+    Raises:
+        OptionsWrong: there is nothing to train on.
+    """
+    found = np.where(split_N == "all", "train", split_N).astype("<U10")
+    groups = np.unique(group_N[found == "train"])
+    if len(groups) < 3:
+        raise OptionsWrong("fewer than three training faces: there is nothing to learn from")
+    order = np.random.default_rng(seed).permutation(groups)
+    start = 0
+    for name in ("validation", "test"):
+        if not (found == name).any():
+            size = max(1, round(SHARES[name] * len(groups)))
+            chosen, start = order[start : start + size], start + size
+            found[(found == "train") & np.isin(group_N, chosen)] = name
+    return found
+
+
+def _synthetic(folder: str | Path | None, limit: int) -> Splits:
+    """Rendered faces, as many as wanted; people differ between splits."""
+    head = load_synthetic_head(folder)
+    share = limit / SYNTHETIC["train"][0] if limit else 1.0
+    parts = {}
+    for number, (split, (count, people)) in enumerate(SYNTHETIC.items()):
+        options = SyntheticOptions(colour="grey", framing="head", people=people, seed=number)
+        maker = SyntheticFaces(head, options)
+        made = [maker.image(index) for index in range(max(len(maker.labels), round(share * count)))]
+        parts[split] = LearningFaces(
+            name="synthetic",
+            labels=tuple(maker.labels),
+            names=tuple(f"{split}/{index:06d}" for index in range(len(made))),
+            pixels=np.stack([image.pixels for image in made]),
+            target=np.eye(len(maker.labels), dtype=np.float32)[[image.label for image in made]],
+            anchors_xy=np.stack([image.anchors_xy for image in made]),
+            seen=np.ones(len(made), np.bool_),
+            landmarks_xy=np.stack([image.mesh_xy for image in made]),
+            landmark_index=np.array(MESH_NUMBERS if len(made[0].mesh_xy) else (), dtype=np.int16),
+            parsing=np.stack([image.parsing for image in made]),
+            people=np.array([image.person for image in made]),
+        )
+    return Splits(**parts)

@@ -1,0 +1,227 @@
+"""A finished run of an image system as a bundle that `score`, `live` and the page play.
+
+The run's network becomes the spatial stream; a clip is the mean of its frames' features under the
+system's own head; nothing hears motion. The system's labels are shared out among the eight basic
+expressions and the 135 words, and the manifest says so.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from calibration.data import photograph_examples
+from calibration.heads import LabelledFaces, calibrated
+from calibration.lower import Options as LowerOptions
+from calibration.lower import int8_tried, taken
+from calibration.material import material
+from calibration.outputs import photograph_logits
+from engines import contract
+from engines.bundle import Bundle, Crop, Head, Manifest, Motion, load_bundle, write_bundle
+from engines.taxonomy import load_taxonomy
+
+from .data.face_splits import Splits, load_splits
+from .data.hardships import HARDSHIPS, worsened
+from .data.learning_faces import LearningFaces
+from .errors import RunMismatch
+from .label_maps import basic8_shares, word_shares
+from .metrics import classifier_figures
+from .networks.image_stream import FrameAggregation, ImageSpatial, LabelRollUp, NoMotion
+from .onnx import onnx_from_module
+from .run_folder import RunFolder
+from .system import System, finished_run, trained_network
+
+Array = npt.NDArray[np.float32]
+
+FIELDS, MOTION_PX = 1, 32
+CLIP_FRAMES, CLIP_S = 32, 1.0
+INT8_SAMPLES = 512
+"""Training crops from which ranges are taken."""
+
+
+def bundle_from_run(path: Path, out: Path, folder: str | None) -> tuple[Bundle, dict[str, Any]]:
+    """Write a finished run as a bundle: ONNX, INT8, calibrated and measured.
+
+    Returns the bundle, its figures on the test faces, and what the gate says of INT8.
+
+    Raises:
+        RunUnfinished: the run was not trained to its end.
+        RunMismatch: the data is not what it was trained on.
+        OptionsWrong: a label that a bundle cannot say.
+    """
+    system, run = finished_run(path)
+    options = system.options.from_json(run.about["options"])
+    data = load_splits(options.faces, folder, limit=options.limit, seed=options.seed)
+    if (now := data.about()["fingerprint"]) != (was := run.about["data"]["fingerprint"]):
+        raise RunMismatch(
+            f"{path} was trained on data with the fingerprint {was}, {options.faces} here has "
+            f"{now}: name the folder it was trained on with --data"
+        )
+    network = trained_network(system, run, len(data.labels))
+    crop_px = system.crop_px(options)
+    onnx = run.path / "onnx"
+    features = write_image_networks(network, data.labels, crop_px, onnx)
+    manifest = manifest_of(system, run, data.labels, crop_px, features)
+    files = {file.name: file for file in sorted(onnx.glob("*.onnx"))}
+    bundle = write_bundle(out, manifest, files)
+    bundle, verdict = _with_int8(bundle, data, crop_px)
+    bundle = _rewritten(bundle, calibrated(bundle, labelled(data.validation, crop_px)))
+    measured = _measured(bundle, data.test, crop_px)
+    about = f"{data.train.name}, {len(data.test)} test faces (fingerprint {now})"
+    document = {"data": about, "basic8": measured}
+    bundle = _rewritten(bundle, replace(bundle.manifest, measured=document))
+    return bundle, {"test": measured, "int8": verdict}
+
+
+def write_image_networks(network: Any, labels: tuple[str, ...], crop_px: int, folder: Path) -> int:
+    """The three ONNX files of an image network in float; returns D."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.glob("*.onnx"):
+        old.unlink()
+    roll_up = LabelRollUp(
+        torch.from_numpy(basic8_shares(labels)), torch.from_numpy(word_shares(labels))
+    )
+    features = int(network.features)
+    onnx_from_module(
+        ImageSpatial(network, roll_up),
+        {"crop": torch.randint(0, 255, (2, 1, crop_px, crop_px), dtype=torch.uint8)},
+        ("feature", "basic8", "emo135", "au", "zoom"),
+        folder / "spatial.onnx",
+        free={"crop": {0: "B"}},
+    )
+    onnx_from_module(
+        NoMotion(),
+        {"motion": torch.randn(2, 2 * FIELDS, MOTION_PX, MOTION_PX)},
+        ("basic8",),
+        folder / "temporal.onnx",
+        free={"motion": {0: "B"}},
+    )
+    head: nn.Module = network.head
+    onnx_from_module(
+        FrameAggregation(head, roll_up),
+        {
+            "feature": torch.randn(2, 5, features),
+            "mask": torch.ones(2, 5),
+            "temporal": torch.randn(2, 8),
+            "has_motion": torch.ones(2, 1),
+        },
+        ("basic8", "emo135", "attention"),
+        folder / "fusion.onnx",
+        free={
+            "feature": {0: "B", 1: "T"},
+            "mask": {0: "B", 1: "T"},
+            "temporal": {0: "B"},
+            "has_motion": {0: "B"},
+        },
+    )
+    return features
+
+
+def manifest_of(
+    system: System, run: RunFolder, labels: tuple[str, ...], crop_px: int, features: int
+) -> Manifest:
+    """What the bundle says of itself, before anything was measured."""
+    own = set(labels) <= set(load_taxonomy("basic8").labels)
+    spread = "spread over the words that fit them by the project's own word affinity"
+    notes = {
+        "basic8": f"trained on the labels of {run.about['data']['name']}"
+        if own
+        else f"derived: the probabilities of {len(labels)} labels shared out",
+        "emo135": f"derived: {len(labels)} labels {spread}; nothing was trained on these words"
+        if own
+        else f"{len(labels)} labels of {run.about['data']['name']}, where they are these words",
+        "fg33": "derived: the 135 words' probabilities added up",
+        "au": "none: this system estimates no action units",
+    }
+    heads = []
+    for name in ("basic8", "emo135", "fg33"):
+        taxonomy = load_taxonomy(name)
+        families = tuple(taxonomy.families[at] if at >= 0 else "" for at in taxonomy.family_of)
+        trained = name == "basic8" if own else name == "emo135"
+        kind = "trained" if trained else "derived"
+        heads.append(Head(name, taxonomy.labels, families, kind, 1.0, notes[name]))  # type: ignore[arg-type]
+    heads.append(Head("au", (), (), "derived", 1.0, notes["au"]))
+    data = run.about["data"]
+    return Manifest(
+        name=system.name,
+        version="1",
+        heads=tuple(heads),
+        crop=Crop(crop_px, "grey", "eyes-and-nose"),
+        clip_duration_s=CLIP_S,
+        clip_frames=CLIP_FRAMES,
+        motion=Motion(MOTION_PX, FIELDS, 0.1),
+        networks={
+            "spatial": contract.spatial(features, crop_px=crop_px, units=0),
+            "temporal": contract.temporal(FIELDS),
+            "fusion": contract.fusion(features),
+        },
+        fusion={"spatial_weight": 1.0},
+        measured={},
+        training_data=f"{data['train']} faces of {data['name']}, fingerprint "
+        f"{data['fingerprint']}; paper {system.paper}",
+        licence="weights: as the training data's; code: Apache-2.0",
+        commit=run.about["commit"],
+        created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+    )
+
+
+def labelled(faces: LearningFaces, crop_px: int) -> LabelledFaces:
+    """Faces as calibration takes them, with the same ones spoiled."""
+    crops = faces.crops(crop_px)
+    votes = faces.target @ basic8_shares(faces.labels)
+    words = faces.target @ word_shares(faces.labels)
+    weight = words.sum(axis=1)
+    return LabelledFaces(
+        crops=crops,
+        votes=votes,
+        label=np.asarray(votes.argmax(axis=1), np.int64),
+        words=words / np.maximum(weight, 1e-9)[:, None],
+        word_weight=weight,
+        harder={how: worsened(crops, how) for how in HARDSHIPS},
+    )
+
+
+def _measured(bundle: Bundle, faces: LearningFaces, crop_px: int) -> dict[str, Any]:
+    """Figures of the deployed engines' basic expressions on faces."""
+    logits = photograph_logits(bundle, faces.crops(crop_px))[0]
+    head = bundle.manifest.head("basic8")
+    target = faces.target @ basic8_shares(faces.labels)
+    log_probability = np.log(head.probabilities(logits) + 1e-9)
+    found: dict[str, Any] = json.loads(
+        json.dumps(classifier_figures(log_probability, target, head.labels))
+    )
+    return found
+
+
+def _with_int8(bundle: Bundle, data: Splits, crop_px: int) -> tuple[Bundle, dict[str, Any]]:
+    """The bundle with the spatial network's INT8 form, if that passes the gate on validation;
+    and what the gate says. Speed is not judged: the machine may be busy."""
+    chosen = np.random.default_rng(0).permutation(len(data.train))[:INT8_SAMPLES]
+    samples = data.train.take(np.sort(chosen)).crops(crop_px)
+    crops, label = data.validation.crops(crop_px), labelled_basic8(data.validation)
+    given = material({"crop": samples}, photograph_examples(bundle, crops, label))
+    options = LowerOptions(rounds=0)
+    tried = [int8_tried(bundle, "spatial", given, options)]
+    written = taken(bundle, bundle.path, "int8", tried, {"spatial": given}, options)
+    return written or bundle, tried[0].verdict.to_json()
+
+
+def labelled_basic8(faces: LearningFaces) -> npt.NDArray[np.int64]:
+    """The basic expression of each face, (N,)."""
+    return np.asarray((faces.target @ basic8_shares(faces.labels)).argmax(axis=1), np.int64)
+
+
+def _rewritten(bundle: Bundle, manifest: Manifest) -> Bundle:
+    files: dict[str, bytes | Path] = {
+        name: (bundle.path / name).read_bytes() for name in bundle.manifest.files
+    }
+    write_bundle(bundle.path, manifest, files)
+    return load_bundle(bundle.path)

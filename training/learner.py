@@ -1,0 +1,135 @@
+"""One stage's training as Lightning runs it: what every stage of every system shares.
+
+B batch, K classes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import lightning
+import torch
+from torch import Tensor, nn
+
+from .checkpoint import MARK
+from .metrics import Tally
+from .options import Options
+
+Batch = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """An optimizer and how its rate goes.
+
+    Args:
+        kind: sgd has Nesterov momentum ``betas[0]``.
+        rate: the highest.
+        decay_epochs: the rate falls to ``decay`` of itself after each of these.
+        one_cycle: instead, climb for this share of all steps and fall to nothing; 0: no.
+    """
+
+    kind: Literal["adam", "adamw", "sgd"]
+    rate: float
+    betas: tuple[float, float] = (0.9, 0.999)
+    weight_decay: float = 0.0
+    decay_epochs: tuple[int, ...] = ()
+    decay: float = 0.1
+    one_cycle: float = 0.0
+
+
+class Learner(lightning.LightningModule):
+    """Trains ``network``; a subclass gives `losses`, and `scores` where it classifies.
+
+    Rates are set step by step, never epoch by epoch, so that a checkpoint holds the next one.
+    """
+
+    classes: int = 0
+    """K, where validation tells a classifier's figures."""
+
+    def __init__(self, network: nn.Module, options: Options, recipe: Recipe) -> None:
+        super().__init__()
+        self.network, self.options, self.recipe = network, options, recipe
+        self.mark: dict[str, Any] = {}
+        """What a checkpoint says of itself; `training.system` sets it."""
+        self.steps = 1
+        """Of the optimizer, over all epochs; set with it. Asking the Trainer would load the data
+        before a checkpoint can say where in it to go on."""
+
+    def losses(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """What is minimised, a scalar, and its named parts for the log."""
+        raise NotImplementedError
+
+    def scores(self, batch: Batch) -> Tensor:
+        """Logits (B, K) of the label that ``batch["target"]`` (B, K) gives."""
+        raise NotImplementedError
+
+    def training_step(self, batch: Batch, index: int) -> Tensor:
+        loss, parts = self.losses(batch)
+        self.log("loss", loss, prog_bar=True, on_step=True, on_epoch=True, batch_size=1)
+        for name, part in parts.items():
+            self.log(f"loss_{name}", part, on_step=False, on_epoch=True, batch_size=1)
+        return loss
+
+    def on_validation_epoch_start(self) -> None:
+        self.tally = Tally(self.classes, self.device)
+        self._loss = torch.zeros(2, dtype=torch.float64, device=self.device)
+
+    def validation_step(self, batch: Batch, index: int) -> None:
+        if self.classes:
+            self.tally.add(self.scores(batch), batch["target"], batch["counts"])
+            return
+        count = batch["counts"].sum()
+        self._loss += torch.stack([self.losses(batch)[0] * count, count]).double()
+
+    def on_validation_epoch_end(self) -> None:
+        strategy = self.trainer.strategy
+        if self.classes:
+            self.tally.confusion = strategy.reduce(self.tally.confusion, reduce_op="sum")
+            self.tally.sums = strategy.reduce(self.tally.sums, reduce_op="sum")
+            found = self.tally.figures()
+        else:
+            loss, count = strategy.reduce(self._loss, reduce_op="sum").tolist()
+            found = {"validation_loss": loss / max(count, 1.0)}
+        self.log_dict(found, prog_bar=True, rank_zero_only=True)
+
+    def configure_optimizers(self) -> Any:
+        parameters = [p for p in self.parameters() if p.requires_grad]
+        optimizer = optimizer_of(self.recipe, parameters)
+        schedule = schedule_of(self.recipe, optimizer, self.steps, self.trainer.max_epochs or 1)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint[MARK] = self.mark
+
+
+def optimizer_of(recipe: Recipe, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
+    """The recipe's optimizer."""
+    if recipe.kind == "sgd":
+        return torch.optim.SGD(
+            parameters,
+            lr=recipe.rate,
+            momentum=recipe.betas[0],
+            nesterov=True,
+            weight_decay=recipe.weight_decay,
+        )
+    kind = torch.optim.Adam if recipe.kind == "adam" else torch.optim.AdamW
+    return kind(parameters, lr=recipe.rate, betas=recipe.betas, weight_decay=recipe.weight_decay)
+
+
+def schedule_of(
+    recipe: Recipe, optimizer: torch.optim.Optimizer, steps: int, epochs: int
+) -> torch.optim.lr_scheduler.LRScheduler:
+    """The recipe's rates over ``steps`` steps in ``epochs`` epochs."""
+    if recipe.one_cycle:
+        return torch.optim.lr_scheduler.OneCycleLR(
+            optimizer,
+            max_lr=recipe.rate,
+            total_steps=steps,
+            pct_start=recipe.one_cycle,
+            cycle_momentum=False,
+            final_div_factor=1e3,
+        )
+    milestones = [epoch * steps // epochs for epoch in recipe.decay_epochs]
+    return torch.optim.lr_scheduler.MultiStepLR(optimizer, milestones, recipe.decay)

@@ -1,0 +1,125 @@
+"""Figures of a run as PNG, drawn without a screen.  K classes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+INK, FAINT, ACCENT = "#1f2933", "#9aa5b1", "#1d6fb8"
+COLOURS = ("#1d6fb8", "#d1495b", "#3a9d6e", "#e0962f", "#7b5ea7", "#5c6f82", "#b0578d", "#2a9d9d")
+Curve = Sequence[tuple[int, float]]
+
+_NAMES = {
+    "loss_step": "training loss, by step",
+    "loss_epoch": "training loss",
+    "validation_loss": "validation loss",
+    "top1": "top-1",
+    "macro_recall": "macro recall",
+    "nll": "validation cross entropy (nats)",
+}
+
+
+def draw_confusion(path: Path, matrix_KK: npt.NDArray[Any], labels: Sequence[str]) -> None:
+    """Label by row, guess by column; shares of each row in colour, counts in figures."""
+    shares = matrix_KK / np.maximum(matrix_KK.sum(axis=1, keepdims=True), 1)
+    side = max(4.2, 0.52 * len(labels) + 1.6)
+    figure, axes = _canvas(side, side * 0.92)
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    axes.set_xticks(range(len(labels)), labels, rotation=45, ha="right")
+    axes.set_yticks(range(len(labels)), labels)
+    axes.set_xlabel("guessed")
+    axes.set_ylabel("label")
+    axes.tick_params(length=0)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    if len(labels) <= 20:
+        for row, column in np.ndindex(*matrix_KK.shape):
+            if matrix_KK[row, column]:
+                colour = "white" if shares[row, column] > 0.5 else INK
+                text = f"{matrix_KK[row, column]}"
+                axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=8)
+    _save(figure, path)
+
+
+def draw_curves(path: Path, curves: Mapping[str, Curve]) -> None:
+    """Losses on the left, shares on the right, over the optimizer's steps."""
+    drawn = {name: curve for name, curve in curves.items() if not name.startswith("lr")}
+    shares = [name for name in drawn if name in ("top1", "macro_recall", "validation_top1")]
+    losses = [name for name in drawn if "loss" in name or name == "nll"]
+    others = [name for name in drawn if name not in shares and name not in losses]
+    panels = [(n, t) for n, t in ((losses, "loss"), (shares, "share"), (others, "other")) if n]
+    figure, axes = _canvas(4.6 * max(len(panels), 1), 3.2, max(len(panels), 1))
+    for place, (names, title) in zip(np.atleast_1d(np.asarray(axes)), panels, strict=False):
+        for name, colour in zip(names, COLOURS * 4, strict=False):
+            steps, values = zip(*drawn[name], strict=True)
+            faint = name == "loss_step"
+            place.plot(
+                steps,
+                values,
+                color=FAINT if faint else colour,
+                linewidth=0.8 if faint else 1.6,
+                marker="o" if len(steps) < 12 and not faint else "",
+                markersize=3,
+                label=_NAMES.get(name, name.replace("_", " ")),
+            )
+        place.set_xlabel("step")
+        if title == "share":
+            place.set_ylim(0, 1)
+        place.legend(frameon=False, fontsize=8)
+    _save(figure, path)
+
+
+def draw_reliability(
+    path: Path, confidence_N: npt.NDArray[Any], right_N: npt.NDArray[np.bool_], bins: int = 10
+) -> None:
+    """How often a guess of some confidence is right; points on the line are honest."""
+    figure, axes = _canvas(3.8, 3.4)
+    axes.plot([0, 1], [0, 1], color=FAINT, linewidth=0.8)
+    place = np.minimum((confidence_N * bins).astype(int), bins - 1)
+    there = [k for k in range(bins) if (place == k).any()]
+    said = [float(confidence_N[place == k].mean()) for k in there]
+    true = [float(right_N[place == k].mean()) for k in there]
+    share = [float((place == k).mean()) for k in there]
+    axes.bar(said, share, width=0.8 / bins, color="#d9e2ec", label="share of faces")
+    axes.plot(said, true, "o-", color=ACCENT, markersize=4, label="share that is right")
+    axes.set_xlim(0, 1)
+    axes.set_ylim(0, 1)
+    axes.set_xlabel("confidence")
+    axes.legend(frameon=False, fontsize=8, loc="upper left")
+    _save(figure, path)
+
+
+def _canvas(width: float, height: float, columns: int = 1) -> tuple[Figure, Any]:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes: Any = figure.subplots(1, columns)
+    for one in np.atleast_1d(np.asarray(axes)):
+        _quiet(one)
+    return figure, axes
+
+
+def _quiet(axes: Axes) -> None:
+    """Plain axes: two thin lines and small, dark letters."""
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    for side in ("left", "bottom"):
+        axes.spines[side].set_color(FAINT)
+    axes.tick_params(labelsize=8, colors=INK, color=FAINT)
+    axes.xaxis.label.set_color(INK)
+    axes.xaxis.label.set_fontsize(9)
+    axes.yaxis.label.set_fontsize(9)
+
+
+def _save(figure: Figure, path: Path) -> None:
+    figure.savefig(path, dpi=144, facecolor="white")

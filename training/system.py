@@ -1,0 +1,218 @@
+"""A paper's system as the machinery sees it, and the one way in which all of them are trained.
+
+A system is one file in training/systems/ with a `SYSTEM`: its options, its stages, and the network
+that they leave behind. Everything else is the same for all: data, loops, checkpoints, figures,
+report, export.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from .checkpoint import load_weights
+from .data.face_splits import Splits, load_splits
+from .data.learning_faces import LearningFaces
+from .draws import DrawBatches, DrawLoader, DrawnSet
+from .errors import RunUnfinished, SystemUnknown
+from .fit import fit, processes
+from .learner import Learner
+from .metrics import classifier_figures, confusion_matrix
+from .networks.slfer import ExpressionOutput
+from .options import PRECISIONS, Options
+from .run_folder import RunFolder, open_run, start_run
+from .systems import SYSTEMS
+
+Array = npt.NDArray[np.float32]
+
+
+class ImageNetwork(Protocol):
+    """What an image system leaves behind; also an nn.Module."""
+
+    features: int
+    """D"""
+    head: nn.Module
+    """Features (B, D) to logits (B, K), also of a clip's features put together."""
+
+    def recognise(self, crop: Tensor) -> ExpressionOutput:
+        """Crops (B, 1, S, S) uint8 to features (B, D) and logits (B, K)."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One training of one network; the functions are called when its turn has come, so that it
+    may build on what the stages before it left."""
+
+    name: str
+    learner: Callable[[], Learner]
+    train: Callable[[], DrawnSet]
+    validation: Callable[[], DrawnSet]
+    epochs: int
+
+
+@dataclass(frozen=True)
+class System:
+    """A paper's system.
+
+    Args:
+        name: of its file in training/systems/ and its command.
+        paper: number and title.
+        options: its frozen dataclass.
+        crop_px: side of the crops that its options ask for.
+        stages: its trainings, in order.
+        network: what the last stage trains, fresh, for K labels; what is measured and exported.
+    """
+
+    name: str
+    paper: str
+    options: type[Options]
+    crop_px: Callable[[Any], int]
+    stages: Callable[[Any, Splits, RunFolder], Sequence[Stage]]
+    network: Callable[[Any, int], nn.Module]
+
+
+def open_system(name: str) -> System:
+    """The system of this name.
+
+    Raises:
+        SystemUnknown: there is none.
+    """
+    if name not in SYSTEMS:
+        raise SystemUnknown(f"there is no system {name!r}: there are {', '.join(SYSTEMS)}")
+    system: System = importlib.import_module(f"training.systems.{name}").SYSTEM
+    return system
+
+
+def train_system(system: System, options: Options, path: Path, folder: str | None) -> RunFolder:
+    """Train all stages, or go on where they were stopped; then measure and report.
+
+    Raises:
+        RunMismatch: the folder holds another training.
+        OptionsWrong: options and data do not go together.
+        LossNotFinite, DoesNotFit: see `training.fit`.
+    """
+    data = load_splits(options.faces, folder, limit=options.limit, seed=options.seed)
+    first = processes()[1] == 0
+    run = start_run(path, system.name, options, data.about(), write=first)
+    stages = system.stages(options, data, run)
+    for stage in stages:
+        _train_stage(run, stage, options)
+    if run.finished or not first:
+        return run
+    network = trained_network(system, run, len(data.labels))
+    metrics, predictions = measured(network, data, system.crop_px(options))
+    run = run.finish({**metrics, "parameters": _parameters(network)}, predictions)
+    from .report import write_report
+
+    write_report(run, [stage.name for stage in stages])
+    return run
+
+
+def _train_stage(run: RunFolder, stage: Stage, options: Options) -> None:
+    done = run.stage(stage.name) / "finished"
+    if done.exists():
+        return
+    learner = stage.learner()
+    learner.mark = {"system": run.system, "stage": stage.name, "options": options.to_json()}
+    train = loader_of(stage.train(), options, training=True)
+    validation = loader_of(stage.validation(), options, training=False)
+    learner.steps = len(train) // options.accumulate * stage.epochs
+    run.stage(stage.name).mkdir(parents=True, exist_ok=True)
+    fit(
+        learner,
+        train,
+        validation,
+        run=run.stage(stage.name),
+        epochs=stage.epochs,
+        seed=options.seed,
+        average_decay=options.average_decay,
+        precision=PRECISIONS[options.precision],
+        accumulate=options.accumulate,
+        save_every_min=options.save_every_min,
+    )
+    done.touch()
+
+
+def loader_of(faces: DrawnSet, options: Options, *, training: bool) -> DrawLoader:
+    """Batches of a set for this process, shuffled by seed and epoch where training."""
+    world, rank = processes()
+    batches = DrawBatches(
+        len(faces),
+        options.batch,
+        seed=options.seed,
+        training=training,
+        weights=faces.weights if training else None,
+        parts=options.accumulate,
+        rank=rank,
+        processes=world,
+    )
+    return DrawLoader(faces, batches, options.workers)
+
+
+def trained_network(system: System, run: RunFolder, classes: int) -> nn.Module:
+    """The network that a run's last stage left, in evaluation mode.
+
+    Raises:
+        RunUnfinished, CheckpointForeign, CheckpointDamaged: see `training.checkpoint`.
+    """
+    options = system.options.from_json(run.about["options"])
+    network = system.network(options, classes)
+    last = sorted(run.path.glob("*/finished"), key=lambda file: file.stat().st_mtime_ns)
+    if not last:
+        raise RunUnfinished(
+            f"{run.path} has no finished stage: let `ferstream train {system.name} --run "
+            f"{run.path}` go on to its end"
+        )
+    stage = last[-1].parent.name
+    load_weights(network, run.checkpoint(stage), system.name, stage)
+    return network.eval()
+
+
+def finished_run(path: str | Path) -> tuple[System, RunFolder]:
+    """A run that was trained to its end, and its system.
+
+    Raises:
+        RunUnfinished: it was not, or is no run.
+    """
+    run = open_run(path)
+    run.metrics()
+    return open_system(run.system), run
+
+
+def measured(network: nn.Module, data: Splits, crop_px: int) -> tuple[dict[str, Any], Any]:
+    """Figures on validation and test, and the logits and targets behind them."""
+    metrics: dict[str, Any] = {"labels": list(data.labels)}
+    predictions: dict[str, npt.NDArray[Any]] = {}
+    for split, faces in (("validation", data.validation), ("test", data.test)):
+        logits = logits_of(network, faces, crop_px)
+        metrics[split] = classifier_figures(logits, faces.target, data.labels)
+        matrix = confusion_matrix(faces.label, logits.argmax(axis=1), len(data.labels))
+        metrics[split]["confusion"] = matrix.tolist()
+        predictions |= {f"{split}_logits": logits, f"{split}_target": faces.target}
+    return metrics, predictions
+
+
+@torch.no_grad()
+def logits_of(network: Any, faces: LearningFaces, crop_px: int, batch: int = 128) -> Array:
+    """Logits (N, K) in float32, on the crops of run time."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    network = network.to(device).eval()
+    parts = []
+    for start in range(0, len(faces), batch):
+        rows = range(start, min(start + batch, len(faces)))
+        crops = np.stack([faces.crop(row, crop_px) for row in rows])[:, None]
+        parts.append(network.recognise(torch.from_numpy(crops).to(device)).logits.float().cpu())
+    network.cpu()
+    return np.asarray(torch.cat(parts).numpy(), np.float32)
+
+
+def _parameters(network: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in network.parameters())
