@@ -30,3 +30,25 @@ def ranking_loss(coarse_BK: Tensor, fine_BK: Tensor, votes_BK: Tensor, margin: f
     coarse_B = coarse_BK.float().softmax(1).gather(1, label_B1)
     fine_B = fine_BK.float().softmax(1).gather(1, label_B1)
     return F.relu(coarse_B - fine_B + margin).mean()
+
+
+def unit_label_loss(logits_NC: Tensor, labels_NC: Tensor) -> Tensor:
+    """Multi-label sigmoid cross entropy (paper 003, eq. 2) with labels -1, 0 and 1: a scalar.
+
+    Summed over the units and averaged over the pictures. A label 0 says nothing: it costs nothing
+    and teaches nothing, which is also how the paper evens out rare and common units.
+    """
+    logits_NC = logits_NC.float()
+    shown = (labels_NC > 0).float() * F.logsigmoid(logits_NC)
+    absent = (labels_NC < 0).float() * F.logsigmoid(-logits_NC)
+    return -(shown + absent).sum() / max(len(logits_NC), 1)
+
+
+def focal_loss(logits_BK: Tensor, votes_BK: Tensor, focus: float = 2.0) -> Tensor:
+    """Focal loss (Lin et al. 2017), which paper 001 trains with: a value for each picture (B,).
+
+    Cross entropy whose terms count (1 - p) ** focus: what is known already teaches little.
+    ``focus`` 0 is cross entropy; the paper names no value, 2 is that of Lin et al.
+    """
+    log_p_BK = F.log_softmax(logits_BK.float(), dim=1)
+    return -(votes_BK * (1 - log_p_BK.exp()) ** focus * log_p_BK).sum(1)

@@ -1,0 +1,154 @@
+"""MSAU-Net (paper 003, IV-A; progressive erasing V-E) at the paper's own size.
+
+B batch, S side of the crop, N regions looked at closely, K leaves, P basic classes, U units.
+
+The first scale sees the whole face. The receptive field of its strongest activation is magnified
+to the picture's size for the second scale, a network like the first with weights of its own.
+
+Decided where the paper is silent:
+- Stage one trains a branch by its action units; stage two fixes "the AU detection module". What
+  the feature embedding module then has to learn is taken to be the fully connected layers, so
+  fixed are the convolutions, the region layer and the head of the action units.
+- Both scales answer in testing: the mean of their probabilities.
+- Erasing (1 to 5 regions): on the first scale's last map, not in the picture, so that it runs
+  once. Erased are the cells whose receptive field has its centre within a region taken before (of
+  68 pixels each, no five would fit into 170 without touching). Each region has a network of its
+  own, and their features are joined before the second scale's classifiers.
+- "Plain CNN": one grid cell (an ordinary convolution), no action units, no second scale, one
+  softmax.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from .drml import Drml, DrmlSize
+from .heads import TreeHeads, TreeScores
+from .resnet_se import three_channels
+from .slfer import ExpressionOutput
+from .zoom import magnified, strongest_cells, window_corners
+
+MOST_REGIONS = 5
+
+
+@dataclass(frozen=True)
+class MsauVariant:
+    """What a row of Table II has."""
+
+    units: bool
+    """The action-unit detection module"""
+    zoom: bool
+    """The second scale"""
+    basic: bool
+    """The softmax of the basic classes beside that of the leaves"""
+
+
+VARIANTS = {
+    "plain-cnn": MsauVariant(False, False, False),
+    "au-cnn": MsauVariant(True, False, False),
+    "au-z-cnn": MsauVariant(True, True, False),
+    "msau": MsauVariant(True, True, True),
+}
+"""Table II, the rows of images that are this network."""
+
+
+class Scale(NamedTuple):
+    """One scale: feature (B, D), scores, and a branch's action units (B, U) each."""
+
+    feature: Tensor
+    scores: TreeScores
+    units: tuple[Tensor, ...]
+
+
+class MsauOutput(NamedTuple):
+    """Both scales; fine is None without zoom. windows (B, N, 2) are the upper left pixels of the
+    regions that were magnified, x and y, strongest first."""
+
+    coarse: Scale
+    fine: Scale | None
+    windows: Tensor | None
+
+
+class Msau(nn.Module):
+    """Crops (B, 1, S, S) uint8 to `MsauOutput`; S = 170.
+
+    Args:
+        leaves: K, the classes that are told apart.
+        basic: P, their parents; without the second softmax it does not matter.
+        size: of each scale's network.
+        variant: a row of Table II.
+        regions: N, 1 to 5.
+    """
+
+    def __init__(
+        self,
+        leaves: int = 33,
+        basic: int = 6,
+        *,
+        size: DrmlSize | None = None,
+        variant: str = "msau",
+        regions: int = 1,
+        dropout: float = 0.5,
+    ) -> None:
+        super().__init__()
+        if variant not in VARIANTS:
+            raise ValueError(f"variant {variant!r}: there are {', '.join(VARIANTS)}")
+        if not 1 <= regions <= MOST_REGIONS:
+            raise ValueError(f"regions is {regions}: it must be 1 to {MOST_REGIONS}")
+        size, has = size if size is not None else DrmlSize(), VARIANTS[variant]
+        if not has.units:
+            size = replace(size, grid=1, units=0)
+        self.crop_px, basic = size.crop_px, basic if has.basic else 0
+        self.coarse = Drml(size, dropout)
+        self.coarse_heads = TreeHeads(size.features, leaves, basic, dropout)
+        self.fine = nn.ModuleList(Drml(size, dropout) for _ in range(regions if has.zoom else 0))
+        fine_features = size.features * len(self.fine)
+        self.fine_heads = TreeHeads(fine_features, leaves, basic, dropout) if self.fine else None
+        self.features = size.features + fine_features
+        """Values of both scales' features together"""
+        cells = self.coarse.field.size_px // (2 * self.coarse.field.step_px)
+        self.erased_cells = min(cells, max(self.coarse.map_side // 3, 1))
+
+    def forward(self, crop: Tensor) -> MsauOutput:
+        picture = three_channels(crop)
+        whole = self.coarse(picture)
+        coarse = Scale(whole.feature, self.coarse_heads(whole.feature), _units(whole.units))
+        if self.fine_heads is None:
+            return MsauOutput(coarse, None, None)
+        windows = self.windows(whole.maps.detach())
+        closer = [
+            branch(magnified(picture, windows[:, at], self.coarse.field.size_px, self.crop_px))
+            for at, branch in enumerate(self.fine)
+        ]
+        feature = torch.cat([look.feature for look in closer], dim=1)
+        units = tuple(unit for look in closer for unit in _units(look.units))
+        return MsauOutput(coarse, Scale(feature, self.fine_heads(feature), units), windows)
+
+    def windows(self, maps: Tensor) -> Tensor:
+        """Where to look closely: maps (B, C, h, h) to upper left pixels (B, N, 2)."""
+        cells = strongest_cells(maps, len(self.fine), self.erased_cells)
+        return window_corners(cells, self.coarse.field, self.crop_px)
+
+    def recognise(self, crop: Tensor) -> ExpressionOutput:
+        """Both scales' features (B, D) and the logits (B, K) of their mean probability."""
+        coarse, fine, _ = self(crop)
+        if fine is None:
+            return ExpressionOutput(coarse.feature, coarse.scores.leaf)
+        both = [torch.softmax(scale.scores.leaf, dim=1) for scale in (coarse, fine)]
+        feature = torch.cat([coarse.feature, fine.feature], dim=1)
+        return ExpressionOutput(feature, torch.log((both[0] + both[1]) / 2 + 1e-9))
+
+    def unit_parameters(self) -> Iterator[nn.Parameter]:
+        """What stage two leaves as stage one made it."""
+        for branch in (self.coarse, *self.fine):
+            assert isinstance(branch, Drml)
+            yield from branch.unit_parameters()
+
+
+def _units(units: Tensor | None) -> tuple[Tensor, ...]:
+    return () if units is None else (units,)
