@@ -58,9 +58,9 @@ class SyntheticPerson:
     """What stays with a person from picture to picture.
 
     shape (I,) identity weights; skin, lips, hair, brow, iris, clothes (3,) albedo in linear
-    light; hair_cm its thickness, hairline_cm how far it has moved up; brow_cm the brows'
-    thickness; stubble, furrows 0..1; habits (A,) what the face at rest shows; vividness (A,)
-    how strongly each action unit moves.
+    light; hair_cm its thickness, hairline_cm how far it has moved up, long_cm how far it falls
+    below the ears, 0 where it is short; brow_cm the brows' thickness; stubble, furrows 0..1;
+    habits (A,) what the face at rest shows; vividness (A,) how strongly each unit moves.
     """
 
     number: int
@@ -73,6 +73,7 @@ class SyntheticPerson:
     clothes: Floats
     hair_cm: float
     hairline_cm: float
+    long_cm: float
     brow_cm: float
     stubble: float
     furrows: float
@@ -88,6 +89,7 @@ def person_of(number: int, shapes: int) -> SyntheticPerson:
     dark = float(skin.mean()) < 0.2
     hair = _HAIRS[int(rng.integers(0, 2 if dark else len(_HAIRS)))] * rng.uniform(0.7, 1.3)
     habits = np.where(rng.random(len(ACTION_UNITS)) < 0.2, rng.uniform(0, 0.12), 0.0)
+    long_cm = float(rng.uniform(2, 11)) if rng.random() < 0.45 else 0.0
     return SyntheticPerson(
         number=number,
         shape=shape,
@@ -100,7 +102,8 @@ def person_of(number: int, shapes: int) -> SyntheticPerson:
         hair_cm=float(rng.uniform(0.3, 1.6)),
         hairline_cm=float(rng.uniform(-0.6, 1.2)),
         brow_cm=float(rng.uniform(0.28, 0.6)),
-        stubble=float(max(rng.uniform(-0.8, 0.6), 0.0)),
+        long_cm=long_cm,
+        stubble=0.0 if long_cm else float(max(rng.uniform(-0.8, 0.7), 0.0)),
         furrows=float(rng.uniform(0.3, 1.0)),
         habits=_without_mouth_and_eyes(habits),
         vividness=np.clip(rng.normal(1, 0.12, len(ACTION_UNITS)), 0.7, 1.3).astype(np.float32),

@@ -202,7 +202,8 @@ class SyntheticFaces:
         )
 
     def _scene(self, index: int, who: SyntheticPerson) -> SyntheticScene:
-        options, rng = self.options, self._rng(index, _SCENE)
+        options, rng, head = self.options, self._rng(index, _SCENE), self._studio.head
+        hair = head.hair_of(who.hairline_cm, who.long_cm)
         camera = Camera(
             distance_cm=float(rng.uniform(50, 140)),
             side_cm=float(rng.uniform(25, 31)),
@@ -211,7 +212,8 @@ class SyntheticFaces:
         return SyntheticScene(
             studio=self._studio,
             person=who,
-            resting=self._studio.head.person(who.shape, who.hair_cm),
+            hair_cm=hair,
+            resting=head.person(who.shape, hair, who.hair_cm, who.long_cm),
             camera=camera,
             light=Light.drawn(rng),
             faults=CameraFaults.drawn(rng, options.faults),

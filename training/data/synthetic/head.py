@@ -53,6 +53,8 @@ HAIRLINE_ZY = ((-9, -5), (-6, -4), (-2, -1), (1.5, 0.8), (3, 2.5), (4.5, 5.5), (
 NECK_ZY = ((-12, -1.0), (0, -1.0), (2, -1.8), (4.5, -3.2), (6, -5.0), (7.35, -6.5), (10.5, -8.0))
 """The neck is below this line."""
 CLOTHES_Y = -14.5
+_LONG_HAIR_Z, _OFF_NECK_CM = 0.8, 2.6
+"""Long hair falls behind this plane, and so far off the neck."""
 
 
 class SyntheticHead:
@@ -95,11 +97,29 @@ class SyntheticHead:
         """Normals (N, 3) of the neutral head."""
         return self.normals(self.rest)
 
-    def person(self, identity: Floats, hair_cm: float) -> Floats:
-        """The resting head (N, 3) of identity weights (I,), its hair `hair_cm` thick."""
+    def hair_of(self, hairline_cm: float, long_cm: float) -> Floats:
+        """How deep in the hair each vertex lies (N,), cm; negative is bare.
+
+        `hairline_cm` moves the hairline up; long hair falls behind the ears, `long_cm` below
+        them.
+        """
+        hair = self.hair - np.float32(hairline_cm)
+        if long_cm <= 0:
+            return np.asarray(hair)
+        y, z = self.rest[:, 1], self.rest[:, 2]
+        behind = np.minimum(_LONG_HAIR_Z - z + 0.12 * (y - 2), y + 2 + np.float32(long_cm))
+        skin = self.part_of_vertex == Part.SKIN
+        return np.where(skin, np.maximum(hair, behind), hair).astype(np.float32)
+
+    def person(self, identity: Floats, hair: Floats, hair_cm: float, long_cm: float) -> Floats:
+        """The resting head (N, 3) of identity weights (I,), with hair (N,) as `hair_of` tells.
+
+        The hair is `hair_cm` thick on the head and stands off the neck where it is long.
+        """
         head = self.rest + (identity @ self._identity).reshape(-1, 3)
         head += self._shut(head)
-        thick = hair_cm * np.clip(self.hair / 2.5, 0, 1) * (1 - self.ear)
+        falling = np.clip((1.0 - self.rest[:, 1]) / 5, 0, 1) * (long_cm > 0) * _OFF_NECK_CM
+        thick = (hair_cm + falling) * np.clip(hair / 2.5, 0, 1) * (1 - self.ear)
         return np.asarray(head + thick[:, None] * self.rest_normals, dtype=np.float32)
 
     def express(self, person: Floats, weights: Floats) -> Floats:

@@ -163,8 +163,13 @@ class FacePaint:
                     cv2.LINE_AA,
                     _FRACTION_BITS,
                 )
-        soft = cv2.GaussianBlur(canvas, (0, 0), 0.08 * CANVAS_PX_PER_CM)
-        return np.asarray(soft, dtype=np.float32) / 255
+        result = np.zeros(canvas.shape, np.float32)
+        rows = np.flatnonzero(canvas.any(1))
+        if rows.size:
+            part = slice(max(int(rows[0]) - 8, 0), int(rows[-1]) + 8)
+            soft = cv2.GaussianBlur(canvas[part], (0, 0), 0.08 * CANVAS_PX_PER_CM)
+            result[part] = soft.astype(np.float32) / 255
+        return result
 
     def _pixel(self, point: npt.ArrayLike) -> tuple[int, int]:
         x, y = np.asarray(point, np.float64)

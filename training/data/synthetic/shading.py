@@ -79,14 +79,18 @@ def surface(
     paint: FacePaint,
     normals: Floats,
     cover: Cover,
+    hair_cm: Floats,
 ) -> Surface:
-    """Everything that shading and parsing ask of the pixels; normals (N, 3) turned."""
-    columns = [head.rest, normals, head.hair[:, None], head.ear[:, None], head.neck[:, None]]
+    """Everything that shading and parsing ask of the pixels.
+
+    `normals` (N, 3) are turned, `hair_cm` (N,) is what `SyntheticHead.hair_of` says.
+    """
+    columns = [head.rest, normals, hair_cm[:, None], head.ear[:, None], head.neck[:, None]]
     seen = cover.blend(np.concatenate(columns, axis=1), head.triangles)
     part = head.part[cover.triangle]
     skin = part == Part.SKIN
     rest = seen[:, :3]
-    hair = np.where(skin, (seen[:, 6] - person.hairline_cm) / 0.5 + 0.5, 0)
+    hair = np.where(skin, seen[:, 6] / 0.5 + 0.5, 0)
     ear = skin & (seen[:, 7] > 0.5)
     hair = np.clip(np.where(ear, 0, hair), 0, 1).astype(np.float32)
     layers = paint.look_up(paint.layers(person.brow_cm), rest[:, :2])
@@ -148,7 +152,9 @@ def _skin(person: SyntheticPerson, seen: Surface, units: dict[str, float]) -> Fl
     _mix(albedo, person.skin * 0.08, layers[:, Layer.NOSTRIL], 0.85)
     _mix(albedo, person.brow, layers[:, Layer.BROW], 0.88)
     _mix(albedo, person.brow * 0.5, layers[:, Layer.LIDS], 0.8)
-    strands = 1 + 0.25 * np.sin(seen.rest[:, 0] * 11 + 2 * np.sin(seen.rest[:, 1] * 2.3))
+    x, y, z = seen.rest.T
+    strands = 1 + 0.12 * np.sin(5.3 * x + 1.1 * z + 2 * np.sin(0.9 * y + 0.7 * z))
+    strands += 0.12 * np.sin(13.7 * x + 3 * np.sin(1.3 * y) + 2.1 * z)
     _mix(albedo, person.hair * strands[:, None], seen.hair, 1.0)
     clothes = (seen.part == Part.SKIN) & (seen.rest[:, 1] < CLOTHES_Y)
     albedo[clothes] = person.clothes

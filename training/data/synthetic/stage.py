@@ -53,13 +53,15 @@ class SyntheticStudio:
 class SyntheticScene:
     """What does not change while a camera runs.
 
-    resting (N, 3) the person's head at rest; framing "head" shows head and neck, "crop" what
-    `stream.align` makes of it; backdrop (H, W, 3) linear light; supersample how many samples a
-    pixel's side has; trembling_px how far the anchors err, each for itself, in crops.
+    hair_cm (N,) how deep in the hair and resting (N, 3) where a vertex is; framing "head" shows
+    head and neck, "crop" what `stream.align` makes of it; backdrop (H, W, 3) linear light;
+    supersample how many samples a pixel's side has; trembling_px how far the anchors err, each
+    for itself, in crops.
     """
 
     studio: SyntheticStudio
     person: SyntheticPerson
+    hair_cm: Floats
     resting: Floats
     camera: Camera
     faults: CameraFaults
@@ -118,7 +120,7 @@ class SyntheticView:
         if many > 1:
             fine = (self.points_xy + 0.5) * np.float32(many) - 0.5
             cover = rasterize(fine, self.depth, head.triangles, (side, side))
-        seen = surface(head, scene.person, scene.studio.paint, self.normals, cover)
+        seen = surface(head, scene.person, scene.studio.paint, self.normals, cover, scene.hair_cm)
         names = dict(zip(ACTION_UNITS, units.tolist(), strict=True))
         light = cv2.resize(scene.backdrop, (side, side), interpolation=cv2.INTER_LINEAR)
         light.reshape(-1, 3)[cover.pixel] = lit(head, scene.person, scene.light, seen, names)
@@ -130,7 +132,12 @@ class SyntheticView:
         """What each pixel's centre shows (H, W), numbers into PARSING_CLASSES."""
         scene = self.scene
         seen = surface(
-            scene.studio.head, scene.person, scene.studio.paint, self.normals, self.cover
+            scene.studio.head,
+            scene.person,
+            scene.studio.paint,
+            self.normals,
+            self.cover,
+            scene.hair_cm,
         )
         result = np.full(scene.size_px**2, BACKGROUND, np.uint8)
         result[self.cover.pixel] = seen.parsing
