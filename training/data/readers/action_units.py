@@ -16,7 +16,7 @@ import csv
 import re
 from pathlib import Path
 
-from .folders import media, subfolders
+from .folders import first_folder, media, subfolders
 from .layout import Found, Layout
 from .pixels import PICTURES, VIDEOS
 
@@ -29,12 +29,8 @@ _BP4D_LABELS = ("AUCoding/AU_OCC", "AU_OCC")
 _UNKNOWN = 9
 
 
-def _first(root: Path, names: tuple[str, ...]) -> Path | None:
-    return next((root / name for name in names if (root / name).is_dir()), None)
-
-
 def _read_disfa(found: Found) -> None:
-    labels = _first(found.root, _DISFA_LABELS)
+    labels = first_folder(found.root, _DISFA_LABELS)
     if labels is None:
         raise found.missing(_DISFA_LABELS[0])
     found.units = tuple(f"AU{unit}" for unit in DISFA_UNITS)
@@ -112,7 +108,7 @@ def _numbered(folder: Path) -> dict[int, Path]:
 
 
 def _read_bp4d(found: Found) -> None:
-    coding = _first(found.root, _BP4D_LABELS)
+    coding = first_folder(found.root, _BP4D_LABELS)
     if coding is None:
         raise found.missing(_BP4D_LABELS[0])
     found.units = tuple(f"AU{unit}" for unit in BP4D_UNITS)

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
+from .folders import first_folder
 from .layout import Found, Layout
 from .pixels import natural
 
@@ -34,7 +35,7 @@ _FOLDERS = {"train_set": "train", "val_set": "validation"}
 
 def _read_lists(found: Found) -> None:
     found.labels = LABELS
-    images = next((found.root / n for n in _IMAGES if (found.root / n).is_dir()), None)
+    images = first_folder(found.root, _IMAGES)
     if images is None:
         raise found.missing(_IMAGES[0])
     left_out = 0

@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..fer import BASIC8, MIN_VOTES, SPLITS, load_fer_plus
+from .errors import LabelError
 from .faceset import Stack
 from .layout import Found, Layout
 
@@ -40,28 +41,30 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
             yield line, {(key or "").strip(): (value or "") for key, value in row.items()}
 
 
-def _load(path: Path, rows: list[int]) -> npt.NDArray[np.uint8]:
-    """The pixels of the rows whose lines these are, (N, 48, 48)."""
-    wanted = set(rows)
-    pixels = np.empty((len(rows), _SIDE_PX, _SIDE_PX), np.uint8)
+def _load(path: Path, lines: list[int]) -> npt.NDArray[np.uint8]:
+    """The pixels of the rows at these lines, (N, 48, 48)."""
+    wanted = set(lines)
+    pixels = np.empty((len(lines), _SIDE_PX, _SIDE_PX), np.uint8)
     at = 0
     for line, row in _rows(path):
         if line in wanted:
-            pixels[at] = np.array(row["pixels"].split(), np.uint8).reshape(_SIDE_PX, _SIDE_PX)
+            try:
+                numbers = np.array(row["pixels"].split(), np.uint8)
+            except (ValueError, OverflowError):
+                raise LabelError(f"{path}:{line}: pixels are numbers from 0 to 255") from None
+            pixels[at] = numbers.reshape(_SIDE_PX, _SIDE_PX)
             at += 1
     return pixels
 
 
 def _read_csv(found: Found) -> None:
     pixels_csv, votes_csv = found.root / _PIXELS, found.root / _VOTES
-    if not pixels_csv.is_file():
-        raise found.missing(pixels_csv)
-    all_votes = None
-    if found.layout.name == "fer+":
-        if not votes_csv.is_file():
-            raise found.missing(votes_csv)
-        all_votes = [_votes(found, votes_csv, line, row) for line, row in _rows(votes_csv)]
-    found.labels = BASIC8 if all_votes is not None else _EMOTIONS
+    with_votes = found.layout.name == "fer+"
+    for path in (pixels_csv, votes_csv)[: 1 + with_votes]:
+        if not path.is_file():
+            raise found.missing(path)
+    all_votes = [_votes(found, line, row) for line, row in _rows(votes_csv)] if with_votes else []
+    found.labels = BASIC8 if with_votes else _EMOTIONS
     lines: list[int] = []
     unrated = rows = 0
     for rows, (line, row) in enumerate(_rows(pixels_csv), start=1):
@@ -70,44 +73,47 @@ def _read_csv(found: Found) -> None:
         if row.get("pixels", "").count(" ") != _SIDE_PX**2 - 1 or split is None:
             found.wrong("label", where, "no row of emotion, 2304 pixels and Usage")
             continue
-        label: int | None
-        kept: tuple[int, ...] | None = None
-        if all_votes is None:
-            label = _emotion(row.get("emotion", ""))
-            if label is None:
-                found.wrong("label", where, f"emotion {row.get('emotion')!r} is not one of 0 to 6")
-                continue
-        else:
-            votes = all_votes[rows - 1] if rows <= len(all_votes) else None
-            if votes is None or votes.sum() < MIN_VOTES or votes.max() < 2:
-                unrated += 1
-                continue
-            kept = tuple(int(v) for v in np.where(votes > 1, votes, 0))
-            label = int(np.argmax(kept))
-        number = len(lines)
+        votes = all_votes[rows - 1] if rows <= len(all_votes) else None
+        kept = _kept(votes) if with_votes else None
+        label = int(np.argmax(kept)) if kept else _emotion(found, where, row, with_votes)
+        if label is None:
+            unrated += with_votes
+            continue
+        more = {"name": f"{_PIXELS}#{line}", "frames": (len(lines), len(lines) + 1), "votes": kept}
+        found.add(pixels_csv, split, label, **more)
         lines.append(line)
-        place = {"name": f"{_PIXELS}#{line}", "frames": (number, number + 1), "votes": kept}
-        found.add(pixels_csv, split, label, **place)
-    if all_votes is not None and len(all_votes) != rows:
-        found.wrong(
-            "length", _VOTES, f"{len(all_votes)} rows of votes for {rows} rows of {_PIXELS}"
-        )
+    if with_votes and len(all_votes) != rows:
+        what = f"{len(all_votes)} rows of votes for {rows} rows of {_PIXELS}"
+        found.wrong("length", _VOTES, what)
     if unrated:
         found.notes.append(f"{unrated} photographs with fewer than {MIN_VOTES} votes left out")
     found.stack = Stack(lambda: _load(pixels_csv, lines))
 
 
-def _emotion(text: str) -> int | None:
-    number = int(text) if text.strip().isdigit() else -1
-    return number if 0 <= number < len(_EMOTIONS) else None
+def _emotion(found: Found, where: str, row: dict[str, str], with_votes: bool) -> int | None:
+    """FER2013's own label; None where it is none, and for a row that has to have votes."""
+    if with_votes:
+        return None
+    text = row.get("emotion", "").strip()
+    if text.isdigit() and int(text) < len(_EMOTIONS):
+        return int(text)
+    found.wrong("label", where, f"emotion {text!r} is not one of 0 to 6")
+    return None
 
 
-def _votes(found: Found, path: Path, line: int, row: dict[str, str]) -> Votes | None:
+def _kept(votes: Votes | None) -> tuple[int, ...] | None:
+    """Votes without the single ones; None where there are too few."""
+    if votes is None or votes.sum() < MIN_VOTES or votes.max() < 2:
+        return None
+    return tuple(int(count) for count in np.where(votes > 1, votes, 0))
+
+
+def _votes(found: Found, line: int, row: dict[str, str]) -> Votes | None:
     """Votes for BASIC8 (8,), or None for a row that tells none."""
     try:
         return np.array([int(float(row[name])) for name in BASIC8])
     except (KeyError, ValueError):
-        found.wrong("label", f"{path.name}:{line}", f"no votes in columns {', '.join(BASIC8)}")
+        found.wrong("label", f"{_VOTES}:{line}", f"no votes in columns {', '.join(BASIC8)}")
         return None
 
 

@@ -32,6 +32,11 @@ def subfolders(folder: Path) -> list[Path]:
     return [folder / name for name in sorted(names, key=natural)]
 
 
+def first_folder(root: Path, names: tuple[str, ...]) -> Path | None:
+    """The first of these folders that is there."""
+    return next((root / name for name in names if (root / name).is_dir()), None)
+
+
 def media(folder: Path, endings: tuple[str, ...]) -> list[Path]:
     """Files with one of these endings in a folder, by name."""
     with os.scandir(folder) as entries:

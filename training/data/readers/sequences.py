@@ -24,7 +24,7 @@ from pathlib import Path
 
 from .errors import LabelError
 from .faceset import FaceSet, Item
-from .folders import media, subfolders
+from .folders import first_folder, media, subfolders
 from .layout import Found, Layout
 from .names import canonical
 from .pixels import PICTURES
@@ -41,17 +41,13 @@ _SIX = ("anger", "disgust", "fear", "happiness", "sadness", "surprise")
 _PROFILE_VIEW = "1"
 
 
-def _first(root: Path, names: tuple[str, ...]) -> Path | None:
-    return next((root / name for name in names if (root / name).is_dir()), None)
-
-
 def _read_ck(found: Found) -> None:
-    images, emotions = _first(found.root, _CK_IMAGES), _first(found.root, _CK_EMOTIONS)
+    images, emotions = first_folder(found.root, _CK_IMAGES), first_folder(found.root, _CK_EMOTIONS)
     if images is None:
         raise found.missing(_CK_IMAGES[0])
     if emotions is None:
         raise found.missing(_CK_EMOTIONS[0])
-    facs = _first(found.root, _CK_FACS)
+    facs = first_folder(found.root, _CK_FACS)
     found.labels = _CK
     found.units = tuple(f"AU{unit}" for unit in _CK_UNITS)
     unlabelled = 0
@@ -199,7 +195,7 @@ CK_PLUS = Layout(
     "ck+",
     "CK+",
     "cohn-kanade-images/S005/001/*.png, Emotion/S005/001/*_emotion.txt, perhaps FACS/",
-    lambda root: _first(root, _CK_IMAGES) is not None,
+    lambda root: first_folder(root, _CK_IMAGES) is not None,
     _read_ck,
     kind="clips",
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -12,12 +12,14 @@ import numpy.typing as npt
 
 from .errors import DataError, PictureError
 from .faceset import FaceSet
-from .pixels import Picture
+from .pixels import VIDEOS, Picture
 
 Canvas = npt.NDArray[np.uint8]
 
 _PAPER, _INK, _FAINT, _GAP_INK = (250, 250, 248), (30, 30, 34), (125, 125, 130), (232, 232, 228)
-_FONT = cv2.FONT_HERSHEY_DUPLEX
+_LARGE, _SMALL = cv2.FONT_HERSHEY_DUPLEX, cv2.FONT_HERSHEY_SIMPLEX
+_SMALL_UNDER = 0.46
+"""Sizes of text under which the bolder font's strokes run together."""
 _MARGIN_PX, _GAP_PX = 24, 4
 _ROWS_A_COLUMN = 36
 _TRIES = 4
@@ -56,10 +58,12 @@ def draw_sheet(
     if not faces.items:
         raise DataError(f"{faces.root} ({faces.layout}) has not one face to show")
     rng = np.random.default_rng(options.seed)
+    groups = _groups(faces)
+    picks = [rng.permutation(m)[: options.faces * _TRIES].tolist() for _, m in groups]
+    held = _held(faces, [at for some in picks for at in some[: options.faces]])
     rows = []
-    for name, members in _groups(faces):
-        picked = rng.permutation(members)[: options.faces * _TRIES]
-        rows.append(_Row(name, len(members), _pictures(faces, picked.tolist(), options.faces)))
+    for (name, members), picked in zip(groups, picks, strict=True):
+        rows.append(_Row(name, len(members), _pictures(faces, picked, options.faces, held)))
         progress(len(rows))
     return _drawn(_title(faces), rows, options)
 
@@ -92,7 +96,23 @@ def _groups(faces: FaceSet) -> list[tuple[str, npt.NDArray[np.int64]]]:
     return [(name, np.flatnonzero(on[:, at])) for at, name in enumerate(faces.units)]
 
 
-def _pictures(faces: FaceSet, picked: list[int], most: int) -> list[Picture]:
+def _held(faces: FaceSet, picked: list[int]) -> dict[int, Picture] | None:
+    """Where items are single frames of videos, the picked ones, each video decoded once; None
+    for other sets, whose pictures are read one by one."""
+    places = sorted(set(picked))
+    videos = any(faces.items[at].path.suffix.lower() in VIDEOS for at in places)
+    if faces.kind == "clips" or not videos:
+        return None
+    part = replace(faces, items=tuple(faces.items[at] for at in places))
+    seen = zip(places, part.pictures(), strict=True)
+    return {at: pixels for at, (_, pixels) in seen if not isinstance(pixels, Exception)}
+
+
+def _pictures(
+    faces: FaceSet, picked: list[int], most: int, held: dict[int, Picture] | None
+) -> list[Picture]:
+    if held is not None:
+        return [held[at] for at in picked[:most] if at in held]
     found: list[Picture] = []
     for at in picked:
         if len(found) == most:
@@ -107,17 +127,16 @@ def _pictures(faces: FaceSet, picked: list[int], most: int) -> list[Picture]:
 def _title(faces: FaceSet) -> tuple[str, str]:
     what = "clips" if faces.kind == "clips" else "faces"
     counts = {split: sum(item.split == split for item in faces.items) for split in faces.splits}
-    parts = [f"{count:,} {split}" for split, count in counts.items()]
-    people = f", {len(faces.subjects)} people" if faces.subjects else ""
-    return (
-        f"{faces.root.name} ({faces.layout})",
-        f"{len(faces):,} {what}: {', '.join(parts)}{people}",
-    )
+    parts = [f"{count:,} {split}" for split, count in counts.items() if split != "all"]
+    people = [f"{len(faces.subjects)} people"] if faces.subjects else []
+    name = faces.root.name
+    title = name if name == faces.layout else f"{name} ({faces.layout})"
+    return title, ", ".join([f"{len(faces):,} {what}", *parts, *people])
 
 
 def _drawn(title: tuple[str, str], rows: list[_Row], options: SheetOptions) -> Canvas:
     tile = options.tile_px
-    text = tile / 150
+    text = max(tile / 150, 0.38)
     names_px = max(_text_px(row.name, text) for row in rows) + 28
     head_px = 84
     columns = -(-len(rows) // _ROWS_A_COLUMN)
@@ -156,7 +175,11 @@ def _tile(picture: Picture, side: int) -> Canvas:
 
 
 def _text_px(text: str, size: float) -> int:
-    return int(cv2.getTextSize(_plain(text), _FONT, size, 1)[0][0])
+    return int(cv2.getTextSize(_plain(text), _font(size), size, 1)[0][0])
+
+
+def _font(size: float) -> int:
+    return int(_SMALL if size < _SMALL_UNDER else _LARGE)
 
 
 def _plain(text: str) -> str:
@@ -167,4 +190,4 @@ def _plain(text: str) -> str:
 def _write(
     sheet: Canvas, text: str, x: int, y: int, size: float, ink: tuple[int, int, int]
 ) -> None:
-    cv2.putText(sheet, _plain(text), (x, y), _FONT, size, ink, 1, cv2.LINE_AA)
+    cv2.putText(sheet, _plain(text), (x, y), _font(size), size, ink, 1, cv2.LINE_AA)

@@ -18,7 +18,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from .folders import media, subfolders
+from .folders import first_folder, media, subfolders
 from .layout import Found, Layout
 from .names import canonical
 from .pixels import PICTURES, VIDEOS
@@ -129,7 +129,7 @@ def _read_ferv39k(found: Found) -> None:
 
 def _read_mafw(found: Found) -> None:
     found.labels = _MAFW
-    lists = next((found.root / n for n in _MAFW_LISTS if (found.root / n).is_dir()), None)
+    lists = first_folder(found.root, _MAFW_LISTS)
     if lists is None:
         raise found.missing(_MAFW_LISTS[0])
     folders = [found.root / name for name in _MAFW_CLIPS if (found.root / name).is_dir()]
