@@ -169,6 +169,23 @@ def test_several_are_counted(tmp_path: Path) -> None:
     assert [p.kind for p in read_set(tmp_path, strict=False).problems] == ["label", "label"]
 
 
+def test_pixels_of_a_row_that_are_none(tmp_path: Path) -> None:
+    layouts.fer2013(tmp_path)
+    path = tmp_path / "fer2013.csv"
+    head, first, *rest = path.read_text().splitlines(keepends=True)
+    for wrong in ("300", "x"):
+        path.write_text("".join([head, ",".join(_first_pixel(first, wrong)), *rest]))
+        faces = read_set(tmp_path)
+        with pytest.raises(LabelError, match=r"fer2013\.csv:2: pixels are numbers from 0 to 255"):
+            faces.picture(0)
+
+
+def _first_pixel(line: str, value: str) -> list[str]:
+    """The row's cells, another value for its first pixel."""
+    emotion, pixels, usage = line.split(",")
+    return [emotion, " ".join([value, *pixels.split()[1:]]), usage]
+
+
 def damaged(folder: Path) -> dict[str, tuple[Path, str]]:
     """Files that are no pictures, and what is said of each."""
     found = {}

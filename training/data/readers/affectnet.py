@@ -22,7 +22,7 @@ from .folders import first_folder
 from .layout import Found, Layout
 from .pixels import natural
 
-LABELS = (*("neutral", "happiness", "sadness", "surprise", "fear", "disgust", "anger", "contempt"),)
+LABELS = ("neutral", "happiness", "sadness", "surprise", "fear", "disgust", "anger", "contempt")
 _NOT_EXPRESSIONS = 3
 _LISTS = "Manually_Annotated_file_lists"
 _IMAGES = ("Manually_Annotated_Images", "Manually_Annotated/Manually_Annotated_Images")
