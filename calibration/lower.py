@@ -52,6 +52,9 @@ class Options:
     budget: Budget = field(default_factory=Budget)
     rounds: int = 100
     """Timed runs of each form; 0 where speed is not to be judged."""
+    sweep: bool = True
+    """Whether layers are tried one by one, so that those that hurt stay in float; if not, all
+    are quantized and the gate has the only word."""
 
 
 @dataclass(frozen=True)
@@ -97,9 +100,13 @@ def int8_tried(
     assert file is not None
     progress(f"{network}: ranges by {options.method}", 0.0)
     found = measured(file, material.samples, options.method)
-    spec = bundle.manifest.networks[network]
-    with tempfile.TemporaryDirectory() as folder:
-        errors = layer_errors(found, spec, material.sweep, options.target, Path(folder), progress)
+    errors: list[LayerError] = []
+    if options.sweep:
+        spec = bundle.manifest.networks[network]
+        with tempfile.TemporaryDirectory() as folder:
+            errors = layer_errors(
+                found, spec, material.sweep, options.target, Path(folder), progress
+            )
     kept = hurting(errors, options.budget.kl)
     for more in range(MOST_KEPT + 1):
         progress(f"{network}: on trial with {len(kept)} layers in float", 1.0)

@@ -11,15 +11,23 @@ import pytest
 import torch
 from torch import nn
 
+from calibration.gate import Budget
+from calibration.lower import Options
 from calibration.outputs import photograph_logits
 from calibration.probability import fit_temperature, softmax
-from engines.bundle import load_bundle
+from engines.bundle import NETWORKS, load_bundle, write_bundle
 from engines.engine import open_engine
 from training.assemble import WEIGHTS, fold, sampled_prior
 from training.data.fer import BASIC8, FerPlus, load_fer_plus
 from training.data.words import word_targets
 from training.evaluate import crops_of, figures
-from training.export import current_commit, export, quantization_samples, with_probabilities
+from training.export import (
+    current_commit,
+    export,
+    gated,
+    quantization_samples,
+    with_probabilities,
+)
 from training.stages import StageMissing, trained_spatial
 
 from .conftest import Exported
@@ -154,6 +162,27 @@ def test_quantization_samples_hold_every_emotion(trained: Path, tiny_dir: Path) 
     assert motion.shape == (32, 16, 32, 32) and motion.dtype == np.float32
     everything = quantization_samples(trained, str(tiny_dir))
     assert len(everything[0]) == 96 and len(everything[1]) == 64
+
+
+def test_int8_forms_went_through_the_gate(exported: Exported) -> None:
+    bundle, report = exported
+    for network in ("spatial", "temporal"):
+        known = bundle.manifest.calibration["int8"][network]
+        assert known["gate"] == report["int8"][network] and known["gate"]["passed"]
+        assert known["gate"]["n"] > 50 and len(known["fingerprint"]) == 64
+
+
+def test_a_form_that_costs_too_much_is_left_out(
+    exported: Exported, trained: Path, tiny_dir: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(exported[0].path, tmp_path / "bundle")
+    bundle = load_bundle(tmp_path / "bundle")
+    floats = {f"{n}.onnx": (bundle.path / f"{n}.onnx").read_bytes() for n in NETWORKS}
+    plain = write_bundle(bundle.path, bundle.manifest, floats)
+    strict = Options(rounds=0, sweep=False, budget=Budget(kl=-1.0))
+    left, verdicts = gated(plain, trained, str(tiny_dir), strict)
+    assert left.precisions("spatial") == left.precisions("temporal") == ("fp32",)
+    assert all("KL to float rises" in " ".join(v["failures"]) for v in verdicts.values())
 
 
 def test_a_run_without_a_stage_is_not_exported(
