@@ -69,6 +69,7 @@ def training_pairs(
     """
     rng = np.random.default_rng(seed)
     _, group_N = np.unique(np.stack([subject_N, expression_N]), axis=1, return_inverse=True)
+    group_N = group_N.reshape(-1)
     order = np.argsort(group_N, kind="stable")
     groups = np.split(order, np.flatnonzero(np.diff(group_N[order])) + 1)
     groups = [rows for rows in groups if len(np.unique(pose_N[rows])) > 1]
