@@ -19,6 +19,7 @@ DATA = {
     "engines/taxonomies": {".json"},
     "engines/bundles": {".json", ".onnx"},
     "training/data": {".json", ".csv", ".npz"},
+    "training/data/synthetic": {".json"},
     "demo/assets": {".js", ".css", ".html"},
     "demo/live": {".js", ".css"},
 }
