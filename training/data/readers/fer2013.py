@@ -49,9 +49,11 @@ def _load(path: Path, lines: list[int]) -> npt.NDArray[np.uint8]:
     for line, row in _rows(path):
         if line in wanted:
             try:
-                numbers = np.array(row["pixels"].split(), np.uint8)
+                numbers = np.array(row["pixels"].split(), np.int64)
             except (ValueError, OverflowError):
-                raise LabelError(f"{path}:{line}: pixels are numbers from 0 to 255") from None
+                numbers = np.array([-1])
+            if numbers.min() < 0 or numbers.max() > 255:
+                raise LabelError(f"{path}:{line}: pixels are numbers from 0 to 255")
             pixels[at] = numbers.reshape(_SIDE_PX, _SIDE_PX)
             at += 1
     return pixels
