@@ -161,6 +161,8 @@ def _lines(report: Report) -> Iterator[str]:
     if report.subjects:
         yield f"{report.subjects} people"
     yield from report.notes
+    if report.shared_people:
+        yield f"{len(report.shared_people)} people are in more than one split"
     if report.absent:
         yield f"no item at all of: {', '.join(report.absent)}"
     yield from _few("wrong", [str(problem) for problem in report.problems], len(report.problems))

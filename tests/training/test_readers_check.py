@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
@@ -90,6 +91,15 @@ def test_flat_pictures_are_no_twins(root: Path) -> None:
         cv2.imwrite(str(root / split / "amused/flat.png"), flat)
     assert difference_hash(np.full((40, 40), 3, np.uint8)) is None
     assert not check(read_set(root)).near
+
+
+def test_people_in_several_splits_are_named(tmp_path: Path) -> None:
+    layouts.jaffe(tmp_path)
+    faces = read_set(tmp_path)
+    split = ("train", "test", "train", "train")
+    moved = (replace(i, split=s) for i, s in zip(faces.items, split, strict=True))
+    report = check(replace(faces, items=tuple(moved)), read=False)
+    assert report.shared_people == ["KA"] and check(faces, read=False).shared_people == []
 
 
 def test_classes_without_an_item_are_named(tmp_path: Path) -> None:

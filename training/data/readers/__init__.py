@@ -21,7 +21,7 @@ from .folders import CLIP_FOLDERS, IMAGE_FOLDERS
 from .jaffe import JAFFE
 from .layout import Found, Layout
 from .papers import EMO135, F2ED, FG_CLIPS, FG_IMAGES
-from .prepared import PREPARED
+from .prepared import PREPARED, Prepared, load_prepared
 from .rafdb import RAF_BASIC, RAF_COMPOUND
 from .sequences import CK_PLUS, MMI, OULU_CASIA, peak_frames
 from .wild_clips import DFEW, FERV39K, MAFW
@@ -36,8 +36,10 @@ __all__ = [
     "Layout",
     "LayoutError",
     "PictureError",
+    "Prepared",
     "PreparedError",
     "Problem",
+    "load_prepared",
     "peak_frames",
     "read_set",
     "recognise",

@@ -52,6 +52,8 @@ class Report:
     problems: list[Problem] = field(default_factory=list)
     absent: list[str] = field(default_factory=list)
     """Labels without a single item."""
+    shared_people: list[str] = field(default_factory=list)
+    """People who are in more than one split."""
     twins_in_a_split: int = 0
     """Items that have an exact twin before them in their own split, with the same label."""
     exact: list[Pair] = field(default_factory=list)
@@ -63,8 +65,8 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        """Nothing that would spoil a training: near twins and absent classes are for people to
-        judge, and leave it True."""
+        """Nothing that would spoil a training: near twins, absent classes and people in several
+        splits are to be judged, and leave it True."""
         return not self.problems and not self.exact_count
 
     def to_json(self) -> dict[str, Any]:
@@ -95,6 +97,10 @@ def check(faces: FaceSet, *, read: bool = True, progress: Progress = lambda done
         for name, count in counts.items():
             totals[name] = totals.get(name, 0) + count
     report.absent = [name for name in faces.labels if not totals[name]]
+    of_person: dict[str, set[str]] = {}
+    for item in faces.items:
+        of_person.setdefault(item.subject, set()).add(item.split)
+    report.shared_people = sorted(p for p, splits in of_person.items() if p and len(splits) > 1)
     if read:
         _read_all(faces, report, progress)
     return report

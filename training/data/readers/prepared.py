@@ -86,7 +86,8 @@ class Prepared:
 
     @cached_property
     def times_s(self) -> npt.NDArray[np.float32]:
-        """(F,) seconds from the clip's beginning; zeros for pictures."""
+        """(F,) seconds from the clip's beginning; zeros for pictures. Folders of frames, whose
+        rate nobody wrote down, count as 25 a second."""
         return self.column("times_s")
 
     @cached_property
