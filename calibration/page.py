@@ -150,7 +150,8 @@ def lower_page(
             parts.append(f"<p>Left in float: <code>{html.escape(kept)}</code></p>")
         if form.layers:
             picture = diagrams.layers(list(form.layers), form.kept, options.budget.kl)
-            parts.append(_figure(picture, "Orange: left in float."))
+            caption = "Orange: left in float." if form.kept else "No layer had to stay in float."
+            parts.append(_figure(picture, caption))
             rows = [[r.layer, f"{r.kl:.2e}", f"{r.agree:.4f}"] for r in form.layers]
             columns = ["layer alone in eight bits", "KL to float", "same best"]
             parts.append(_table(("Per-layer error", columns, rows)))
