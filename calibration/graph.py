@@ -20,7 +20,7 @@ _FLOAT = 1
 
 FEW_WEIGHTS = 32768
 """A dense layer with fewer runs in float: passing to and from eight bits costs more time than it
-saves. Measured on the default bundle, with the two lines of BENCHMARKS.md that compare them."""
+saves (timed in turns, the default's fifteen small ones cost its spatial network a few per cent)."""
 
 
 def load_onnx() -> Any:
