@@ -5,65 +5,25 @@ Each writer fills a folder as the set's makers do and says what a reader has to 
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from engines.taxonomy import load_taxonomy
 
-from ..media import video
-
-SIX = ("Anger", "Disgust", "Fear", "Happiness", "Sadness", "Surprise")
-EMOTIW = ("Angry", "Disgust", "Fear", "Happy", "Neutral", "Sad", "Surprise")
-
-
-@dataclass(frozen=True)
-class Written:
-    """What lies in a folder: items per split and label; where a set has people, how many."""
-
-    counts: dict[str, dict[str, int]]
-    people: int = 0
-    kind: str = "images"
-    labels: tuple[str, ...] = ()
-    """The whole label map in order, where it is the set's own."""
-    said: tuple[str, ...] = field(default=())
-    """Parts of its notes."""
-
-
-def picture(path: Path, seed: int | None = None) -> Path:
-    """A small picture, another one for each path or seed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    rng = np.random.default_rng(zlib.crc32(path.as_posix().encode()) if seed is None else seed)
-    coarse = rng.integers(0, 256, (6, 6, 3), dtype=np.uint8)
-    pixels = cv2.resize(coarse, (40, 40), interpolation=cv2.INTER_CUBIC)
-    assert cv2.imwrite(str(path), pixels)
-    return path
-
-
-def text(path: Path, *lines: str) -> Path:
-    """A text file of these lines."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-    return path
-
-
-def frames(folder: Path, count: int, name: str = "{:03d}.jpg", start: int = 0) -> Path:
-    """A folder of frames."""
-    for number in range(start, start + count):
-        picture(folder / name.format(number))
-    return folder
-
-
-def clip(path: Path, count: int = 4) -> Path:
-    """A video file; its frames tell their numbers (tests.media.level)."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.suffix == ".avi":
-        return video(path, count, codec="mjpeg", pixel_format="yuvj420p")
-    return video(path, count)
+from .clip_layouts import afew as afew
+from .clip_layouts import bp4d as bp4d
+from .clip_layouts import ck_plus as ck_plus
+from .clip_layouts import dfew as dfew
+from .clip_layouts import disfa as disfa
+from .clip_layouts import ferv39k as ferv39k
+from .clip_layouts import mafw as mafw
+from .clip_layouts import mmi as mmi
+from .clip_layouts import oulu_casia as oulu_casia
+from .layout_files import EMOTIW, Written, clip, frames
+from .layout_files import picture as picture
+from .layout_files import text as text
 
 
 def fer2013(root: Path, votes: bool = True) -> Written:
@@ -171,142 +131,12 @@ def sfew(root: Path) -> Written:
     return Written({"train": dict.fromkeys(names, 2), "validation": dict.fromkeys(names, 1)})
 
 
-def afew(root: Path) -> Written:
-    """AFEW: video files in training, frames of them in validation."""
-    for name in EMOTIW:
-        clip(root / "Train_AFEW" / name / "000046280.avi", 3)
-        frames(root / "Val_AFEW" / name / "001242800", 3)
-    names = ("anger", "disgust", "fear", "happiness", "neutral", "sadness", "surprise")
-    once = dict.fromkeys(names, 1)
-    return Written({"train": once, "validation": once}, kind="clips")
-
-
-def ck_plus(root: Path) -> Written:
-    """CK+: three labelled sequences of two people, one without a label."""
-    for who, number, label in (("S005", "001", 3), ("S005", "002", 7), ("S010", "001", 5)):
-        folder = f"{who}/{number}"
-        frames(root / "cohn-kanade-images" / folder, 5, f"{who}_{number}_" + "{:08d}.png", start=1)
-        name = f"{who}_{number}_00000005"
-        text(root / "Emotion" / folder / f"{name}_emotion.txt", f"   {label:.7e}")
-        text(root / "FACS" / folder / f"{name}_facs.txt", "   1.2e+01   4.0e+00", "  2.5e+01  0")
-    frames(root / "cohn-kanade-images/S010/003", 3)
-    return Written(
-        {"all": {"disgust": 1, "surprise": 1, "happiness": 1}},
-        people=2,
-        kind="clips",
-        said=("1 sequences without an emotion label",),
-    )
-
-
-def oulu_casia(root: Path) -> Written:
-    """Oulu-CASIA: two people in visible light, and what is not to be read."""
-    for person in ("P001", "P002"):
-        for name in SIX:
-            frames(root / "OriginalImg/VL/Strong" / person / name, 5, "{:03d}.jpeg")
-    frames(root / "OriginalImg/NI/Strong/P001/Anger", 2, "{:03d}.jpeg")
-    frames(root / "OriginalImg/VL/Dark/P001/Anger", 2, "{:03d}.jpeg")
-    return Written({"all": dict.fromkeys(map(str.lower, SIX), 2)}, people=2, kind="clips")
-
-
-def mmi(root: Path) -> Written:
-    """MMI: two sessions that count, one of another emotion, one in profile."""
-    sessions = (("1", "S001-001", 1, 0), ("2", "S002-014", 4, 0), ("3", "S002-015", 9, 0))
-    for number, name, emotion, view in (*sessions, ("4", "S003-001", 2, 1)):
-        folder = root / "Sessions" / number
-        clip(folder / f"{name}.avi", 9)
-        tag = f'<Metatag Name="Emotion" Value="{emotion}"/>'
-        text(
-            folder / f"{name}.xml", f'<annotation><Metatag Name="AU" Value="1"/>{tag}</annotation>'
-        )
-        text(folder / f"{name}-oao_aucs.xml", "<annotation/>")
-        text(folder / "session.xml", f'<session><track view="{view}"/></session>')
-    return Written(
-        {"all": {"anger": 1, "happiness": 1}},
-        people=2,
-        kind="clips",
-        said=("1 sessions without one of the six", "1 sessions in profile"),
-    )
-
-
 def jaffe(root: Path) -> Written:
     """JAFFE: two people."""
     for name in ("KA.AN1.39.tiff", "KA.HA2.30.tiff", "KL.NE1.155.tiff", "KL.SU3.166.tiff"):
         picture(root / name)
     text(root / "README_FIRST.txt", "please cite")
     return Written({"all": {"anger": 1, "happiness": 1, "neutral": 1, "surprise": 1}}, people=2)
-
-
-DISFA_UNITS = (1, 2, 4, 5, 6, 9, 12, 15, 17, 20, 25, 26)
-BP4D_UNITS = (1, 2, 4, 6, 7, 10, 12, 14, 15, 17, 23, 24)
-
-
-def disfa(root: Path) -> Written:
-    """DISFA: one person as a video, one as frames; AU12 rises over four frames."""
-    for person in ("SN001", "SN002"):
-        for unit in DISFA_UNITS:
-            rows = [f"{frame},{frame if unit == 12 else 0}" for frame in range(1, 5)]
-            text(root / f"ActionUnit_Labels/{person}/{person}_au{unit}.txt", *rows)
-    clip(root / "Videos_LeftCamera/LeftVideoSN001_comp.avi", 4)
-    frames(root / "Videos_LeftCamera/LeftVideoSN002_comp", 4, "SN002_{:05d}.jpg", start=1)
-    on = {f"AU{unit}": 6 if unit == 12 else 0 for unit in DISFA_UNITS}
-    return Written({"all": on}, people=2)
-
-
-def bp4d(root: Path) -> Written:
-    """BP4D: two people; AU6 on, AU24 unknown in the second frame."""
-    for person in ("F001", "M002"):
-        units = ["0", *map(str, range(1, 28))]
-        rows = []
-        for frame in (2440, 2441):
-            codes = {6: 1, 24: 9 if frame == 2441 else 0}
-            rows.append(",".join([str(frame), *(str(codes.get(u, 0)) for u in range(1, 28))]))
-            picture(root / f"2D+3D/{person}/T1/{frame}.jpg")
-        text(root / f"AUCoding/AU_OCC/{person}_T1.csv", ",".join(units), *rows)
-    on = {f"AU{unit}": 2 if unit == 6 else 0 for unit in BP4D_UNITS}
-    return Written({"train": on, "validation": on}, people=2)
-
-
-def dfew(root: Path) -> Written:
-    """DFEW: its first two folds, frames of the clips."""
-    rows = {1: (1, 2), 2: (3, 7), 3: (4, 1)}
-    for fold in (1, 2):
-        tested = fold
-        for split, keep in (("train", False), ("test", True)):
-            lines = [
-                f"{clip},{label}" for clip, (label, _) in rows.items() if (clip == tested) == keep
-            ]
-            folder = root / f"EmoLabel_DataSplit/{split}(single-labeled)"
-            text(folder / f"set_{fold}.csv", "video_name,label", *lines)
-    for number in rows:
-        frames(root / f"Clip/clip_224x224_16f/{number:05d}", 4, "{}.jpg", start=1)
-    return Written(
-        {"train": {"neutral": 1, "anger": 1}, "test": {"happiness": 1}},
-        kind="clips",
-        labels=("happiness", "sadness", "neutral", "anger", "surprise", "disgust", "fear"),
-    )
-
-
-def ferv39k(root: Path) -> Written:
-    """FERV39k: three clips of two scenes."""
-    rows = {
-        "train": ["Action/Sad/0010 Sad", "Crime/Happy/0011 Happy"],
-        "test": ["Crime/Fear/0001 Fear"],
-    }
-    for split, lines in rows.items():
-        text(root / f"4_setups/All_scenes/{split}_All.csv", *lines)
-        for line in lines:
-            frames(root / "2_ClipsforFaceCrop" / line.split()[0], 3)
-    return Written({"train": {"sadness": 1, "happiness": 1}, "test": {"fear": 1}}, kind="clips")
-
-
-def mafw(root: Path) -> Written:
-    """MAFW: three clips as video files."""
-    rows = {"train": ["00019.mp4 anger", "00020.mp4 helplessness"], "test": ["00100.mp4 neutral"]}
-    for split, lines in rows.items():
-        text(root / f"Train & Test Set/single/no_caption/set_1/{split}.txt", *lines)
-        for line in lines:
-            clip(root / "data/clips" / line.split()[0], 3)
-    return Written({"train": {"anger": 1, "helplessness": 1}, "test": {"neutral": 1}}, kind="clips")
 
 
 POSES = ("front", "half_left", "half_right", "bird_view")

@@ -16,7 +16,8 @@ from training.data.readers.sequences import peak_frames
 
 from ..media import level
 from . import layouts
-from .layouts import WRITERS, Written
+from .layout_files import Written
+from .layouts import WRITERS
 
 Read = tuple[FaceSet, Written]
 

@@ -14,7 +14,7 @@ from training.data.readers.check import check
 from training.data.readers.pixels import read_picture, video_frames
 
 from ..media import oriented_jpeg, truncated
-from . import layouts
+from . import layout_files, layouts
 
 
 def spoil_raf(root: Path) -> None:
@@ -238,7 +238,7 @@ def test_a_video_with_too_few_frames_spoils_only_those(tmp_path: Path) -> None:
     layouts.disfa(tmp_path)
     video = tmp_path / "Videos_LeftCamera/LeftVideoSN001_comp.avi"
     video.unlink()
-    layouts.clip(video, 2)
+    layout_files.clip(video, 2)
     seen = [pixels for _, pixels in read_set(tmp_path).pictures()]
     assert [isinstance(pixels, np.ndarray) for pixels in seen] == [
         True,

@@ -13,7 +13,6 @@ import hashlib
 import io
 import json
 import os
-import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -31,6 +30,7 @@ from .errors import PictureError, PreparedError
 from .faceset import FaceSet, Item
 from .finder import Crop, FaceFinder
 from .prepared import DROPPED, FORMAT, SET, Arrays, Prepared, read_facts, shard_path
+from .shards import is_whole, shard_arrays, write_shard, write_text
 
 IMAGES_A_SHARD, CLIPS_A_SHARD = 1024, 64
 NO_FACE = "no face found"
@@ -84,12 +84,12 @@ def prepare(
         finder: FaceFinder | None = None
         for number in range(facts["shards"]):
             start = number * size
-            if not _is_whole(shard_path(folder, number)):
+            if not is_whole(shard_path(folder, number)):
                 finder = finder or FaceFinder()
                 part = replace(faces, items=faces.items[start : start + size])
                 twin = {at - start: left_out[at] for at in left_out if 0 <= at - start < size}
                 arrays = _shard(part, twin, options, finder, _from(start, progress))
-                _write(shard_path(folder, number), arrays)
+                write_shard(shard_path(folder, number), arrays)
             progress(min(start + size, len(faces)))
         return _finish(faces, folder, facts)
 
@@ -145,7 +145,7 @@ def _begin(faces: FaceSet, folder: Path, options: PrepareOptions) -> dict[str, A
         "items_a_shard": size,
         "shards": -(-len(faces) // size),
     }
-    _write_text(folder / SET, json.dumps(facts, indent=1))
+    write_text(folder / SET, json.dumps(facts, indent=1))
     return facts
 
 
@@ -208,7 +208,7 @@ def _shard(
         else:
             kept.append((item, crops))
         progress(done)
-    return _arrays(part, kept, dropped, options)
+    return shard_arrays(part, kept, dropped, options.crop_px)
 
 
 Result = Iterator[tuple[Item, list[Crop] | str]]
@@ -234,41 +234,6 @@ def _clips(part: FaceSet, options: PrepareOptions, finder: FaceFinder) -> Result
         yield item, crops or NO_FACE
 
 
-def _arrays(
-    part: FaceSet,
-    kept: list[tuple[Item, list[Crop]]],
-    dropped: list[tuple[str, str]],
-    options: PrepareOptions,
-) -> Arrays:
-    crops = [crop for _, some in kept for crop in some]
-    px, labels, units = options.crop_px, len(part.labels), len(part.units)
-    items = [item for item, _ in kept]
-
-    def texts(values: list[str]) -> np.ndarray[Any, Any]:
-        return np.array(values, dtype=str) if values else np.zeros(0, "<U1")
-
-    return {
-        "crops": np.array([c.pixels for c in crops], np.uint8).reshape(len(crops), px, px),
-        "landmarks": np.array([c.landmarks_xy for c in crops], np.float16).reshape(
-            len(crops), 468, 2
-        ),
-        "times_s": np.array([c.time_s for c in crops], np.float32),
-        "offset": np.cumsum([0, *(len(some) for _, some in kept)]).astype(np.int64),
-        "name": texts([item.name for item in items]),
-        "split": texts([item.split for item in items]),
-        "subject": texts([item.subject for item in items]),
-        "pose": texts([item.pose for item in items]),
-        "label": np.array([-1 if i.label is None else i.label for i in items], np.int16),
-        "votes": np.array([i.votes or (0,) * labels for i in items], np.uint8).reshape(
-            len(items), labels
-        ),
-        "units": np.array([i.units or (0,) * units for i in items], np.int8).reshape(
-            len(items), units
-        ),
-        "dropped": np.array(dropped, dtype=str).reshape(len(dropped), 2),
-    }
-
-
 def _finish(faces: FaceSet, folder: Path, facts: dict[str, Any]) -> Prepared:
     """Add up the shards, write dropped.csv and the finished set.json."""
     seen = hashlib.sha256()
@@ -285,14 +250,14 @@ def _finish(faces: FaceSet, folder: Path, facts: dict[str, Any]) -> Prepared:
         raise PreparedError(f"not one of {len(faces)} items of {faces.root} shows a face{why}")
     text = io.StringIO()
     csv.writer(text).writerows([("name", "why"), *rows])
-    _write_text(folder / DROPPED, text.getvalue())
+    write_text(folder / DROPPED, text.getvalue())
     done = facts | {
         "complete": True,
         "faces": faces_found,
         "dropped": dict(Counter(_reason(why) for _, why in rows).most_common()),
         "fingerprint": seen.hexdigest(),
     }
-    _write_text(folder / SET, json.dumps(done, indent=1))
+    write_text(folder / SET, json.dumps(done, indent=1))
     return Prepared(folder, done)
 
 
@@ -304,29 +269,3 @@ def _reason(why: str) -> str:
         return why
     kind = why.partition(":")[0]
     return kind if kind in ("label", "length", "empty", "missing") else "unreadable"
-
-
-def _is_whole(path: Path) -> bool:
-    """Whether a shard is there and can be read; a damaged one is made again."""
-    if not path.is_file():
-        return False
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return archive.testzip() is None
-    except (zipfile.BadZipFile, OSError):
-        return False
-
-
-def _write(path: Path, arrays: Arrays) -> None:
-    partial = path.with_suffix(".partial")
-    with partial.open("wb") as file:
-        np.savez_compressed(file, **arrays)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
-
-
-def _write_text(path: Path, text: str) -> None:
-    partial = path.with_suffix(".partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
