@@ -6,7 +6,9 @@ R raters, U units, V values.
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -49,6 +51,36 @@ def krippendorff_alpha(ratings: Sequence[Sequence[Any]], level: Level = "nominal
     if expected == 0:
         raise OptionsWrong("all ratings are the same: alpha is not defined without variation")
     return float(1 - (coincidence * difference).sum() / expected)
+
+
+def read_ratings(path: Path) -> list[list[float | str | None]]:
+    """A rating study as `krippendorff_alpha` takes it, from a CSV file with the columns rater,
+    unit and value, one rating a row, in any order. Values are numbers if all of them are.
+
+    Raises:
+        OptionsWrong: a column is missing, an empty field, or a rater judged a unit twice.
+    """
+    found: dict[tuple[str, str], str] = {}
+    with path.open(encoding="utf-8", newline="") as lines:
+        rows = csv.DictReader(lines)
+        lacking = {"rater", "unit", "value"} - set(rows.fieldnames or ())
+        if lacking:
+            raise OptionsWrong(f"{path} has no column {min(lacking)!r}: needs rater, unit, value")
+        for row in rows:
+            rater, unit, value = (row[name] or "" for name in ("rater", "unit", "value"))
+            if not (rater and unit and value):
+                raise OptionsWrong(f"{path}, line {rows.line_num}: an empty field")
+            if (rater, unit) in found:
+                raise OptionsWrong(f"{path}, line {rows.line_num}: {rater} judged {unit} twice")
+            found[rater, unit] = value
+    raters = list(dict.fromkeys(rater for rater, _ in found))
+    units = list(dict.fromkeys(unit for _, unit in found))
+    given: dict[tuple[str, str], float | str]
+    try:
+        given = {place: float(value) for place, value in found.items()}
+    except ValueError:
+        given = dict(found)
+    return [[given.get((rater, unit)) for unit in units] for rater in raters]
 
 
 def coincidences(units: Sequence[Sequence[Any]], values: Sequence[Any]) -> Array:

@@ -18,11 +18,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from engines.taxonomy import load_taxonomy
+
 from .data.words import word_similarity
 from .errors import OptionsWrong
 from .expression_similarity import Matrix, row_normalised
 
 Array = npt.NDArray[np.floating[Any]]
+
+NEUTRAL = "neutral"
 
 
 def read_word_vectors(path: Path, words: Sequence[str]) -> npt.NDArray[np.float32]:
@@ -70,28 +74,34 @@ def cosine(vectors_KD: Array) -> Matrix:
 
 
 def word_matrix(similarity_KK: Array) -> Matrix:
-    """F_word (eq. 4 and 5) from similarities, each row summing to 1, the diagonal 0.5."""
+    """F_word (eq. 4 and 5) from similarities, each row summing to 1, the diagonal 0.5.
+
+    A word that is like only one other becomes the same label as that one: eq. 5 gives half to each.
+    """
     return row_normalised(np.maximum(similarity_KK, 0))
 
 
 def similarity_of_words(words: Sequence[str], path: Path | None = None) -> Matrix:
     """Similarities (K, K) of words by a file of word vectors, or by the shipped matrix.
 
+    The shipped matrix has the 135 words; neutral is like none of them.
+
     Raises:
         OptionsWrong: a word that the file or the shipped matrix does not have.
     """
     if path is not None:
         return cosine(read_word_vectors(path, words))
-    from engines.taxonomy import load_taxonomy
-
     labels = load_taxonomy("emo135").labels
-    strange = [word for word in words if word not in labels]
+    strange = [word for word in words if word not in labels and word != NEUTRAL]
     if strange:
         raise OptionsWrong(
             f"the shipped word similarities have no {strange[0]!r}: give a file of word vectors"
         )
-    rows = [labels.index(word) for word in words]
-    return word_similarity()[np.ix_(rows, rows)]
+    known = [at for at, word in enumerate(words) if word != NEUTRAL]
+    rows = [labels.index(words[at]) for at in known]
+    similarity = np.eye(len(words), dtype=np.float32)
+    similarity[np.ix_(known, known)] = word_similarity()[np.ix_(rows, rows)]
+    return similarity
 
 
 def semantic_distances(

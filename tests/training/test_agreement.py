@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from training.agreement import Level, coincidences, krippendorff_alpha
+from training.agreement import Level, coincidences, krippendorff_alpha, read_ratings
 from training.errors import OptionsWrong
 
 # Krippendorff, Computing Krippendorff's Alpha-Reliability (2011), sections A to C.
@@ -84,3 +85,34 @@ def test_a_unit_counts_as_often_as_it_has_ratings() -> None:
 def test_what_cannot_be_measured_says_so(ratings: Any, level: Any, message: str) -> None:
     with pytest.raises(OptionsWrong, match=message):
         krippendorff_alpha(ratings, level)
+
+
+def test_a_study_is_read_from_its_rows(tmp_path: Path) -> None:
+    """The published binary example as rows, in the order in which raters sent them."""
+    path = tmp_path / "study.csv"
+    rows = [
+        f"{value},{unit},r{rater}"
+        for unit in range(10)
+        for rater, values in enumerate(BINARY)
+        for value in values[unit]
+    ]
+    path.write_text("\n".join(["value,unit,rater", *rows]))
+    assert krippendorff_alpha(read_ratings(path), "interval") == pytest.approx(0.095, abs=5e-4)
+    path.write_text("rater,unit,value\na,1,agree\nb,1,similar\nb,2,agree\na,3,2\n")
+    assert read_ratings(path) == [["agree", None, "2"], ["similar", "agree", None]]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("rater,unit\na,1\n", "no column 'value'"),
+        ("rater,unit,value\na,1,\n", "line 2: an empty field"),
+        ("rater,unit,value\na,1\n", "line 2: an empty field"),
+        ("rater,unit,value\na,1,2\na,1,3\n", "line 3: a judged 1 twice"),
+    ],
+)
+def test_a_wrong_study_says_where(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "study.csv"
+    path.write_text(text)
+    with pytest.raises(OptionsWrong, match=message):
+        read_ratings(path)

@@ -118,9 +118,9 @@ def test_the_matrix_takes_each_direction_from_its_own_side() -> None:
 def test_expression_similarity_by_hand() -> None:
     """Eq. 2: 1 / d^2; eq. 3: the diagonal is the rest's sum; then rows sum to 1."""
     distance = np.array([[0, 1, 2], [0.5, 0, 1], [1, 1, 0]])
-    wanted = [[1.25, 1, 0.25], [4, 5, 1], [1, 1, 2]]
+    wanted = np.array([[1.25, 1, 0.25], [4, 5, 1], [1, 1, 2]])
     similarity = expression_similarity(distance)
-    assert np.allclose(similarity, np.array(wanted) / np.sum(wanted, axis=1, keepdims=True))
+    assert np.allclose(similarity, wanted / wanted.sum(axis=1, keepdims=True))
     assert np.allclose(similarity.sum(axis=1), 1)
     assert np.allclose(similarity.diagonal(), 0.5)
 

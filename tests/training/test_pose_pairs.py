@@ -157,8 +157,9 @@ def test_the_gan_learns_to_turn() -> None:
     torch.manual_seed(0)
     generator = FaPEGenerator(width=8, blocks=1)
     judge = FaPEDiscriminator(width=8, halvings=2)
-    optimizers = tuple(
-        torch.optim.Adam(part.parameters(), 10 * RATE, betas=BETAS) for part in (generator, judge)
+    optimizers = (
+        torch.optim.Adam(generator.parameters(), 10 * RATE, betas=BETAS),
+        torch.optim.Adam(judge.parameters(), 10 * RATE, betas=BETAS),
     )
     pictures = np.stack([landmark_picture(each, 32) for each in points])[:, None]
     start = [parameter.detach().clone() for parameter in judge.parameters()]
@@ -166,9 +167,11 @@ def test_the_gan_learns_to_turn() -> None:
     for _ in range(60):
         source = rng.integers(0, 16, 8)
         target = source ^ 1
-        given = (centred(torch.from_numpy(part)) for part in (faces[source], pictures[target]))
-        answer = centred(torch.from_numpy(faces[target]))
-        losses.append(gan_step(generator, judge, optimizers, *given, answer))  # type: ignore[arg-type]
+        face, pose, answer = (
+            centred(torch.from_numpy(part))
+            for part in (faces[source], pictures[target], faces[target])
+        )
+        losses.append(gan_step(generator, judge, optimizers, face, pose, answer))
     assert losses[-1]["l1"] < 0.4 * losses[0]["l1"]
     assert all(np.isfinite(list(each.values())).all() for each in losses)
     assert any(not torch.equal(a, b) for a, b in zip(start, judge.parameters(), strict=True))

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from training.data.triplets import (
@@ -20,6 +21,8 @@ from training.data.triplets import (
 )
 from training.errors import OptionsWrong
 from training.losses_emo135 import triplet_accuracy, triplet_loss
+
+Crowd = tuple[NDArray[np.float32], NDArray[np.int64]]
 
 VOTES = np.array([[1, 0, 0], [0.5, 0.5, 0], [0, 1, 0], [0, 0, 1]], np.float32)
 
@@ -54,14 +57,14 @@ def test_blended_lies_between() -> None:
 
 
 @pytest.fixture(scope="module")
-def crowd() -> tuple[np.ndarray, np.ndarray]:
+def crowd() -> Crowd:
     """Votes and labels of 300 faces."""
     rng = np.random.default_rng(0)
     votes = rng.dirichlet([0.3] * 8, 300).astype(np.float32)
-    return votes, votes.argmax(1)
+    return votes, np.asarray(votes.argmax(1), np.int64)
 
 
-def test_the_odd_one_is_the_farther_by_the_gap(crowd: tuple[np.ndarray, np.ndarray]) -> None:
+def test_the_odd_one_is_the_farther_by_the_gap(crowd: Crowd) -> None:
     votes, label = crowd
     distance = vote_distance(votes)
     found = draw_triplets(distance, label, 1000, seed=(0, 1), gap=0.15)
@@ -71,7 +74,7 @@ def test_the_odd_one_is_the_farther_by_the_gap(crowd: tuple[np.ndarray, np.ndarr
     assert np.all((a != b) & (a != odd) & (b != odd))
 
 
-def test_all_kinds_come_up_with_their_margins(crowd: tuple[np.ndarray, np.ndarray]) -> None:
+def test_all_kinds_come_up_with_their_margins(crowd: Crowd) -> None:
     votes, label = crowd
     found = draw_triplets(vote_distance(votes), label, 2000, seed=(3,), gap=0.05)
     kinds = np.array([len(set(label[triplet])) for triplet in found.rows])
@@ -80,7 +83,7 @@ def test_all_kinds_come_up_with_their_margins(crowd: tuple[np.ndarray, np.ndarra
     assert np.array_equal(margins(found.rows, label), found.margin)
 
 
-def test_triplets_follow_the_seed(crowd: tuple[np.ndarray, np.ndarray]) -> None:
+def test_triplets_follow_the_seed(crowd: Crowd) -> None:
     votes, label = crowd
     first, again, other = (
         draw_triplets(vote_distance(votes), label, 50, seed=seed).rows
@@ -131,7 +134,7 @@ def test_triplet_loss_by_hand() -> None:
 
 
 def test_learning_from_triplets_brings_like_faces_together(
-    crowd: tuple[np.ndarray, np.ndarray],
+    crowd: Crowd,
 ) -> None:
     votes, label = crowd
     torch.manual_seed(0)
@@ -140,9 +143,10 @@ def test_learning_from_triplets_brings_like_faces_together(
     optimizer = torch.optim.Adam(network.parameters(), 3e-3)
     held_out = draw_triplets(vote_distance(votes), label, 400, seed=(9,)).rows
 
-    def points(chosen: Rows) -> list[torch.Tensor]:
+    def points(chosen: Rows) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         codes = nn.functional.normalize(network(given), dim=1)
-        return [codes[torch.from_numpy(column)] for column in chosen.T]
+        a, b, odd = (codes[torch.from_numpy(column)] for column in chosen.T)
+        return a, b, odd
 
     before = triplet_accuracy(*points(held_out)).item()
     for step in range(60):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,8 +63,8 @@ class Case:
     """A toy network, its inputs beyond the batch, and its outputs."""
 
     build: Callable[[], nn.Module]
-    inputs: dict[str, tuple[int, ...]]
-    outputs: dict[str, tuple[int, ...]]
+    inputs: Mapping[str, tuple[int, ...]]
+    outputs: Mapping[str, tuple[int, ...]]
 
 
 CROP, FACE = {"crop": (1, 32, 32)}, {"face": (1, 32, 32), "pose": (1, 32, 32)}

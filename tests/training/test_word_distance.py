@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from engines.taxonomy import load_taxonomy
+from training.data.fer import BASIC8
 from training.data.words import word_similarity
 from training.errors import OptionsWrong
 from training.losses_emo135 import transformed_cross_entropy
@@ -81,8 +82,16 @@ def test_the_shipped_matrix_serves_all_words_and_some() -> None:
     matrix = word_matrix(whole)
     assert np.allclose(matrix.sum(axis=1), 1, atol=1e-6)
     assert np.allclose(matrix.diagonal(), 0.5, atol=1e-6)
-    with pytest.raises(OptionsWrong, match="no 'neutral'"):
-        similarity_of_words(("joy", "neutral"))
+    with pytest.raises(OptionsWrong, match="no 'hunger'"):
+        similarity_of_words(("joy", "hunger"))
+
+
+def test_neutral_is_like_no_emotion() -> None:
+    """Neutral's label stays what it is. The shipped matrix finds none of FER+'s eight classes like
+    another, so that the label of each is its own there."""
+    matrix = word_matrix(similarity_of_words(("neutral", "anger", "fury")))
+    assert matrix.tolist() == [[1, 0, 0], [0, 0.5, 0.5], [0, 0.5, 0.5]]
+    assert np.array_equal(word_matrix(similarity_of_words(BASIC8)), np.eye(8))
 
 
 def test_table_4_by_hand() -> None:
@@ -114,12 +123,11 @@ def test_correlation_of_word_models_by_hand() -> None:
     reference = np.array([[1, 0.1, 0.2], [0.1, 1, 0.6], [0.2, 0.6, 1]])
     lopsided = np.array([[7, 0.0, 0.4], [0.2, 7, 0.6], [0.0, 0.6, 7]])
     found = correlation_of_word_models(
-        {"same": 3 * reference + 1, "against": -reference, "lopsided": lopsided}, reference
+        {"same": 3.0 * reference + 1.0, "against": -reference, "lopsided": lopsided}, reference
     )
     assert found == pytest.approx({"same": 1, "against": -1, "lopsided": 1})
-    other = correlation_of_word_models(
-        {"m": np.array([[1, 1, 2], [1, 1, 2], [2, 2, 1]])}, reference
-    )
+    model = np.array([[1, 1, 2], [1, 1, 2], [2, 2, 1]], np.float64)
+    other = correlation_of_word_models({"m": model}, reference)
     assert other["m"] == pytest.approx(np.corrcoef([1, 2, 2], [0.1, 0.2, 0.6])[0, 1])
 
 
