@@ -28,9 +28,11 @@ class Written:
 
 
 def picture(path: Path, seed: int | None = None) -> Path:
-    """A small picture, another one for each path or seed."""
+    """A small picture, another one for each path (its last four parts) or seed."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    rng = np.random.default_rng(zlib.crc32(path.as_posix().encode()) if seed is None else seed)
+    rng = np.random.default_rng(
+        zlib.crc32("/".join(path.parts[-4:]).encode()) if seed is None else seed
+    )
     coarse = rng.integers(0, 256, (6, 6, 3), dtype=np.uint8)
     pixels = cv2.resize(coarse, (40, 40), interpolation=cv2.INTER_CUBIC)
     assert cv2.imwrite(str(path), pixels)

@@ -104,6 +104,14 @@ def test_a_folder_of_nothing_names_the_layouts(tmp_path: Path) -> None:
         read_set(tmp_path, "imagenet")
 
 
+def test_any_folders_are_not_yet_classes(tmp_path: Path) -> None:
+    for name in ("photos", "notes", "music", "code", "mail"):
+        layouts.text(tmp_path / name / "readme.txt", "x")
+    layouts.picture(tmp_path / "photos/1.jpg")
+    with pytest.raises(LayoutError, match="none of the layouts"):
+        read_set(tmp_path)
+
+
 def test_both_halves_of_raf_have_to_be_named(tmp_path: Path) -> None:
     layouts.raf(tmp_path)
     layouts.raf(tmp_path, "compound")

@@ -18,7 +18,9 @@ _TIGHT_PX = 512
 """A picture no larger than this may be a face and nothing else, which the detector overlooks:
 the landmark network then looks at the whole of it."""
 _TIGHT_SIDES = (1.3, 1.0, 1.7)
-_MIN_PRESENCE = 0.5
+_MIN_PRESENCE, _TIGHT_PRESENCE = 0.5, 0.7
+"""How sure the landmark network has to be; surer where no detector has seen a face: at 0.7 one
+in a thousand pictures of coloured noise passes for one, and 6 in 1,000 of FER2013's faces go."""
 _SAME_FACE = 0.3
 """Overlap of a face with its last place, or with the box that a set gives."""
 
@@ -81,9 +83,9 @@ class FaceFinder:
         for side in _TIGHT_SIDES:
             region = Region(width / 2, height / 2, side * max(width, height), 0.0)
             rough = self._mesh.run(rgb, [region])[0]
-            if rough.presence >= _MIN_PRESENCE:
+            if rough.presence >= _TIGHT_PRESENCE:
                 fine = self._mesh.run(rgb, [Region.around(rough.xy)])[0]
-                if fine.presence >= _MIN_PRESENCE and _inside(fine, width, height):
+                if fine.presence >= _TIGHT_PRESENCE and _inside(fine, width, height):
                     return [fine]
         return []
 

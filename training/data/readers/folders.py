@@ -90,12 +90,11 @@ def clips_of(folder: Path) -> list[Path]:
 
 
 def looks_like_classes(root: Path, kind: str) -> bool:
-    """Whether a root has two class folders or more, and the first that holds something holds
-    this kind."""
+    """Whether a root has two class folders or more, and at least half of them hold this kind."""
     folders = [folder for group in class_folders(root).values() for folder in group]
     if len({folder.name for folder in folders}) < 2:
         return False
-    return next(filter(None, map(holds, folders)), None) == kind
+    return 2 * sum(holds(folder) == kind for folder in folders) >= len(folders)
 
 
 def class_names(root: Path) -> tuple[str, ...]:
