@@ -50,8 +50,12 @@ def onnx_from_module(
     path: Path,
     *,
     free: dict[str, dict[int, str]],
+    half: bool = True,
 ) -> None:
-    """Write a module as ONNX; ``free`` names each input's free dimensions by number."""
+    """Write a module as ONNX; ``free`` names each input's free dimensions by number.
+
+    Large weights are stored in half precision unless ``half`` is taken back.
+    """
     dynamic = {
         name: {axis: torch.export.Dim.DYNAMIC for axis in axes} for name, axes in free.items()
     }
@@ -72,7 +76,8 @@ def onnx_from_module(
         raise RuntimeError(f"exporting {path.name} gave no program")
     program.save(str(path), external_data=False)
     forget_origin(path)
-    store_weights_in_half(path)
+    if half:
+        store_weights_in_half(path)
 
 
 def onnx_from_spatial(network: CompactMSAU, path: Path) -> None:

@@ -7,7 +7,13 @@ import math
 import pytest
 import torch
 
-from training.losses import action_unit_loss, ranking_loss, vote_cross_entropy
+from training.losses import (
+    action_unit_loss,
+    focal_loss,
+    ranking_loss,
+    unit_label_loss,
+    vote_cross_entropy,
+)
 
 LN = math.log
 
@@ -68,3 +74,35 @@ def test_half_precision_logits_are_summed_in_full() -> None:
     full = vote_cross_entropy(logits, votes, torch.ones(64))
     half = vote_cross_entropy(logits.bfloat16(), votes, torch.ones(64))
     assert half.dtype == torch.float32 and half.item() == pytest.approx(full.item(), rel=0.01)
+
+
+def test_unit_label_loss() -> None:
+    """Eq. 2: probability 3/4 costs ln 4/3 where the unit is shown and ln 4 where it is absent;
+    the sum over the units is averaged over both pictures."""
+    logits = torch.tensor([[LN(3), LN(3), LN(3)], [0.0, 50.0, -50.0]])
+    labels = torch.tensor([[1, -1, 0], [-1, 0, 0]])
+    wanted = (LN(4 / 3) + LN(4) + LN(2)) / 2
+    assert unit_label_loss(logits, labels).item() == pytest.approx(wanted, rel=1e-6)
+
+
+def test_units_without_a_label_teach_nothing() -> None:
+    logits = torch.randn(2, 4, requires_grad=True)
+    labels = torch.tensor([[1, 0, -1, 0], [0, 0, 0, 0]])
+    torch.autograd.backward(unit_label_loss(logits, labels))
+    assert logits.grad is not None
+    assert ((logits.grad != 0) == (labels != 0)).all()
+
+
+def test_very_sure_units_cost_what_they_should() -> None:
+    """No infinity where the sigmoid rounds to 0 or 1."""
+    loss = unit_label_loss(torch.tensor([[200.0, -200.0]]), torch.tensor([[-1, -1]]))
+    assert loss.item() == pytest.approx(200.0)
+
+
+def test_focal_loss() -> None:
+    """At 3/4 a class costs ln 4/3 times (1/4) squared; without focus it is cross entropy."""
+    logits = torch.tensor([[LN(3), 0.0], [LN(3), 0.0]])
+    votes = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+    found = focal_loss(logits, votes)
+    assert found.tolist() == pytest.approx([LN(4 / 3) / 16, LN(4) * 9 / 16])
+    assert focal_loss(logits, votes, 0.0).tolist() == pytest.approx([LN(4 / 3), LN(4)])

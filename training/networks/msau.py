@@ -135,19 +135,24 @@ class Msau(nn.Module):
         return window_corners(cells, self.coarse.field, self.crop_px)
 
     def recognise(self, crop: Tensor) -> ExpressionOutput:
-        """Both scales' features (B, D) and the logits (B, K) of their mean probability."""
-        coarse, fine, _ = self(crop)
-        if fine is None:
-            return ExpressionOutput(coarse.feature, coarse.scores.leaf)
-        both = [torch.softmax(scale.scores.leaf, dim=1) for scale in (coarse, fine)]
-        feature = torch.cat([coarse.feature, fine.feature], dim=1)
-        return ExpressionOutput(feature, torch.log((both[0] + both[1]) / 2 + 1e-9))
+        """Crops to both scales' features (B, D) and the logits (B, K) of their mean probability."""
+        return answer(self(crop))
 
     def unit_parameters(self) -> Iterator[nn.Parameter]:
         """What stage two leaves as stage one made it."""
         for branch in (self.coarse, *self.fine):
             assert isinstance(branch, Drml)
             yield from branch.unit_parameters()
+
+
+def answer(out: MsauOutput) -> ExpressionOutput:
+    """Both scales as one: features joined, probabilities of the leaves averaged."""
+    coarse, fine, _ = out
+    if fine is None:
+        return ExpressionOutput(coarse.feature, coarse.scores.leaf)
+    both = [torch.softmax(scale.scores.leaf, dim=1) for scale in (coarse, fine)]
+    feature = torch.cat([coarse.feature, fine.feature], dim=1)
+    return ExpressionOutput(feature, torch.log((both[0] + both[1]) / 2 + 1e-9))
 
 
 def _units(units: Tensor | None) -> tuple[Tensor, ...]:

@@ -1,0 +1,439 @@
+"""The networks of paper 003 at toy size through the grid, and at the paper's own by their sizes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from training.networks.c3d_lstm import C3dLstm, C3dLstmSize
+from training.networks.drml import Drml, DrmlSize
+from training.networks.flow_net import FlowNet, FlowNetSize
+from training.networks.googlenet import GoogLeNet
+from training.networks.heads import TreeScores
+from training.networks.msau import VARIANTS, Msau, answer
+from training.networks.receptive_field import ReceptiveField, receptive_field
+from training.networks.resnet_se import three_channels
+from training.networks.tmsau import SpatialStream, Tmsau
+from training.networks.vgg16_lstm import Vgg16Lstm, Vgg16LstmSize
+from training.networks.zoom import magnified, strongest_cells, window_corners
+
+from . import network_grid as grid
+from .network_grid import Arrays, Case
+
+TOY = DrmlSize(crop_px=106, grid=4, stem=4, middle=6, last=16, hidden=24, full=20, units=5)
+FLOW = FlowNetSize(fields=3, crop_px=64, widths=(8, 12, 12), full=(24, 16))
+VGG = Vgg16LstmSize(crop_px=32, widths=(8, 8, 12, 12, 12), full=16, hidden=8)
+C3D = C3dLstmSize(frames=16, crop_px=32, widths=(4, 6, 8, 8, 8), full=16, hidden=8)
+
+
+def seen(network: Msau, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Both scales of a Msau, what `recognise` says, and where it looked."""
+    crop = inputs["crop"]
+    out = network(crop)
+    named = {f"coarse_{name}": value for name, value in scores(out.coarse.scores).items()}
+    named |= {f"coarse_units{at}": value for at, value in enumerate(out.coarse.units)}
+    if out.fine is not None:
+        named |= {f"fine_{name}": value for name, value in scores(out.fine.scores).items()}
+        named |= {f"fine_units{at}": value for at, value in enumerate(out.fine.units)}
+        named["windows"] = out.windows
+    named["feature"], named["logits"] = answer(out)
+    return named
+
+
+def scores(found: TreeScores) -> dict[str, Tensor]:
+    return {"leaf": found.leaf} | ({} if found.basic is None else {"basic": found.basic})
+
+
+def clip_scores(network: Tmsau, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+    out = network(**inputs)
+    named = scores(out.spatial)
+    if out.temporal is not None:
+        named |= {f"temporal_{name}": value for name, value in scores(out.temporal).items()}
+    return named | {"attention": out.attention, "logits": out.logits}
+
+
+def tmsau(temporal: bool, attention: bool = True) -> Tmsau:
+    stream = SpatialStream(12, 9, 6, reduced=16, attention=attention)
+    if attention:
+        attend: Any = stream.attend
+        nn.init.normal_(attend.kernel)
+        nn.init.normal_(attend.transfer.weight, std=0.3)
+    return Tmsau(stream, FlowNet(9, 6, FLOW) if temporal else None)
+
+
+def motion(batch: int) -> Arrays:
+    return {"motion": grid.pictures(batch, 64, 6, seed=3) * 4 - 2}
+
+
+def toy_crops(batch: int) -> Arrays:
+    return {"crop": grid.crops(batch, TOY.crop_px)}
+
+
+def frames(batch: int) -> Arrays:
+    mask = np.ones((batch, 5), np.float32)
+    mask[0, 3:] = 0
+    feature = np.random.default_rng(4).normal(size=(batch, 5, 12)).astype(np.float32)
+    return {"feature": feature, "mask": mask}
+
+
+TREE: grid.Shapes = {"leaf": ("B", 9), "basic": ("B", 6)}
+COARSE: grid.Shapes = {"coarse_leaf": ("B", 9), "coarse_basic": ("B", 6), "coarse_units0": ("B", 5)}
+FINE: grid.Shapes = {"fine_leaf": ("B", 9), "fine_basic": ("B", 6)}
+CLIPS: grid.Shapes = {**TREE, "attention": ("B", 5), "logits": ("B", 9)}
+CASES = {
+    case.name: case
+    for case in (
+        Case(
+            "msau",
+            lambda: Msau(9, 6, size=TOY, regions=2),
+            toy_crops,
+            seen,
+            {
+                **COARSE,
+                **FINE,
+                **{f"fine_units{at}": ("B", 5) for at in range(2)},
+                "windows": ("B", 2, 2),
+                "feature": ("B", 108),
+                "logits": ("B", 9),
+            },
+            integer=("coarse_leaf", "coarse_basic", "coarse_units0"),
+        ),
+        Case(
+            "googlenet",
+            lambda: GoogLeNet(1 / 16),
+            lambda batch: {"picture": grid.pictures(batch, 64, 3) * 4 - 2},
+            lambda network, inputs: {"feature": network(**inputs)},
+            {"feature": ("B", 64)},
+            integer=("feature",),
+            budget=0.3,
+        ),
+        Case(
+            "vgg16-lstm",
+            lambda: Vgg16Lstm(9, 6, VGG),
+            lambda batch: {"clip": grid.pictures(batch * 3, 32, 3).reshape(batch, 3, 3, 32, 32)},
+            lambda network, inputs: scores(network(**inputs)),
+            TREE,
+            integer=("leaf", "basic"),
+        ),
+        Case(
+            "c3d-lstm",
+            lambda: C3dLstm(9, 6, C3D),
+            lambda batch: {
+                "clip": grid.pictures(batch * 2, 32, 48).reshape(batch, 2, 3, 16, 32, 32)
+            },
+            lambda network, inputs: scores(network(**inputs)),
+            TREE,
+            integer=("leaf", "basic"),
+        ),
+        Case(
+            "tmsau",
+            lambda: tmsau(temporal=True),
+            lambda batch: {**frames(batch), **motion(batch)},
+            clip_scores,
+            {
+                **TREE,
+                "temporal_leaf": ("B", 9),
+                "temporal_basic": ("B", 6),
+                "attention": ("B", 5),
+                "logits": ("B", 9),
+            },
+            integer=("temporal_leaf", "logits"),
+            free={"feature": {1: "T"}, "mask": {1: "T"}},
+        ),
+    )
+}
+OTHERS = {
+    case.name: case
+    for case in (
+        Case("nan", lambda: tmsau(temporal=False), frames, clip_scores, CLIPS, ()),
+        Case("two-stream", lambda: tmsau(False, False), frames, clip_scores, CLIPS, ()),
+        Case(
+            "plain-cnn",
+            lambda: Msau(9, 6, size=TOY, variant="plain-cnn"),
+            toy_crops,
+            seen,
+            {"coarse_leaf": ("B", 9), "feature": ("B", 36), "logits": ("B", 9)},
+            (),
+        ),
+        Case(
+            "au-cnn",
+            lambda: Msau(9, 6, size=TOY, variant="au-cnn"),
+            toy_crops,
+            seen,
+            {
+                "coarse_leaf": ("B", 9),
+                "coarse_units0": ("B", 5),
+                "feature": ("B", 36),
+                "logits": ("B", 9),
+            },
+            (),
+        ),
+        Case(
+            "au-z-cnn",
+            lambda: Msau(9, 6, size=TOY, variant="au-z-cnn"),
+            toy_crops,
+            seen,
+            {
+                "coarse_leaf": ("B", 9),
+                "coarse_units0": ("B", 5),
+                "fine_leaf": ("B", 9),
+                "fine_units0": ("B", 5),
+                "windows": ("B", 1, 2),
+                "feature": ("B", 72),
+                "logits": ("B", 9),
+            },
+            (),
+        ),
+    )
+}
+"""Ablations and baselines, made of the same parts: shapes and gradients alone."""
+each_network = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+
+
+@pytest.fixture(scope="module")
+def networks() -> dict[str, nn.Module]:
+    return {name: grid.settled(case) for name, case in CASES.items()}
+
+
+@pytest.fixture(scope="module")
+def files(
+    networks: dict[str, nn.Module], tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("onnx")
+    return {name: grid.export(case, networks[name], folder) for name, case in CASES.items()}
+
+
+@each_network
+def test_shapes(case: Case, networks: dict[str, nn.Module]) -> None:
+    grid.check_shapes(case, networks[case.name])
+
+
+@pytest.mark.parametrize("case", OTHERS.values(), ids=OTHERS)
+def test_ablations_and_baselines(case: Case) -> None:
+    grid.check_shapes(case, grid.settled(case, 4))
+    grid.check_gradients(case)
+
+
+@each_network
+def test_gradients_reach_every_parameter(case: Case) -> None:
+    grid.check_gradients(case)
+
+
+@each_network
+def test_onnx_is_the_same_network(
+    case: Case, networks: dict[str, nn.Module], files: dict[str, Path]
+) -> None:
+    grid.check_onnx(case, networks[case.name], files[case.name])
+
+
+@each_network
+def test_int8_is_nearly_the_same_network(
+    case: Case, networks: dict[str, nn.Module], files: dict[str, Path]
+) -> None:
+    grid.check_int8(case, networks[case.name], files[case.name])
+
+
+def test_sizes_of_drml() -> None:
+    """The paper's: 32 kernels of 11 x 11 x 3, 64 regions with their own 3x3, 2048 + 256 values."""
+    with torch.device("meta"):
+        network = Drml()
+    convolution, regions = network.trunk[0], network.trunk[2]
+    assert isinstance(convolution, nn.Conv2d)
+    assert tuple(convolution.weight.shape) == (32, 3, 11, 11)
+    assert grid.parameters(regions) == 64 * (32 * 32 * 9 + 32) + 2 * 32
+    assert network.size.features == 2048 + 256
+    last = {name: tuple(weight.shape) for name, weight in network.embedding.named_parameters()}
+    assert last["0.weight"] == (4096, 256 * 6 * 6) and last["3.weight"] == (2048, 4096)
+    assert network.map_side == 27 and isinstance(network.units, nn.Linear)
+    assert network.units.out_features == 12
+    middle = 8 * 8 * 32 * 16 + 8 * 8 * 16 * 16 + 6 * 6 * 16 * 16 + 3 * 16
+    assert grid.parameters(network) == (
+        32 * (363 + 1)
+        + 64 * 9248
+        + 64
+        + 2 * 32
+        + middle
+        + 256 * (5 * 5 * 16 + 1)
+        + 4096 * 9217
+        + 2048 * 4097
+        + 12 * 2049
+    )
+
+
+def test_msau_has_two_scales_of_2304_values_at_the_papers_size() -> None:
+    with torch.device("meta"):
+        heads = {v: Msau(variant=v) for v in VARIANTS}
+        five = Msau(regions=5)
+    assert heads["msau"].features == 2 * 2304 and five.features == 6 * 2304
+    assert heads["plain-cnn"].features == heads["au-cnn"].features == 2304
+    one_scale = grid.parameters(Drml()) + 2304 * 39 + 39
+    assert grid.parameters(heads["msau"]) == 2 * one_scale
+    assert grid.parameters(heads["au-z-cnn"]) == 2 * (one_scale - 2304 * 6 - 6)
+
+
+def test_sizes_of_the_networks_that_the_paper_borrows() -> None:
+    """VGG16's 138,357,544 and C3D's 78,409,573 (101 classes) without what comes after the first
+    fully connected layer; GoogLeNet's table counts 159 K weights in 3a."""
+    with torch.device("meta"):
+        vgg, c3d, google = Vgg16Lstm(), C3dLstm(), GoogLeNet()
+    second, thousand = 4096 * 4097, 1000 * 4097
+    assert grid.parameters(vgg.trunk) + grid.parameters(vgg.full) == 138_357_544 - second - thousand
+    after = second + 101 * 4097
+    assert grid.parameters(c3d.trunk) + grid.parameters(c3d.full) == 78_409_573 - after
+    weights = [w for name, w in google.trunk[5].named_parameters() if w.dim() == 4]
+    assert 159 <= sum(weight.numel() for weight in weights) / 1024 < 160
+    assert google.features == 1024 and grid.parameters(google) == 5_980_832
+
+
+def test_the_attention_reads_256_values_of_each_frame() -> None:
+    with torch.device("meta"):
+        stream = SpatialStream()
+    assert grid.parameters(stream) == (2 * 2304 * 256 + 256) + 256 + 256 * 257 + 257 * 39
+
+
+@pytest.mark.parametrize(
+    ("layers", "wanted"),
+    [
+        ([nn.Conv2d(1, 1, 3)], ReceptiveField(3, 1, 0)),
+        ([nn.Conv2d(1, 1, 3, padding=1), nn.MaxPool2d(2)], ReceptiveField(4, 2, -1)),
+        ([nn.Conv2d(1, 1, 5, 2, 2), nn.Conv2d(1, 1, 3, dilation=2)], ReceptiveField(13, 2, -2)),
+    ],
+)
+def test_receptive_field_of_small_chains(layers: list[nn.Module], wanted: ReceptiveField) -> None:
+    assert receptive_field(layers) == wanted
+
+
+def test_receptive_field_is_what_a_cell_answers_to() -> None:
+    """Pixels that change a cell in the middle of DRML's map: the gradient's extent."""
+    torch.manual_seed(0)
+    network = Drml(DrmlSize(crop_px=106, grid=1, stem=2, middle=2, last=2, hidden=4, full=4))
+    with torch.no_grad():
+        for parameter in network.trunk.parameters():
+            parameter.abs_().add_(1e-3)
+    picture = torch.rand(1, 3, 106, 106).add(0.1).requires_grad_()
+    network.eval()
+    # An average looks at every cell of a window, a maximum only at one.
+    trunk = nn.Sequential(
+        *(nn.AvgPool2d(2) if isinstance(x, nn.MaxPool2d) else x for x in network.trunk)
+    )
+    torch.autograd.backward(trunk(picture)[0, 0, 5, 3])
+    assert picture.grad is not None
+    seen_y, seen_x = (axis.unique() for axis in torch.nonzero(picture.grad[0, 0]).T)
+    field = network.field
+    assert (field.size_px, field.step_px) == (68, 4)
+    for found, cell in ((seen_y, 5), (seen_x, 3)):
+        first = field.first_px + cell * field.step_px
+        assert (int(found.min()), int(found.max())) == (first, first + field.size_px - 1)
+
+
+def test_an_unknown_layer_has_no_known_reach() -> None:
+    with pytest.raises(TypeError, match="Linear"):
+        receptive_field([nn.Conv2d(1, 1, 3), nn.Linear(2, 2)])
+
+
+def test_the_window_is_the_field_of_the_strongest_cell() -> None:
+    maps = torch.zeros(2, 3, 6, 6)
+    maps[0, 1, 2, 4], maps[1, 0, 5, 0] = 7.0, 9.0
+    cells = strongest_cells(maps, 1, 1)
+    assert cells.tolist() == [[[4, 2]], [[0, 5]]]
+    corners = window_corners(cells, ReceptiveField(12, 4, -1), 30)
+    assert corners.tolist() == [[[15.0, 7.0]], [[0.0, 18.0]]], "kept within the picture"
+
+
+def test_regions_that_were_used_are_erased() -> None:
+    """Strongest first; what lies beside a region that was taken comes last."""
+    maps = torch.zeros(1, 1, 5, 5)
+    maps[0, 0, 0, 0], maps[0, 0, 0, 1], maps[0, 0, 3, 3], maps[0, 0, 4, 0] = 9.0, 8.0, 5.0, 4.0
+    assert strongest_cells(maps, 3, 1)[0].tolist() == [[0, 0], [3, 3], [0, 4]]
+
+
+def test_five_regions_are_five_places_even_where_all_was_erased() -> None:
+    maps = torch.rand(8, 2, 3, 3, generator=torch.Generator().manual_seed(0))
+    for cells in strongest_cells(maps, 5, 2).tolist():
+        assert len({tuple(cell) for cell in cells}) == 5
+
+
+def test_magnified_is_bilinear() -> None:
+    """A window of the picture's own pixels stays; a ramp enlarged stays a ramp."""
+    ramp = torch.arange(20.0).repeat(1, 2, 20, 1)
+    corner = torch.tensor([[4.0, 6.0]])
+    same = magnified(ramp, corner, 8, 8)
+    torch.testing.assert_close(same, ramp[:, :, 6:14, 4:12])
+    larger = magnified(ramp, corner, 8, 16)[0, 1, 3]
+    torch.testing.assert_close(larger, 3.75 + 0.5 * torch.arange(16.0))
+
+
+def test_the_second_scale_sees_the_strongest_part_magnified() -> None:
+    """What it answers to lies within the window, and the window is the one that is told."""
+    network = grid.settled(CASES["msau"], 4)
+    assert isinstance(network, Msau)
+    crop = torch.from_numpy(grid.crops(1, TOY.crop_px))
+    out = network(crop)
+    outside = torch.ones(TOY.crop_px, TOY.crop_px, dtype=torch.bool)
+    x, y = out.windows[0, 0].long().tolist()
+    # Half a sample beyond the edge the pixel beside it is asked, too.
+    outside[max(y - 1, 0) : y + 69, max(x - 1, 0) : x + 69] = False
+    picture = three_channels(crop).requires_grad_()
+    branch: Any = network.fine[0]
+    looked = branch(magnified(picture, out.windows[:, 0], 68, TOY.crop_px))
+    torch.testing.assert_close(looked.units, out.fine.units[0])
+    torch.autograd.backward(looked.feature.sum(), inputs=[picture])
+    assert picture.grad is not None and outside.any()
+    assert picture.grad.abs().sum() > 0
+    assert picture.grad[:, :, outside].abs().sum() == 0
+
+
+def test_stage_two_leaves_the_units_module_alone() -> None:
+    network = Msau(9, 6, size=TOY)
+    fixed = {id(parameter) for parameter in network.unit_parameters()}
+    left = {name for name, p in network.named_parameters() if id(p) not in fixed}
+    assert all("embedding" in name or "heads" in name for name in left)
+    assert {"fine.0.embedding.0.weight", "coarse_heads.basic.weight"} <= left
+
+
+def test_both_scales_answer_with_their_mean_probability() -> None:
+    network = grid.settled(CASES["msau"], 4)
+    assert isinstance(network, Msau)
+    crop = torch.from_numpy(grid.crops(2, TOY.crop_px))
+    out = network(crop)
+    both = [scale.scores.leaf.softmax(1) for scale in (out.coarse, out.fine)]
+    torch.testing.assert_close(network.recognise(crop).logits.exp(), (both[0] + both[1]) / 2)
+
+
+def test_frames_that_are_not_there_do_not_count() -> None:
+    arrays = grid.tensors(frames(2))
+    for attention in (True, False):
+        network = tmsau(False, attention).eval()
+        before = network(**arrays)
+        arrays["feature"][0, 3:] += 100
+        after = network(**arrays)
+        torch.testing.assert_close(before.logits, after.logits)
+        assert before.attention[0, 3:].max() < 1e-6
+        torch.testing.assert_close(before.attention.sum(1), torch.ones(2))
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.5, 1.0])
+def test_streams_are_fused_by_their_weight(weight: float) -> None:
+    network = Tmsau(SpatialStream(12, 9, 6, reduced=16), FlowNet(9, 6, FLOW), weight).eval()
+    out = network(**grid.tensors({**frames(2), **motion(2)}))
+    assert out.temporal is not None
+    wanted = weight * out.spatial.leaf.softmax(1) + (1 - weight) * out.temporal.leaf.softmax(1)
+    torch.testing.assert_close(out.logits.exp(), wanted)
+
+
+def test_what_cannot_be_built_says_so() -> None:
+    with pytest.raises(ValueError, match="multiple of 16"):
+        DrmlSize(crop_px=171)
+    with pytest.raises(ValueError, match="plain-cnn, au-cnn"):
+        Msau(variant="cnn")
+    with pytest.raises(ValueError, match="1 to 5"):
+        Msau(9, size=TOY, regions=6)
+    with pytest.raises(ValueError, match="0 to 1"):
+        Tmsau(SpatialStream(12, 9, 6), None, 1.5)
+    with pytest.raises(ValueError, match="motion"):
+        tmsau(temporal=True)(**grid.tensors(frames(1)))
