@@ -20,7 +20,7 @@ the landmark network then looks at the whole of it."""
 _TIGHT_SIDES = (1.3, 1.0, 1.7)
 _MIN_PRESENCE, _TIGHT_PRESENCE = 0.5, 0.7
 """How sure the landmark network has to be; surer where no detector has seen a face: at 0.7 one
-in a thousand pictures of coloured noise passes for one, and of 1,062 faces of FER2013 one is lost."""
+in a thousand pictures of coloured noise passes for one; of 1,062 of FER2013, one face is lost."""
 _SAME_FACE = 0.3
 """Overlap of a face with its last place, or with the box that a set gives."""
 
