@@ -16,6 +16,8 @@ from .report import SHOWN, document, figure_text, table
 from .run_folder import RunFolder, open_run
 
 FIGURES = ("top1", "macro_recall", "macro_f1", "ece", "nll")
+SHORT = {"top1": "top-1", "macro_recall": "recall", "macro_f1": "F1", "ece": "ECE", "nll": "NLL"}
+"""In a terminal's narrow columns; recall and F1 are means over the classes."""
 LOW_IS_GOOD = ("ece", "nll", "kl")
 _RESAMPLES = 1_000
 
@@ -109,17 +111,18 @@ def cells(row: Row) -> list[tuple[str, str]]:
 
 def table_of(comparison: Comparison) -> Table:
     """The comparison for a terminal; the best of each figure in bold."""
-    names = list(dict.fromkeys(name for row in comparison.rows for name in row.options))
-    shown = Table("run", "system", *names)
+    shown = Table(show_lines=True)
+    shown.add_column("run", overflow="fold")
     for name in FIGURES:
-        shown.add_column(SHOWN[name], justify="right")
+        shown.add_column(SHORT[name], justify="right", overflow="fold")
     for row in comparison.rows:
         figures = [
-            f"[bold]{text}[/bold]" if row.test[name] == comparison.best(name) else text
+            f"[bold]{lines}[/bold]" if row.test[name] == comparison.best(name) else lines
             for name, text in cells(row)
+            for lines in (text.replace(" (", "\n("),)
         ]
-        options = [str(row.options.get(name, "")) for name in names]
-        shown.add_row(row.name, row.system, *options, *figures)
+        options = [f"{name} {value}" for name, value in row.options.items()]
+        shown.add_row("\n".join([f"{row.name} ({row.system})", *options]), *figures)
     return shown
 
 

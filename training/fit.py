@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -54,6 +56,9 @@ def fit(
         read_checkpoint(last)
     lightning.seed_everything(seed, verbose=False)
     torch.set_float32_matmul_precision("high")
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    # Learner puts together what several processes found before it logs it.
+    warnings.filterwarnings("ignore", message=".*sync_dist=True.*")
     checkpoints = Checkpoints(run, save_every_min)
     callbacks: list[Callback] = [ChanceBySteps(seed), FiniteLoss(), TQDMProgressBar(20)]
     if average_decay > 0:
@@ -65,7 +70,7 @@ def fit(
         accumulate_grad_batches=accumulate,
         logger=_loggers(run),
         callbacks=[*callbacks, checkpoints],
-        log_every_n_steps=50,
+        log_every_n_steps=max(1, min(50, len(train))),
         num_sanity_val_steps=0,
         enable_model_summary=False,
         enable_checkpointing=False,

@@ -50,6 +50,8 @@ class Learner(lightning.LightningModule):
 
     def __init__(self, network: nn.Module, options: Options, recipe: Recipe) -> None:
         super().__init__()
+        self._trained: dict[str, Tensor] = {}
+        self._batches = 0
         self.network, self.options, self.recipe = network, options, recipe
         self.mark: dict[str, Any] = {}
         """What a checkpoint says of itself; `training.system` sets it."""
@@ -65,11 +67,16 @@ class Learner(lightning.LightningModule):
         """Logits (B, K) of the label that ``batch["target"]`` (B, K) gives."""
         raise NotImplementedError
 
+    def on_train_epoch_start(self) -> None:
+        self._trained, self._batches = {}, 0
+
     def training_step(self, batch: Batch, index: int) -> Tensor:
         loss, parts = self.losses(batch)
-        self.log("loss", loss, prog_bar=True, on_step=True, on_epoch=True, batch_size=1)
-        for name, part in parts.items():
-            self.log(f"loss_{name}", part, on_step=False, on_epoch=True, batch_size=1)
+        self.log("loss_step", loss, prog_bar=True, on_step=True, on_epoch=False, batch_size=1)
+        for name, part in {"": loss, **parts}.items():
+            key = f"loss_{name}" if name else "loss"
+            self._trained[key] = self._trained.get(key, 0.0) + part.detach().double()
+        self._batches += 1
         return loss
 
     def on_validation_epoch_start(self) -> None:
@@ -92,6 +99,10 @@ class Learner(lightning.LightningModule):
         else:
             loss, count = strategy.reduce(self._loss, reduce_op="sum").tolist()
             found = {"validation_loss": loss / max(count, 1.0)}
+        for name, total in self._trained.items():
+            found[name] = float(strategy.reduce(total / self._batches, reduce_op="mean"))
+        # Lightning would put together what each process logs when the first one alone draws its
+        # progress bar, and wait for ever: it is put together here.
         self.log_dict(found, prog_bar=True, rank_zero_only=True)
 
     def configure_optimizers(self) -> Any:

@@ -19,7 +19,7 @@ Curve = Sequence[tuple[int, float]]
 
 _NAMES = {
     "loss_step": "training loss, by step",
-    "loss_epoch": "training loss",
+    "loss": "training loss",
     "validation_loss": "validation loss",
     "top1": "top-1",
     "macro_recall": "macro recall",

@@ -17,12 +17,14 @@ from engines.bundle import Bundle
 from training.data.fer import FerPlus, load_fer_plus
 from training.data.motion import FaceShape, fit_face_shape
 from training.export import export
+from training.run_folder import RunFolder
 from training.stages import train_attention, train_spatial, train_temporal
 from training.systems.attention import AttentionOptions
 from training.systems.spatial import SpatialOptions
 from training.systems.temporal import TemporalOptions
 
 from .layout import write_layout
+from .toy_runs import train_toy
 
 Exported = tuple[Bundle, dict[str, Any]]
 
@@ -91,3 +93,10 @@ def trained(tiny_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def exported(trained: Path, tiny_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Exported:
     """That run as a bundle, and how it was put together; tests leave it as it is."""
     return export(trained, tmp_path_factory.mktemp("exported") / "bundle", str(tiny_dir), LENIENT)
+
+
+@pytest.fixture(scope="session")
+def paper_run(tiny_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    """A finished run of slfer at toy size, never stopped; tests leave it as it is."""
+    with lightning_warns():
+        return train_toy(tmp_path_factory.mktemp("paper") / "run", str(tiny_dir))

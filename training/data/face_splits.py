@@ -54,9 +54,7 @@ class Splits:
         }
 
 
-def load_splits(
-    name: str, folder: str | Path | None, *, limit: int = 0, seed: int = 0
-) -> Splits:
+def load_splits(name: str, folder: str | Path | None, *, limit: int = 0, seed: int = 0) -> Splits:
     """All three splits; ``limit`` keeps so many training faces and the same share of the others.
 
     Raises:
