@@ -5,9 +5,13 @@ B batch, K classes.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from .losses import focal_loss
 
 
 def symmetric_divergence(logits_BK: Tensor, neighbour_BK: Tensor) -> Tensor:
@@ -43,6 +47,14 @@ def reliable(logits_BK: Tensor, neighbour_BK: Tensor, threshold: float | None = 
         return steady_mask(divergence_B, threshold)
     mask_B = steady_mask(divergence_B, batch_threshold(divergence_B))
     return mask_B if bool(mask_B.any()) else torch.ones_like(mask_B)
+
+
+def answers_loss(answers: Sequence[Tensor], votes_BK: Tensor, focus: float = 2.0) -> Tensor:
+    """IV-B: what the two-scale network's three answers (B, K) cost together, all alike: (B,).
+
+    Focal loss; ``focus`` 0 is the cross entropy of the ablation (Table VIII).
+    """
+    return torch.stack([focal_loss(logits_BK, votes_BK, focus) for logits_BK in answers]).sum(0)
 
 
 def masked_mean(loss_B: Tensor, mask_B: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,15 +42,21 @@ class Case:
     free: dict[str, dict[int, str]] = field(default_factory=dict)
 
 
-class Named(nn.Module):
-    """A case's network with the outputs that it is exported with."""
+def named(case: Case, network: nn.Module) -> nn.Module:
+    """A case's network as it is exported: a parameter for each input, a tuple of the outputs."""
+    inputs = tuple(case.inputs(1))
 
-    def __init__(self, case: Case, network: nn.Module) -> None:
-        super().__init__()
-        self.network, self.case = network, case
+    def forward(*given: Tensor, **by_name: Tensor) -> tuple[Tensor, ...]:
+        together = dict(zip(inputs, given, strict=False)) | by_name
+        return tuple(case.call(network, together).values())
 
-    def forward(self, **inputs: Tensor) -> tuple[Tensor, ...]:
-        return tuple(self.case.call(self.network, inputs).values())
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    forward.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [inspect.Parameter(name, kind) for name in inputs]
+    )
+    module = nn.ModuleList([network])
+    module.forward = forward
+    return module
 
 
 def pictures(count: int, side: int, channels: int = 1, seed: int = 0) -> NDArray[np.float32]:
@@ -118,7 +125,7 @@ def export(case: Case, network: nn.Module, folder: Path) -> Path:
     path = folder / f"{case.name}.onnx"
     free = {name: {0: "B", **case.free.get(name, {})} for name in inputs}
     onnx_from_module(
-        _keyword_only(Named(case, network), tuple(inputs)),
+        named(case, network),
         tensors(inputs),
         tuple(case.shapes),
         path,
@@ -126,18 +133,6 @@ def export(case: Case, network: nn.Module, folder: Path) -> Path:
         half=False,
     )
     return path
-
-
-def _keyword_only(module: nn.Module, names: tuple[str, ...]) -> nn.Module:
-    """torch.export wants each input as a parameter of its own name."""
-    lines = f"def forward(self, {', '.join(names)}):\n"
-    lines += f"    return self.module({', '.join(f'{n}={n}' for n in names)})\n"
-    made: dict[str, Any] = {}
-    exec(lines, made)
-    kind = type("Exported", (nn.Module,), {"forward": made["forward"]})
-    exported: nn.Module = kind()
-    exported.module = module
-    return exported
 
 
 def run_onnx(path: Path, arrays: Arrays) -> Arrays:

@@ -10,6 +10,7 @@ import torch
 
 from training.failure_cases import failure_cases, frames_about_peak
 from training.neighborhood import (
+    answers_loss,
     batch_threshold,
     masked_mean,
     reliable,
@@ -75,6 +76,16 @@ def test_masked_pictures_teach_nothing() -> None:
     assert mean.item() == pytest.approx(1.0)
     torch.autograd.backward(mean)
     assert loss.grad is not None and loss.grad.tolist() == pytest.approx([1 / 3, 1 / 3, 0])
+
+
+def test_three_answers_cost_their_sum() -> None:
+    """Even answers cost ln 2 each, one of 3/4 costs ln 4/3."""
+    even, sure = torch.zeros(1, 2), torch.tensor([[LN(3), 0.0]])
+    votes = torch.tensor([[1.0, 0.0]])
+    found = answers_loss((even, even, sure), votes, 0.0)
+    assert found.tolist() == pytest.approx([2 * LN(2) + LN(4 / 3)])
+    focused = answers_loss((even, even, sure), votes)
+    assert focused.tolist() == pytest.approx([2 * LN(2) / 4 + LN(4 / 3) / 16])
 
 
 def test_failure_cases() -> None:

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from training.networks.blocks import RegionLayer
 from training.networks.c3d_lstm import C3dLstm, C3dLstmSize
 from training.networks.drml import Drml, DrmlSize
 from training.networks.flow_net import FlowNet, FlowNetSize
@@ -238,6 +239,20 @@ def test_int8_is_nearly_the_same_network(
     grid.check_int8(case, networks[case.name], files[case.name])
 
 
+def test_a_clip_may_have_any_number_of_frames(
+    networks: dict[str, nn.Module], files: dict[str, Path]
+) -> None:
+    """It was exported with five."""
+    random = np.random.default_rng(5)
+    feature = random.normal(size=(2, 9, 12)).astype(np.float32)
+    arrays = {"feature": feature, "mask": np.ones((2, 9), np.float32), **motion(2)}
+    wanted = grid.outputs(CASES["tmsau"], networks["tmsau"], arrays)
+    got = grid.run_onnx(files["tmsau"], arrays)
+    assert got["attention"].shape == (2, 9)
+    for name, value in wanted.items():
+        np.testing.assert_allclose(got[name], value, atol=1e-4, rtol=1e-3, err_msg=name)
+
+
 def test_sizes_of_drml() -> None:
     """The paper's: 32 kernels of 11 x 11 x 3, 64 regions with their own 3x3, 2048 + 256 values."""
     with torch.device("meta"):
@@ -263,6 +278,21 @@ def test_sizes_of_drml() -> None:
         + 2048 * 4097
         + 12 * 2049
     )
+
+
+def test_every_region_has_weights_of_its_own() -> None:
+    """Of 16 regions only the one in row 1, column 2 has weights: only its part is changed."""
+    layer = RegionLayer(2, 4).eval()
+    with torch.no_grad():
+        for parameter in layer.conv.parameters():
+            parameter.zero_()
+        assert layer.conv.bias is not None
+        layer.conv.bias[2 * (1 * 4 + 2) : 2 * (1 * 4 + 3)] = 1.0
+        x = torch.rand(1, 2, 12, 12)
+        changed = (layer(x) - x).abs().amax((0, 1)) > 0.5
+    wanted = torch.zeros(12, 12, dtype=torch.bool)
+    wanted[3:6, 6:9] = True
+    assert torch.equal(changed, wanted)
 
 
 def test_msau_has_two_scales_of_2304_values_at_the_papers_size() -> None:
