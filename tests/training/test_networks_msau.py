@@ -10,18 +10,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from training.networks.blocks import RegionLayer
 from training.networks.c3d_lstm import C3dLstm, C3dLstmSize
-from training.networks.drml import Drml, DrmlSize
+from training.networks.drml import DrmlSize
 from training.networks.flow_net import FlowNet, FlowNetSize
 from training.networks.googlenet import GoogLeNet
 from training.networks.heads import TreeScores
-from training.networks.msau import VARIANTS, Msau, answer
-from training.networks.receptive_field import ReceptiveField, receptive_field
+from training.networks.msau import Msau, answer
 from training.networks.resnet_se import three_channels
 from training.networks.tmsau import SpatialStream, Tmsau
 from training.networks.vgg16_lstm import Vgg16Lstm, Vgg16LstmSize
-from training.networks.zoom import magnified, strongest_cells, window_corners
+from training.networks.zoom import magnified
 
 from . import network_grid as grid
 from .network_grid import Arrays, Case
@@ -251,151 +249,6 @@ def test_a_clip_may_have_any_number_of_frames(
     assert got["attention"].shape == (2, 9)
     for name, value in wanted.items():
         np.testing.assert_allclose(got[name], value, atol=1e-4, rtol=1e-3, err_msg=name)
-
-
-def test_sizes_of_drml() -> None:
-    """The paper's: 32 kernels of 11 x 11 x 3, 64 regions with their own 3x3, 2048 + 256 values."""
-    with torch.device("meta"):
-        network = Drml()
-    convolution, regions = network.trunk[0], network.trunk[2]
-    assert isinstance(convolution, nn.Conv2d)
-    assert tuple(convolution.weight.shape) == (32, 3, 11, 11)
-    assert grid.parameters(regions) == 64 * (32 * 32 * 9 + 32) + 2 * 32
-    assert network.size.features == 2048 + 256
-    last = {name: tuple(weight.shape) for name, weight in network.embedding.named_parameters()}
-    assert last["0.weight"] == (4096, 256 * 6 * 6) and last["3.weight"] == (2048, 4096)
-    assert network.map_side == 27 and isinstance(network.units, nn.Linear)
-    assert network.units.out_features == 12
-    middle = 8 * 8 * 32 * 16 + 8 * 8 * 16 * 16 + 6 * 6 * 16 * 16 + 3 * 16
-    assert grid.parameters(network) == (
-        32 * (363 + 1)
-        + 64 * 9248
-        + 64
-        + 2 * 32
-        + middle
-        + 256 * (5 * 5 * 16 + 1)
-        + 4096 * 9217
-        + 2048 * 4097
-        + 12 * 2049
-    )
-
-
-def test_every_region_has_weights_of_its_own() -> None:
-    """Of 16 regions only the one in row 1, column 2 has weights: only its part is changed."""
-    layer = RegionLayer(2, 4).eval()
-    with torch.no_grad():
-        for parameter in layer.conv.parameters():
-            parameter.zero_()
-        assert layer.conv.bias is not None
-        layer.conv.bias[2 * (1 * 4 + 2) : 2 * (1 * 4 + 3)] = 1.0
-        x = torch.rand(1, 2, 12, 12)
-        changed = (layer(x) - x).abs().amax((0, 1)) > 0.5
-    wanted = torch.zeros(12, 12, dtype=torch.bool)
-    wanted[3:6, 6:9] = True
-    assert torch.equal(changed, wanted)
-
-
-def test_msau_has_two_scales_of_2304_values_at_the_papers_size() -> None:
-    with torch.device("meta"):
-        heads = {v: Msau(variant=v) for v in VARIANTS}
-        five = Msau(regions=5)
-    assert heads["msau"].features == 2 * 2304 and five.features == 6 * 2304
-    assert heads["plain-cnn"].features == heads["au-cnn"].features == 2304
-    one_scale = grid.parameters(Drml()) + 2304 * 39 + 39
-    assert grid.parameters(heads["msau"]) == 2 * one_scale
-    assert grid.parameters(heads["au-z-cnn"]) == 2 * (one_scale - 2304 * 6 - 6)
-
-
-def test_sizes_of_the_networks_that_the_paper_borrows() -> None:
-    """VGG16's 138,357,544 and C3D's 78,409,573 (101 classes) without what comes after the first
-    fully connected layer; GoogLeNet's table counts 159 K weights in 3a."""
-    with torch.device("meta"):
-        vgg, c3d, google = Vgg16Lstm(), C3dLstm(), GoogLeNet()
-    second, thousand = 4096 * 4097, 1000 * 4097
-    assert grid.parameters(vgg.trunk) + grid.parameters(vgg.full) == 138_357_544 - second - thousand
-    after = second + 101 * 4097
-    assert grid.parameters(c3d.trunk) + grid.parameters(c3d.full) == 78_409_573 - after
-    weights = [w for name, w in google.trunk[5].named_parameters() if w.dim() == 4]
-    assert 159 <= sum(weight.numel() for weight in weights) / 1024 < 160
-    assert google.features == 1024 and grid.parameters(google) == 5_980_832
-
-
-def test_the_attention_reads_256_values_of_each_frame() -> None:
-    with torch.device("meta"):
-        stream = SpatialStream()
-    assert grid.parameters(stream) == (2 * 2304 * 256 + 256) + 256 + 256 * 257 + 257 * 39
-
-
-@pytest.mark.parametrize(
-    ("layers", "wanted"),
-    [
-        ([nn.Conv2d(1, 1, 3)], ReceptiveField(3, 1, 0)),
-        ([nn.Conv2d(1, 1, 3, padding=1), nn.MaxPool2d(2)], ReceptiveField(4, 2, -1)),
-        ([nn.Conv2d(1, 1, 5, 2, 2), nn.Conv2d(1, 1, 3, dilation=2)], ReceptiveField(13, 2, -2)),
-    ],
-)
-def test_receptive_field_of_small_chains(layers: list[nn.Module], wanted: ReceptiveField) -> None:
-    assert receptive_field(layers) == wanted
-
-
-def test_receptive_field_is_what_a_cell_answers_to() -> None:
-    """Pixels that change a cell in the middle of DRML's map: the gradient's extent."""
-    torch.manual_seed(0)
-    network = Drml(DrmlSize(crop_px=106, grid=1, stem=2, middle=2, last=2, hidden=4, full=4))
-    with torch.no_grad():
-        for parameter in network.trunk.parameters():
-            parameter.abs_().add_(1e-3)
-    picture = torch.rand(1, 3, 106, 106).add(0.1).requires_grad_()
-    network.eval()
-    # An average looks at every cell of a window, a maximum only at one.
-    trunk = nn.Sequential(
-        *(nn.AvgPool2d(2) if isinstance(x, nn.MaxPool2d) else x for x in network.trunk)
-    )
-    torch.autograd.backward(trunk(picture)[0, 0, 5, 3])
-    assert picture.grad is not None
-    seen_y, seen_x = (axis.unique() for axis in torch.nonzero(picture.grad[0, 0]).T)
-    field = network.field
-    assert (field.size_px, field.step_px) == (68, 4)
-    for found, cell in ((seen_y, 5), (seen_x, 3)):
-        first = field.first_px + cell * field.step_px
-        assert (int(found.min()), int(found.max())) == (first, first + field.size_px - 1)
-
-
-def test_an_unknown_layer_has_no_known_reach() -> None:
-    with pytest.raises(TypeError, match="Linear"):
-        receptive_field([nn.Conv2d(1, 1, 3), nn.Linear(2, 2)])
-
-
-def test_the_window_is_the_field_of_the_strongest_cell() -> None:
-    maps = torch.zeros(2, 3, 6, 6)
-    maps[0, 1, 2, 4], maps[1, 0, 5, 0] = 7.0, 9.0
-    cells = strongest_cells(maps, 1, 1)
-    assert cells.tolist() == [[[4, 2]], [[0, 5]]]
-    corners = window_corners(cells, ReceptiveField(12, 4, -1), 30)
-    assert corners.tolist() == [[[15.0, 7.0]], [[0.0, 18.0]]], "kept within the picture"
-
-
-def test_regions_that_were_used_are_erased() -> None:
-    """Strongest first; what lies beside a region that was taken comes last."""
-    maps = torch.zeros(1, 1, 5, 5)
-    maps[0, 0, 0, 0], maps[0, 0, 0, 1], maps[0, 0, 3, 3], maps[0, 0, 4, 0] = 9.0, 8.0, 5.0, 4.0
-    assert strongest_cells(maps, 3, 1)[0].tolist() == [[0, 0], [3, 3], [0, 4]]
-
-
-def test_five_regions_are_five_places_even_where_all_was_erased() -> None:
-    maps = torch.rand(8, 2, 3, 3, generator=torch.Generator().manual_seed(0))
-    for cells in strongest_cells(maps, 5, 2).tolist():
-        assert len({tuple(cell) for cell in cells}) == 5
-
-
-def test_magnified_is_bilinear() -> None:
-    """A window of the picture's own pixels stays; a ramp enlarged stays a ramp."""
-    ramp = torch.arange(20.0).repeat(1, 2, 20, 1)
-    corner = torch.tensor([[4.0, 6.0]])
-    same = magnified(ramp, corner, 8, 8)
-    torch.testing.assert_close(same, ramp[:, :, 6:14, 4:12])
-    larger = magnified(ramp, corner, 8, 16)[0, 1, 3]
-    torch.testing.assert_close(larger, 3.75 + 0.5 * torch.arange(16.0))
 
 
 def test_the_second_scale_sees_the_strongest_part_magnified() -> None:
