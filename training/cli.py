@@ -78,20 +78,23 @@ def export(
     run: Annotated[Path, typer.Argument(help="Folder of a finished training.")],
     out: Annotated[Path, typer.Argument(help="Folder of the bundle to write.")],
     data: Data = None,
+    frames: Annotated[
+        str, typer.Option(help="Of a paper's image system: a clip by mean or by attention.")
+    ] = "mean",
 ) -> None:
     """Write a trained run as a bundle: ONNX, INT8, temperatures, measured figures."""
     from .run_folder import RUN
 
     if (run / RUN).is_file():
-        _export_system(run, out, data)
+        _export_system(run, out, data, frames)
     else:
         _export_default(run, out, data)
 
 
-def _export_system(run: Path, out: Path, data: str | None) -> None:
+def _export_system(run: Path, out: Path, data: str | None, frames: str) -> None:
     from .image_bundle import bundle_from_run
 
-    bundle, found = bundle_from_run(run, out, data)
+    bundle, found = bundle_from_run(run, out, data, frames)
     told = ", ".join(f"{name} {_shown(found['test'][name])}" for name in ("top1", "ece", "n"))
     Console(stderr=True).print(f"test faces, as deployed: {told}", highlight=False)
     Console(stderr=True).print(f"{bundle.path}: {bundle.size_bytes / 1e6:.1f} MB")

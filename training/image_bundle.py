@@ -1,8 +1,8 @@
 """A finished run of an image system as a bundle that `score`, `live` and the page play.
 
-The run's network becomes the spatial stream; a clip is the mean of its frames' features under the
-system's own head; nothing hears motion. The system's labels are shared out among the eight basic
-expressions and the 135 words, and the manifest says so.
+The run's network becomes the spatial stream; a clip is the mean of its frames' features, even or
+under attention, through the system's own head; nothing hears motion. The system's labels are
+shared out among the eight basic expressions and the 135 words, and the manifest says so.
 """
 
 from __future__ import annotations
@@ -31,9 +31,11 @@ from engines.taxonomy import load_taxonomy
 from .data.face_splits import Splits, load_splits
 from .data.hardships import HARDSHIPS, worsened
 from .data.learning_faces import LearningFaces
-from .errors import RunMismatch
+from .errors import OptionsWrong, RunMismatch
+from .image_attention import learned_attention
 from .label_maps import basic8_shares, word_shares
 from .metrics import classifier_figures
+from .networks.fusion import CascadedAttention
 from .networks.image_stream import FrameAggregation, ImageSpatial, LabelRollUp, NoMotion
 from .onnx import onnx_from_module
 from .run_folder import RunFolder
@@ -43,20 +45,28 @@ Array = npt.NDArray[np.float32]
 
 FIELDS, MOTION_PX = 1, 32
 CLIP_FRAMES, CLIP_S = 32, 1.0
+FRAMES = ("mean", "attention")
 INT8_SAMPLES = 512
 """Training crops from which ranges are taken."""
 
 
-def bundle_from_run(path: Path, out: Path, folder: str | None) -> tuple[Bundle, dict[str, Any]]:
+def bundle_from_run(
+    path: Path, out: Path, folder: str | None, frames: str = "mean"
+) -> tuple[Bundle, dict[str, Any]]:
     """Write a finished run as a bundle: ONNX, INT8, calibrated and measured.
+
+    ``frames`` says how a clip's frames are put together: "mean", or "attention", which is learned
+    first where the run has none yet.
 
     Returns the bundle, its figures on the test faces, and what the gate says of INT8.
 
     Raises:
         RunUnfinished: the run was not trained to its end.
         RunMismatch: the data is not what it was trained on.
-        OptionsWrong: a label that a bundle cannot say.
+        OptionsWrong: a label that a bundle cannot say, or another kind of ``frames``.
     """
+    if frames not in FRAMES:
+        raise OptionsWrong(f"frames {frames!r}: there are {', '.join(FRAMES)}")
     system, run = finished_run(path)
     options = system.options.from_json(run.about["options"])
     data = load_splits(options.faces, folder, limit=options.limit, seed=options.seed)
@@ -68,7 +78,8 @@ def bundle_from_run(path: Path, out: Path, folder: str | None) -> tuple[Bundle, 
     network = trained_network(system, run, len(data.labels))
     crop_px = system.crop_px(options)
     onnx = run.path / "onnx"
-    features = write_image_networks(network, data.labels, crop_px, onnx)
+    attend = learned_attention(network, data, crop_px, run.path) if frames == "attention" else None
+    features = write_image_networks(network, data.labels, crop_px, onnx, attend)
     manifest = manifest_of(system, run, data.labels, crop_px, features)
     files = {file.name: file for file in sorted(onnx.glob("*.onnx"))}
     bundle = write_bundle(out, manifest, files)
@@ -81,7 +92,13 @@ def bundle_from_run(path: Path, out: Path, folder: str | None) -> tuple[Bundle, 
     return bundle, {"test": measured, "int8": verdict}
 
 
-def write_image_networks(network: Any, labels: tuple[str, ...], crop_px: int, folder: Path) -> int:
+def write_image_networks(
+    network: Any,
+    labels: tuple[str, ...],
+    crop_px: int,
+    folder: Path,
+    attend: CascadedAttention | None = None,
+) -> int:
     """The three ONNX files of an image network in float; returns D."""
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.glob("*.onnx"):
@@ -106,7 +123,7 @@ def write_image_networks(network: Any, labels: tuple[str, ...], crop_px: int, fo
     )
     head: nn.Module = network.head
     onnx_from_module(
-        FrameAggregation(head, roll_up),
+        FrameAggregation(head, roll_up, attend),
         {
             "feature": torch.randn(2, 5, features),
             "mask": torch.ones(2, 5),

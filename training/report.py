@@ -60,6 +60,7 @@ figure { margin: 0 0 1.4rem; } figcaption { color: var(--faint); font-size: .88r
 img { max-width: 100%; height: auto; background: #fff; border: 1px solid var(--line);
   border-radius: .6rem; }
 .pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(20rem, 1fr)); gap: 1.2rem; }
+table.prose td:last-child { min-width: 16rem; }
 td.best { font-weight: 650; color: var(--accent); }
 code { font-size: .9em; overflow-wrap: anywhere; }
 """
@@ -111,8 +112,10 @@ def document(title: str, body: str) -> str:
     )
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[str]], numbers: int = 0) -> str:
-    """A table of escaped cells; the last ``numbers`` columns stand right."""
+def table(
+    head: Sequence[str], rows: Iterable[Sequence[str]], numbers: int = 0, *, prose: bool = False
+) -> str:
+    """A table of escaped cells; the last ``numbers`` columns stand right, or hold prose."""
 
     def line(cells: Sequence[str], tag: str) -> str:
         first = len(cells) - numbers
@@ -122,7 +125,8 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], numbers: int = 0) 
         )
 
     body = "".join(f"<tr>{line(row, 'td')}</tr>\n" for row in rows)
-    return f'<div class="wide"><table><tr>{line(head, "th")}</tr>\n{body}</table></div>'
+    kind = ' class="prose"' if prose else ""
+    return f'<div class="wide"><table{kind}><tr>{line(head, "th")}</tr>\n{body}</table></div>'
 
 
 def _page(
@@ -145,7 +149,7 @@ def _page(
     return document(
         f"{run.system}: {run.path.name}",
         f"<h1>{escape(run.system)}</h1>\n"
-        f'<p class="faint">{escape(_paper(run))} · finished {escape(about["finished"])}</p>\n'
+        f'<p class="faint">{escape(_paper(run))} · finished {escape(about["finished"][:10])}</p>\n'
         f"<p>{escape(intro)}</p>\n"
         f'<div class="cards">{cards}</div>\n'
         f"<h2>Training</h2>\n{_figures(run, curves)}\n"
@@ -208,8 +212,9 @@ def _options(run: RunFolder) -> str:
     for name, value in run.about["options"].items():
         usual = paper.get(name)
         usual = list(usual) if isinstance(usual, tuple) else usual
+        value = list(value) if isinstance(value, tuple) else value
         rows.append((name, _shown(value), "" if value == usual else _shown(usual), docs[name]))
-    return table(("option", "value", "paper", "what it is"), rows)
+    return table(("option", "value", "paper", "what it is"), rows, prose=True)
 
 
 def _origin(run: RunFolder, metrics: dict[str, Any]) -> str:
@@ -226,6 +231,6 @@ def _origin(run: RunFolder, metrics: dict[str, Any]) -> str:
 
 
 def _shown(value: Any) -> str:
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return ", ".join(map(str, value)) or "none"
     return "none" if value == "" else str(value)

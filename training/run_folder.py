@@ -148,7 +148,7 @@ def start_run(
     about = {
         "schema": SCHEMA,
         "system": system,
-        "options": options.to_json(),
+        "options": json.loads(json.dumps(options.to_json())),
         "data": data,
         "commit": current_commit(),
         "versions": _versions(),

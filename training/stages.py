@@ -65,7 +65,8 @@ def train_attention(run: Path, folder: str | None, options: AttentionOptions) ->
     half = options.views // 2
     validation = view_clips(network, shape, "validation", folder, options, clips=None, spoiled=half)
     loader = clip_loader(train, options.batch, shuffle=True)
-    module = AttentionTraining(network.basic8, options, len(loader) * options.epochs)
+    steps = len(loader) * options.epochs
+    module = AttentionTraining(network.basic8, network.features, options, steps)
     return fit(
         module,
         loader,

@@ -28,7 +28,7 @@ from .learner import Learner
 from .metrics import classifier_figures, confusion_matrix
 from .networks.slfer import ExpressionOutput
 from .options import PRECISIONS, Options
-from .run_folder import RunFolder, open_run, start_run
+from .run_folder import REPORT, RunFolder, open_run, start_run
 from .systems import SYSTEMS
 
 Array = npt.NDArray[np.float32]
@@ -105,14 +105,16 @@ def train_system(system: System, options: Options, path: Path, folder: str | Non
     stages = system.stages(options, data, run)
     for stage in stages:
         _train_stage(run, stage, options)
-    if run.finished or not first:
+    if not first:
         return run
-    network = trained_network(system, run, len(data.labels))
-    metrics, predictions = measured(network, data, system.crop_px(options))
-    run = run.finish({**metrics, "parameters": _parameters(network)}, predictions)
-    from .report import write_report
+    if not run.finished:
+        network = trained_network(system, run, len(data.labels))
+        metrics, predictions = measured(network, data, system.crop_px(options))
+        run = run.finish({**metrics, "parameters": _parameters(network)}, predictions)
+    if not (run.path / REPORT).exists():
+        from .report import write_report
 
-    write_report(run, [stage.name for stage in stages])
+        write_report(run, [stage.name for stage in stages])
     return run
 
 

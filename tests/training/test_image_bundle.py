@@ -11,18 +11,25 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 
 import ferstream
+from engines import contract
 from engines.bundle import Bundle, load_bundle
 from engines.engine import open_engine
+from engines.ort import OrtEngine
 from stream.recognize import Recognizer
 from stream.sources import open_source
 from training import cli
 from training.compare import compare
+from training.data.face_splits import load_splits
 from training.errors import RunMismatch, RunUnfinished
-from training.image_bundle import bundle_from_run
+from training.image_attention import learned_attention, spoiled_clips
+from training.image_bundle import bundle_from_run, write_image_networks
 from training.metrics import classifier_figures
 from training.run_folder import RunFolder
+from training.system import open_system, trained_network
+from training.systems.attention import AttentionOptions
 
 from .conftest import lightning_warns
 from .layout import write_layout
@@ -87,6 +94,29 @@ def test_a_bundle_needs_a_finished_run_on_the_same_data(
     with pytest.raises(RunMismatch, match="name the folder it was trained on"):
         cli.export(paper_run.path, tmp_path / "bundle", str(other))
     assert not (tmp_path / "bundle").exists()
+
+
+def test_attention_is_learned_where_it_is_asked_for(
+    paper_run: RunFolder, tiny_dir: Path, tmp_path: Path
+) -> None:
+    """On clips of which some frames are spoiled; the system's own weights stay as they are."""
+    data = load_splits("fer2013plus", str(tiny_dir))
+    network = trained_network(open_system("slfer"), paper_run, 8)
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    options = AttentionOptions(clips=16, views=4, epochs=1, batch=8)
+    with lightning_warns():
+        attend = learned_attention(network, data, 32, tmp_path, options)
+    assert attend.kernel.abs().sum() > 0, "it has learned something"
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+    clips = spoiled_clips(network, data.validation, 32, options, clips=None)
+    assert clips.feature.shape == (96, 4, 512) and clips.spoiled.sum(1).eq(2).all()
+    features = write_image_networks(network, data.labels, 32, tmp_path / "onnx", attend)
+    spec = contract.fusion(features)
+    engine = OrtEngine(tmp_path / "onnx" / "fusion.onnx", spec, threads=1)
+    given = {**spec.example(B=96, T=4), "feature": clips.feature.numpy()}
+    wanted = attend(clips.feature, torch.from_numpy(given["mask"]))[1]
+    np.testing.assert_allclose(engine.run(given)["attention"], wanted.detach().numpy(), atol=2e-3)
+    engine.close()
 
 
 class Page(HTMLParser):

@@ -107,13 +107,15 @@ def view_clips(
 
 
 class AttentionTraining(lightning.LightningModule):
-    """`CascadedAttention` under the spatial network's own, fixed head."""
+    """`CascadedAttention` over features (D) under the spatial network's own, fixed head."""
 
-    def __init__(self, head: torch.nn.Linear, options: AttentionOptions, steps: int) -> None:
+    def __init__(
+        self, head: torch.nn.Module, features: int, options: AttentionOptions, steps: int
+    ) -> None:
         super().__init__()
         self.options = options
         self.steps = steps
-        self.network = CascadedAttention(head.in_features)
+        self.network = CascadedAttention(features)
         self.head = head.requires_grad_(False)
 
     def training_step(self, batch: list[Tensor], index: int) -> Tensor:
