@@ -22,14 +22,7 @@ def default(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monkey
         pytest.skip("no default bundle in this checkout")
 
 
-MIRRORED = pytest.mark.xfail(
-    strict=True,
-    reason="the exported graph mirrors the crop before it casts it; TensorRT takes bytes only "
-    "into a cast. To be gone with the next export.",
-)
-
-
-@pytest.mark.parametrize("network", [pytest.param("spatial", marks=MIRRORED), "temporal", "fusion"])
+@pytest.mark.parametrize("network", ["spatial", "temporal", "fusion"])
 def test_tensorrt_takes_the_float_form(machine: World, default: Bundle, network: str) -> None:
     results = build_bundle(default, "fp32", BuildOptions(max_batch=2, opt_batch=1))
     result = next(r for r in results if r.network == network)
