@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from rich.table import Table
 
+from .options import Options
 from .report import SHOWN, document, figure_text, table
 from .run_folder import RunFolder, open_run
 
@@ -159,7 +160,7 @@ def html(comparison: Comparison) -> str:
 def _differing(runs: Sequence[RunFolder]) -> list[str]:
     """Names of options that are not alike in all runs, the seed apart."""
     names = dict.fromkeys(name for run in runs for name in run.about["options"])
-    aside = {"seed", "workers", "save_every_min"}
+    aside = {"seed", *Options.ASIDE}
     return [
         name
         for name in names

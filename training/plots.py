@@ -56,7 +56,7 @@ def draw_curves(path: Path, curves: Mapping[str, Curve]) -> None:
     losses = [name for name in drawn if "loss" in name or name == "nll"]
     others = [name for name in drawn if name not in shares and name not in losses]
     panels = [(n, t) for n, t in ((losses, "loss"), (shares, "share"), (others, "other")) if n]
-    figure, axes = _canvas(4.6 * max(len(panels), 1), 3.2, max(len(panels), 1))
+    figure, axes = _canvas(4.6 * max(len(panels), 1), 3.6, max(len(panels), 1))
     for place, (names, title) in zip(np.atleast_1d(np.asarray(axes)), panels, strict=False):
         for name, colour in zip(names, COLOURS * 4, strict=False):
             steps, values = zip(*drawn[name], strict=True)
@@ -73,7 +73,9 @@ def draw_curves(path: Path, curves: Mapping[str, Curve]) -> None:
         place.set_xlabel("step")
         if title == "share":
             place.set_ylim(0, 1)
-        place.legend(frameon=False, fontsize=8)
+        place.legend(
+            frameon=False, fontsize=8, loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncol=2
+        )
     _save(figure, path)
 
 
@@ -91,7 +93,7 @@ def draw_reliability(
     axes.bar(said, share, width=0.8 / bins, color="#d9e2ec", label="share of faces")
     axes.plot(said, true, "o-", color=ACCENT, markersize=4, label="share that is right")
     axes.set_xlim(0, 1)
-    axes.set_ylim(0, 1)
+    axes.set_ylim(0, 1.03)
     axes.set_xlabel("confidence")
     axes.legend(frameon=False, fontsize=8, loc="upper left")
     _save(figure, path)

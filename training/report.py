@@ -43,6 +43,7 @@ body { margin: 0 auto; max-width: 60rem; padding: 2.5rem 1.25rem 4rem; backgroun
   color: var(--ink); font: 16px/1.55 system-ui, sans-serif; }
 h1 { font-size: 1.7rem; margin: 0; } h2 { font-size: 1.1rem; margin: 2.6rem 0 .8rem; }
 p { max-width: 42rem; } .faint { color: var(--faint); }
+.whole { white-space: nowrap; }
 .cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(9rem, 1fr)); gap: .8rem;
   margin: 1.6rem 0; }
 .card { background: var(--card); border: 1px solid var(--line); border-radius: .6rem;
@@ -149,7 +150,8 @@ def _page(
     return document(
         f"{run.system}: {run.path.name}",
         f"<h1>{escape(run.system)}</h1>\n"
-        f'<p class="faint">{escape(_paper(run))} · finished {escape(about["finished"][:10])}</p>\n'
+        f'<p class="faint">{escape(_paper(run))} · '
+        f'<span class="whole">finished {escape(about["finished"][:10])}</span></p>\n'
         f"<p>{escape(intro)}</p>\n"
         f'<div class="cards">{cards}</div>\n'
         f"<h2>Training</h2>\n{_figures(run, curves)}\n"
