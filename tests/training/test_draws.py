@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -256,3 +257,49 @@ def test_labels_are_shared_out_among_what_a_bundle_says() -> None:
         word_shares(("hungry",))
     with pytest.raises(OptionsWrong, match="'hungry' is neither"):
         basic8_shares(("hungry",))
+
+
+def write_prepared(folder: Path, splits: list[str]) -> Path:
+    """A folder as `ferstream data prepare` leaves it: grey crops of 32 pixels, two labels."""
+    count, rng = len(splits), np.random.default_rng(0)
+    facts = {
+        "format": 1,
+        "complete": True,
+        "fingerprint": "0",
+        "options": {"crop_px": 32},
+        "labels": ["happiness", "anger"],
+        "units": [],
+        "kind": "images",
+        "about": "drawn",
+        "shards": 1,
+    }
+    folder.mkdir()
+    (folder / "set.json").write_text(json.dumps(facts))
+    np.savez(
+        folder / "shard-00000.npz",
+        crops=rng.integers(0, 256, (count, 32, 32), np.uint8),
+        landmarks=rng.uniform(0, 32, (count, 468, 2)).astype(np.float16),
+        times_s=np.zeros(count),
+        offset=np.arange(count + 1),
+        name=np.array([f"face{row:02d}" for row in range(count)]),
+        split=np.array(splits),
+        subject=np.array([f"person{row // 2}" for row in range(count)]),
+        pose=np.array([""] * count),
+        label=(np.arange(count) % 2).astype(np.int16),
+        votes=np.zeros((count, 0), np.uint8),
+        units=np.zeros((count, 0), np.int8),
+    )
+    return folder
+
+
+def test_any_prepared_set_can_be_learned_from(tmp_path: Path) -> None:
+    """Splits that a set lacks are drawn from its training part, whole people at a time."""
+    made = load_splits(str(write_prepared(tmp_path / "whole", ["all"] * 40)), None)
+    parts = (made.train, made.validation, made.test)
+    assert [len(part) for part in parts] == [32, 4, 4] and made.labels == ("happiness", "anger")
+    people = [{int(name[4:]) // 2 for name in part.names} for part in parts]
+    assert not people[0] & people[1] and not people[0] & people[2] and not people[1] & people[2]
+    kept = load_splits(str(write_prepared(tmp_path / "split", ["train"] * 20 + ["test"] * 6)), None)
+    assert len(kept.test) == 6 and kept.about()["name"] == "drawn"
+    shown = FaceImages(kept.train, 32, parsing=Parsing())[Draw(0, 0)]
+    assert shown["crop"].shape == (1, 32, 32) and shown["parsed"] == 1
