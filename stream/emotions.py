@@ -124,7 +124,7 @@ class EmotionReader:
                     ranked=ranked,
                     families=dict(zip(self._families, families_p_BK[row].tolist(), strict=True)),
                     intensity=(1 - basic8[NEUTRAL]) * float(strength_B[row]),
-                    uncertain=_is_uncertain(list(basic8.values())),
+                    uncertain=is_uncertain(list(basic8.values())),
                     label=NEUTRAL if best == NEUTRAL else ranked[0][0],
                     supervision=self._supervision,
                     one_of=tuple(likely) if self._sets else (),
@@ -141,7 +141,7 @@ class EmotionReader:
         return self._family_head.probabilities(np.log(summed_BF + np.float32(1e-9)))
 
 
-def _is_uncertain(p_K: list[float]) -> bool:
+def is_uncertain(p_K: list[float]) -> bool:
     """Whether probabilities over the basic expressions are too even to name one."""
     entropy = -sum(p * math.log(p) for p in p_K if p > 0) / math.log(len(p_K))
     return max(p_K) < UNCERTAIN_BELOW or entropy > UNCERTAIN_ENTROPY

@@ -23,7 +23,7 @@ from calibration.reliability import (
 from engines.bundle import Bundle
 from engines.taxonomy import load_taxonomy, roll_up
 from stream.align import warp
-from stream.emotions import EmotionReader
+from stream.emotions import EmotionReader, is_uncertain
 
 from .data.fer import BASIC8, FerPlus
 
@@ -80,9 +80,14 @@ def basic8_figures(probability: Array, data: FerPlus) -> dict[str, Any]:
         for k, name in enumerate(BASIC8)
         if (label == k).any()
     }
+    right = guess == label
+    unsure = np.array([is_uncertain(row) for row in probability.tolist()], dtype=bool)
     return {
         "n": len(data),
-        "top1": float((guess == label).mean()),
+        "top1": float(right.mean()),
+        "uncertain": float(unsure.mean()),
+        "top1_where_uncertain": float(right[unsure].mean()) if unsure.any() else 0.0,
+        "top1_where_certain": float(right[~unsure].mean()) if not unsure.all() else 0.0,
         "macro_recall": float(np.mean(list(recall.values()))),
         "ece": expected_calibration_error(probability, label),
         "kl": divergence(probability, data.votes),

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from calibration.outputs import photograph_logits
 from engines.taxonomy import load_taxonomy, roll_up
 from tests.engines import tiny as tiny_networks
 from training.data.fer import BASIC8, FerPlus
@@ -20,7 +21,6 @@ from training.evaluate import (
     crops_of,
     emo135_figures,
     figures,
-    photograph_logits,
     score,
 )
 
