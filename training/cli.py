@@ -93,8 +93,10 @@ def export(
 
 def _export_system(run: Path, out: Path, data: str | None, frames: str) -> None:
     from .image_bundle import bundle_from_run
+    from .system import finished_run
 
-    bundle, found = bundle_from_run(run, out, data, frames)
+    write = finished_run(run)[0].export or bundle_from_run
+    bundle, found = write(run, out, data, frames)
     told = ", ".join(f"{name} {_shown(found['test'][name])}" for name in ("top1", "ece", "n"))
     Console(stderr=True).print(f"test faces, as deployed: {told}", highlight=False)
     Console(stderr=True).print(f"{bundle.path}: {bundle.size_bytes / 1e6:.1f} MB")

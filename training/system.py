@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -32,6 +33,8 @@ from .run_folder import REPORT, RunFolder, open_run, start_run
 from .systems import SYSTEMS
 
 Array = npt.NDArray[np.float32]
+DONE = "finished"
+"""A file of this name in a stage's folder says that it has been trained to its end."""
 
 
 class ImageNetwork(Protocol):
@@ -56,11 +59,33 @@ class Stage:
     train: Callable[[], DrawnSet]
     validation: Callable[[], DrawnSet]
     epochs: int
+    batch: int = 0
+    """Instead of the options'; 0: theirs."""
+
+
+class LabelledData(Protocol):
+    """What a system learns from, in splits."""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """K names."""
+
+    def about(self) -> dict[str, Any]:
+        """What a run keeps of it: name, fingerprint, and the sizes train, validation and test."""
+
+
+Found = tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]
+"""Figures for metrics.json, and the predictions behind them."""
+
+
+def faces_of(options: Options, folder: str | None) -> Splits:
+    """The faces that options name: an image system's data."""
+    return load_splits(options.faces, folder, limit=options.limit, seed=options.seed)
 
 
 @dataclass(frozen=True)
 class System:
-    """A paper's system.
+    """A paper's system; the last three are an image system's unless it brings its own.
 
     Args:
         name: of its file in training/systems/ and its command.
@@ -68,15 +93,24 @@ class System:
         options: its frozen dataclass.
         crop_px: side of the crops that its options ask for.
         stages: its trainings, in order.
-        network: what the last stage trains, fresh, for K labels; what is measured and exported.
+        last_stage: name of the one whose network is measured and exported.
+        network: that network, fresh, for K labels.
+        data: what the options name, in splits.
+        measure: figures of the network on validation and test; None: `measured`.
+        export: run, bundle, data folder and way of putting frames together, to the bundle and its
+            figures; None: training.image_bundle.
     """
 
     name: str
     paper: str
     options: type[Options]
     crop_px: Callable[[Any], int]
-    stages: Callable[[Any, Splits, RunFolder], Sequence[Stage]]
+    stages: Callable[[Any, Any, RunFolder], Sequence[Stage]]
+    last_stage: str
     network: Callable[[Any, int], nn.Module]
+    data: Callable[[Any, str | None], LabelledData] = faces_of
+    measure: Callable[[nn.Module, Any, Any], Found] | None = None
+    export: Callable[[Path, Path, str | None, str], Any] | None = None
 
 
 def open_system(name: str) -> System:
@@ -99,7 +133,7 @@ def train_system(system: System, options: Options, path: Path, folder: str | Non
         OptionsWrong: options and data do not go together.
         LossNotFinite, DoesNotFit: see `training.fit`.
     """
-    data = load_splits(options.faces, folder, limit=options.limit, seed=options.seed)
+    data = system.data(options, folder)
     first = processes()[1] == 0
     run = start_run(path, system.name, options, data.about(), write=first)
     stages = system.stages(options, data, run)
@@ -109,7 +143,8 @@ def train_system(system: System, options: Options, path: Path, folder: str | Non
         return run
     if not run.finished:
         network = trained_network(system, run, len(data.labels))
-        metrics, predictions = measured(network, data, system.crop_px(options))
+        measure = system.measure or partial(_measured_faces, system)
+        metrics, predictions = measure(network, options, data)
         run = run.finish({**metrics, "parameters": _parameters(network)}, predictions)
     if not (run.path / REPORT).exists():
         from .report import write_report
@@ -119,13 +154,13 @@ def train_system(system: System, options: Options, path: Path, folder: str | Non
 
 
 def _train_stage(run: RunFolder, stage: Stage, options: Options) -> None:
-    done = run.stage(stage.name) / "finished"
+    done = run.stage(stage.name) / DONE
     if done.exists():
         return
     learner = stage.learner()
     learner.mark = {"system": run.system, "stage": stage.name, "options": options.to_json()}
-    train = loader_of(stage.train(), options, training=True)
-    validation = loader_of(stage.validation(), options, training=False)
+    train = loader_of(stage.train(), options, training=True, batch=stage.batch)
+    validation = loader_of(stage.validation(), options, training=False, batch=stage.batch)
     learner.steps = len(train) // options.accumulate * stage.epochs
     run.stage(stage.name).mkdir(parents=True, exist_ok=True)
     fit(
@@ -143,12 +178,12 @@ def _train_stage(run: RunFolder, stage: Stage, options: Options) -> None:
     done.touch()
 
 
-def loader_of(faces: DrawnSet, options: Options, *, training: bool) -> DrawLoader:
+def loader_of(faces: DrawnSet, options: Options, *, training: bool, batch: int = 0) -> DrawLoader:
     """Batches of a set for this process, shuffled by seed and epoch where training."""
     world, rank = processes()
     batches = DrawBatches(
         len(faces),
-        options.batch,
+        batch or options.batch,
         seed=options.seed,
         training=training,
         weights=faces.weights if training else None,
@@ -167,13 +202,12 @@ def trained_network(system: System, run: RunFolder, classes: int) -> nn.Module:
     """
     options = system.options.from_json(run.about["options"])
     network = system.network(options, classes)
-    last = sorted(run.path.glob("*/finished"), key=lambda file: file.stat().st_mtime_ns)
-    if not last:
+    stage = system.last_stage
+    if not (run.stage(stage) / DONE).exists():
         raise RunUnfinished(
-            f"{run.path} has no finished stage: let `ferstream train {system.name} --run "
-            f"{run.path}` go on to its end"
+            f"{run.path} has not finished its stage {stage}: let `ferstream train {system.name} "
+            f"--run {run.path}` go on to its end"
         )
-    stage = last[-1].parent.name
     load_weights(network, run.checkpoint(stage), system.name, stage)
     return network.eval()
 
@@ -189,7 +223,11 @@ def finished_run(path: str | Path) -> tuple[System, RunFolder]:
     return open_system(run.system), run
 
 
-def measured(network: nn.Module, data: Splits, crop_px: int) -> tuple[dict[str, Any], Any]:
+def _measured_faces(system: System, network: nn.Module, options: Any, data: Any) -> Found:
+    return measured(network, data, system.crop_px(options))
+
+
+def measured(network: nn.Module, data: Splits, crop_px: int) -> Found:
     """Figures on validation and test, and the logits and targets behind them."""
     metrics: dict[str, Any] = {"labels": list(data.labels)}
     predictions: dict[str, npt.NDArray[Any]] = {}

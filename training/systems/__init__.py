@@ -1,4 +1,11 @@
-"""One file per paper: networks, losses, stages and hyper-parameters put together."""
+"""One file per paper: networks, losses, stages and hyper-parameters put together.
+
+To add one: its networks in training/networks/ with a `recognise(crop)`, a `head` and `features`,
+and a line for each in tests/training/test_paper_networks.py; here a file with a frozen subclass of
+`Options` (its default values the paper's, `fast()` beside them), a `Learner` for each stage whose
+`losses` are the paper's equations, a function that lists the stages, and a `SYSTEM`; then its name
+below. Commands, checkpoints, logs, figures, report, comparison and bundle follow.
+"""
 
 from __future__ import annotations
 

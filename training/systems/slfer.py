@@ -191,5 +191,6 @@ SYSTEM = System(
     options=SlferOptions,
     crop_px=lambda options: int(options.crop_px),
     stages=slfer_stages,
+    last_stage="joint",
     network=slfer_network,
 )
