@@ -17,7 +17,7 @@ import torch
 
 from stream.align import warp
 
-from .checkpoint import read_checkpoint
+from .checkpoint import LAST, read_checkpoint
 from .data.augment import Augmentation, random_matrix, vary_light
 from .data.face_splits import Splits
 from .data.hardships import HARDSHIPS, worsened
@@ -27,7 +27,9 @@ from .networks.fusion import CascadedAttention
 from .systems.attention import AttentionOptions, AttentionTraining, FeatureClips, clip_loader
 
 VIEWS = Augmentation(erase_share=0.0)
-DEFAULTS = AttentionOptions()
+DEFAULTS = AttentionOptions(clips=1_500)
+VALIDATED = 400
+"""Faces at most on which the attention is watched while it learns."""
 
 
 def learned_attention(
@@ -42,6 +44,10 @@ def learned_attention(
     Raises:
         LossNotFinite, DoesNotFit, CheckpointDamaged: see `training.fit`.
     """
+    attend = CascadedAttention(int(network.features))
+    done = run / "attention" / "learned"
+    if done.exists():
+        return _loaded(attend, done.with_name(LAST))
     train = spoiled_clips(network, data.train, crop_px, options, clips=options.clips)
     validation = spoiled_clips(network, data.validation, crop_px, options, clips=None)
     batch = min(options.batch, len(train.votes))
@@ -59,7 +65,11 @@ def learned_attention(
         seed=options.seed,
         average_decay=0.99,
     )
-    attend = CascadedAttention(int(network.features))
+    done.touch()
+    return _loaded(attend, checkpoint)
+
+
+def _loaded(attend: CascadedAttention, checkpoint: Path) -> CascadedAttention:
     stored = read_checkpoint(checkpoint)["state_dict"]
     attend.load_state_dict(
         {n.removeprefix("network."): v for n, v in stored.items() if n.startswith("network.")}
@@ -73,10 +83,11 @@ def spoiled_clips(
 ) -> FeatureClips:
     """Features (N, T, D) of clips, which frames are spoiled (N, T), and targets (N, K).
 
-    ``clips`` None takes every face once, with half of its frames spoiled.
+    ``clips`` None takes faces once, VALIDATED at most, with half of their frames spoiled.
     """
     rng = np.random.default_rng([options.seed, len(faces)])
-    rows = np.arange(len(faces)) if clips is None else rng.integers(0, len(faces), clips)
+    few = rng.permutation(len(faces))[:VALIDATED]
+    rows = np.sort(few) if clips is None else rng.integers(0, len(faces), clips)
     features, marks = [], []
     for row in rows.tolist():
         bad = options.views // 2 if clips is None else int(rng.integers(1, options.views))
