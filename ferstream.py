@@ -50,6 +50,7 @@ COMMANDS = {
     "bench": Command("stream.cli:bench", "Measure speed on a clip, from file to result."),
     "bundle": Command("engines.cli:app", "Look into a bundle of networks, check it, time it."),
     "train": Command("training.cli:app", "Train the networks."),
+    "compare": Command("training.cli:compare", "Put trained runs side by side."),
     "data": Command("training.data_cli:app", "Check, prepare and look at sets of labelled faces."),
     "evaluate": Command("training.cli:evaluate", "Measure a bundle on labelled faces."),
     "export": Command("training.cli:export", "Make a bundle of trained networks."),

@@ -163,5 +163,7 @@ def dominant(labels: Image, top: int) -> npt.NDArray[np.float32]:
 
 @cache
 def _points(group: str) -> tuple[int, ...]:
+    """Numbers of a group's landmarks in the mesh of 478, as MediaPipe's own table of connections
+    has them (mediapipe.python.solutions.face_mesh_connections, Apache-2.0)."""
     text = resources.files(__package__).joinpath("landmark_groups.json").read_text("utf-8")
     return tuple(json.loads(text)[group])
