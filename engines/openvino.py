@@ -10,6 +10,7 @@ import openvino as ov
 
 from .contract import Array, NetworkSpec, Tensors, TensorSpec, hold
 from .errors import EngineUnavailable
+from .signal_stack import kept_signal_stack
 
 
 class OpenVinoEngine:
@@ -30,10 +31,11 @@ class OpenVinoEngine:
         if threads:
             options["INFERENCE_NUM_THREADS"] = threads
         try:
-            core = ov.Core()
-            self._request = core.compile_model(
-                core.read_model(file), "CPU", options
-            ).create_infer_request()
+            with kept_signal_stack():
+                core = ov.Core()
+                self._request = core.compile_model(
+                    core.read_model(file), "CPU", options
+                ).create_infer_request()
         except RuntimeError as error:
             raise EngineUnavailable(f"OpenVINO cannot open {file}: {error}") from error
         compiled = self._request.model_outputs
