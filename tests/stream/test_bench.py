@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from stream.bench import THREADS, Bench, Pass, measure
+from stream.bench import THREADS, Bench, Pass, measure, peak_rss_mb
 from stream.feed import Summary
 from stream.meter import StageTimes
 from stream.report import bench_text
@@ -80,3 +83,13 @@ def test_a_clip_is_decoded_alone_and_run_once_a_round(tmp_path: Path) -> None:
     assert all(one.fps > 0 for one in (*found.passes, *found.decoding))
     assert set(found.offline.stages) <= set(THREADS)
     assert sum(found.shares().values()) == pytest.approx(1)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asked of Linux")
+def test_peak_memory_is_the_processes_own() -> None:
+    """A process started by a large one begins small."""
+    held = np.ones(400_000_000 // 8)
+    code = "from stream.bench import peak_rss_mb; print(peak_rss_mb())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert peak_rss_mb() > held.nbytes / 1e6
+    assert float(done.stdout) < 300
