@@ -29,9 +29,10 @@ class Options:
     """
 
     faces: str = "fer2013plus"
-    """fer2013plus, synthetic (the 3D face), or a folder that `ferstream data prepare` made"""
+    """fer2013plus, synthetic[:WORDS[:poses]] (the 3D face; WORDS are basic8, fg33 or f2ed54), or a
+    folder that `ferstream data prepare` made"""
     limit: int = 0
-    """At most so many training faces, the same share of validation and test; 0: all"""
+    """At most so many training faces, the same share of the validation's; 0: all"""
     seed: int = 0
     """Of every random choice"""
     epochs: int = 40

@@ -46,6 +46,14 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Rendered faces are kept for the tests alone."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FERSTREAM_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def tiny_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder laid out as the real data, with 98 drawn faces a split."""

@@ -1,8 +1,9 @@
 """Sets of faces to learn from, in their three splits: real ones, prepared ones, synthetic ones.
 
-fer2013plus     the photographs with crowd labels in the data folder
-synthetic       the 3D face, rendered on demand; its parsing labels are given with it
-a folder        what `ferstream data prepare` made of any data set
+fer2013plus               the photographs with crowd labels in the data folder
+synthetic                 the 3D face, rendered once; parsing, poses and units are known
+synthetic:fg33, :f2ed54   the same with other words; "synthetic:f2ed54:poses" in four poses
+a folder                  what `ferstream data prepare` made of any data set
 """
 
 from __future__ import annotations
@@ -21,11 +22,8 @@ from ..errors import OptionsWrong
 from .fer import BASIC8, SPLITS, load_fer_plus
 from .learning_faces import LearningFaces
 from .readers.prepared import load_prepared
-from .synthetic import SyntheticFaces, SyntheticOptions, load_synthetic_head
-from .synthetic.landmarks import MESH_NUMBERS
+from .synthetic_splits import SYNTHETIC, synthetic_split
 
-SYNTHETIC = {"train": (4_000, (0, 79)), "validation": (500, (80, 99)), "test": (1_000, (100, 119))}
-"""Pictures and people, first and last, of each split; nobody is in two of them."""
 SHARES = {"train": 0.8, "validation": 0.1, "test": 0.1}
 """How a set without splits is shared out, and what a missing split takes from training."""
 
@@ -55,14 +53,17 @@ class Splits:
 
 
 def load_splits(name: str, folder: str | Path | None, *, limit: int = 0, seed: int = 0) -> Splits:
-    """All three splits; ``limit`` keeps so many training faces and the same share of the others.
+    """All three splits.
+
+    ``limit`` keeps so many training faces and the same share of the validation's; the test split
+    stays whole, but for synthetic faces, of which fewer are rendered.
 
     Raises:
         OptionsWrong: no such set, or one without labels.
         DataMissing, DataError: its files are not there or not as they should be.
     """
-    if name == "synthetic":
-        return _synthetic(folder, limit)
+    if name.split(":")[0] == "synthetic":
+        return Splits(**{split: synthetic_split(name, split, folder, limit) for split in SYNTHETIC})
     if name == "fer2013plus":
         parts = {split: _fer_plus(split, folder) for split in SPLITS}
     elif Path(name).is_dir():
@@ -74,7 +75,8 @@ def load_splits(name: str, folder: str | Path | None, *, limit: int = 0, seed: i
         )
     share = min(1.0, limit / len(parts["train"])) if limit else 1.0
     if share < 1:
-        for split, part in parts.items():
+        for split in ("train", "validation"):
+            part = parts[split]
             rng = np.random.default_rng([seed, SPLITS[split]])
             rows = np.sort(rng.permutation(len(part))[: max(1, round(share * len(part)))])
             parts[split] = part.take(rows)
@@ -94,6 +96,7 @@ def _fer_plus(split: str, folder: str | Path | None) -> LearningFaces:
         seen=data.seen,
         landmarks_xy=data.landmarks_xy,
         landmark_index=data.landmark_index,
+        blendshapes=data.blendshapes * data.seen[:, None],
     )
 
 
@@ -122,8 +125,12 @@ def _prepared(folder: Path, seed: int) -> dict[str, LearningFaces]:
         seen=np.ones(len(faces), np.bool_),
         landmarks_xy=points[middle],
         landmark_index=np.arange(points.shape[1], dtype=np.int16),
+        people=numbered([item.subject for item in faces.items]),
+        poses=_column([item.pose for item in faces.items]),
+        units=faces.unit_labels if faces.units else None,
+        unit_names=faces.units,
     )
-    split = _completed(
+    split = completed(
         np.array([item.split for item in faces.items])[rows],
         np.array([item.subject or item.name for item in faces.items])[rows],
         seed,
@@ -131,7 +138,20 @@ def _prepared(folder: Path, seed: int) -> dict[str, LearningFaces]:
     return {name: whole.take(rows[split == name]) for name in SPLITS}
 
 
-def _completed(
+def _column(values: list[str]) -> npt.NDArray[np.str_] | None:
+    """None where the set does not say."""
+    return np.array(values) if any(values) else None
+
+
+def numbered(subjects: list[str]) -> npt.NDArray[np.int64] | None:
+    """A number for each subject; faces of nobody known are people of their own."""
+    if not any(subjects):
+        return None
+    named = [subject or f"#{row}" for row, subject in enumerate(subjects)]
+    return np.asarray(np.unique(named, return_inverse=True)[1], np.int64).reshape(-1)
+
+
+def completed(
     split_N: npt.NDArray[np.str_], group_N: npt.NDArray[np.str_], seed: int
 ) -> npt.NDArray[np.str_]:
     """Splits with all three in use: missing ones are drawn from training, whole people at a time.
@@ -151,28 +171,3 @@ def _completed(
             chosen, start = order[start : start + size], start + size
             found[(found == "train") & np.isin(group_N, chosen)] = name
     return found
-
-
-def _synthetic(folder: str | Path | None, limit: int) -> Splits:
-    """Rendered faces, as many as wanted; people differ between splits."""
-    head = load_synthetic_head(folder)
-    share = limit / SYNTHETIC["train"][0] if limit else 1.0
-    parts = {}
-    for number, (split, (count, people)) in enumerate(SYNTHETIC.items()):
-        options = SyntheticOptions(colour="grey", framing="head", people=people, seed=number)
-        maker = SyntheticFaces(head, options)
-        made = [maker.image(index) for index in range(max(len(maker.labels), round(share * count)))]
-        parts[split] = LearningFaces(
-            name="synthetic",
-            labels=tuple(maker.labels),
-            names=tuple(f"{split}/{index:06d}" for index in range(len(made))),
-            pixels=np.stack([image.pixels for image in made]),
-            target=np.eye(len(maker.labels), dtype=np.float32)[[image.label for image in made]],
-            anchors_xy=np.stack([image.anchors_xy for image in made]),
-            seen=np.ones(len(made), np.bool_),
-            landmarks_xy=np.stack([image.mesh_xy for image in made]),
-            landmark_index=np.array(MESH_NUMBERS if len(made[0].mesh_xy) else (), dtype=np.int16),
-            parsing=np.stack([image.parsing for image in made]),
-            people=np.array([image.person for image in made]),
-        )
-    return Splits(**parts)

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -34,6 +35,12 @@ class LearningFaces:
         landmark_index: (L,) numbers of the landmarks in MediaPipe's mesh.
         parsing: N label maps (H, W) uint8, see .parsing; None where there are none.
         people: (N,) whose face it is; None where nobody knows.
+        poses: (N,) names such as half_left; None where nobody knows.
+        units: (N, U) int8, action units 1 on, -1 off, 0 unknown (paper 003, eq. 2); None where
+            the set has none.
+        unit_names: U names such as AU12.
+        blendshapes: (N, 52) float32 0..1, ARKit's, a teacher's or a 3D face's; None without.
+        contours_xy: (N, 68, 2) float32 pixels, the 68 landmarks of Multi-PIE; None without.
     """
 
     name: str
@@ -47,6 +54,11 @@ class LearningFaces:
     landmark_index: npt.NDArray[np.int16]
     parsing: Images | None = None
     people: npt.NDArray[np.int64] | None = None
+    poses: npt.NDArray[np.str_] | None = None
+    units: npt.NDArray[np.int8] | None = None
+    unit_names: tuple[str, ...] = ()
+    blendshapes: Floats | None = None
+    contours_xy: Floats | None = None
 
     def __len__(self) -> int:
         return len(self.target)
@@ -75,6 +87,10 @@ class LearningFaces:
 
     def take(self, rows: npt.NDArray[np.int64]) -> LearningFaces:
         """The chosen rows only."""
+        optional: dict[str, Any] = {
+            name: None if (column := getattr(self, name)) is None else column[rows]
+            for name in ("people", "poses", "units", "blendshapes", "contours_xy")
+        }
         return replace(
             self,
             names=tuple(self.names[row] for row in rows.tolist()),
@@ -84,7 +100,7 @@ class LearningFaces:
             seen=self.seen[rows],
             landmarks_xy=self.landmarks_xy[rows],
             parsing=None if self.parsing is None else _taken(self.parsing, rows),
-            people=None if self.people is None else self.people[rows],
+            **optional,
         )
 
     @cached_property

@@ -1,0 +1,107 @@
+"""Rendered faces in three splits that share nobody: what `faces` "synthetic..." stands for.
+
+"synthetic" shows the eight basic expressions from the front, "synthetic:fg33" the 33 words of
+FG-Emotions, "synthetic:f2ed54" the 54 of F2ED; with ":poses" behind the words, F2ED's four poses.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import OptionsWrong
+from .learning_faces import LearningFaces
+from .rendered import Arrays, rendered
+from .synthetic import (
+    ACTION_UNITS,
+    POSES,
+    TAXONOMIES,
+    SyntheticFaces,
+    SyntheticHead,
+    SyntheticOptions,
+    load_synthetic_head,
+)
+from .synthetic.landmarks import MESH_NUMBERS
+
+SYNTHETIC = {"train": (4_000, (0, 80)), "validation": (500, (80, 20)), "test": (1_000, (100, 20))}
+"""Pictures, and the first person's number and how many there are; nobody is in two splits."""
+SIDE_PX = 96
+UNIT_ON, UNIT_OFF = 0.3, 0.1
+"""A rendered unit from here on counts as shown; below the second it does not; between, unknown."""
+
+
+def synthetic_options(name: str) -> SyntheticOptions:
+    """What a name such as "synthetic:fg33:poses" renders.
+
+    Raises:
+        OptionsWrong: words that have no synthetic faces, or something else behind them.
+    """
+    words, _, poses = name.removeprefix("synthetic").removeprefix(":").partition(":")
+    if (words and words not in TAXONOMIES) or poses not in ("", "poses"):
+        raise OptionsWrong(
+            f"no set of faces {name!r}: synthetic faces are synthetic or synthetic:WORDS with "
+            f"WORDS one of {', '.join(TAXONOMIES)}, and :poses behind that for four poses"
+        )
+    return SyntheticOptions(
+        taxonomy=words or "basic8",
+        colour="grey",
+        size_px=SIDE_PX,
+        poses=tuple(POSES) if poses else ("front",),
+    )
+
+
+def synthetic_split(name: str, split: str, folder: str | Path | None, limit: int) -> LearningFaces:
+    """One split; ``limit`` training faces at most (0: all), the same share of the other splits,
+    but each word once at least.
+
+    Raises:
+        OptionsWrong: see `synthetic_options`.
+        DataMissing: the 3D face is not there.
+    """
+    about = synthetic_options(name)
+    usual, people = SYNTHETIC[split]
+    number = list(SYNTHETIC).index(split)
+    options = SyntheticOptions(**{**about.__dict__, "people": people, "seed": number})
+    head = load_synthetic_head(folder)
+    labels = SyntheticFaces(head, options).labels
+    share = limit / SYNTHETIC["train"][0] if limit else 1.0
+    count = max(len(labels), round(share * usual))
+    columns = rendered(
+        "faces", head, {**options.__dict__, "count": count}, lambda: _columns(head, options, count)
+    )
+    units = columns["action_units"]
+    shown = (units >= UNIT_ON).astype(np.int8) - (units < UNIT_OFF).astype(np.int8)
+    mesh = columns["mesh_xy"]
+    return LearningFaces(
+        name=name,
+        labels=tuple(labels),
+        names=tuple(f"{split}/{index:06d}" for index in range(count)),
+        pixels=columns["pixels"],
+        target=np.eye(len(labels), dtype=np.float32)[columns["label"]],
+        anchors_xy=columns["anchors_xy"],
+        seen=np.ones(count, np.bool_),
+        landmarks_xy=mesh,
+        landmark_index=np.array(MESH_NUMBERS if mesh.shape[1] else (), dtype=np.int16),
+        parsing=columns["parsing"],
+        people=columns["person"],
+        poses=columns["pose"],
+        units=shown,
+        unit_names=ACTION_UNITS,
+        blendshapes=columns["blendshapes"],
+        contours_xy=columns["landmarks_xy"],
+    )
+
+
+def _columns(head: SyntheticHead, options: SyntheticOptions, count: int) -> Arrays:
+    maker = SyntheticFaces(head, options)
+    made = [maker.image(index) for index in range(count)]
+    names = ("pixels", "parsing", "landmarks_xy", "anchors_xy", "mesh_xy", "action_units")
+    columns = {
+        name: np.stack([getattr(image, name) for image in made]) for name in (*names, "blendshapes")
+    }
+    return columns | {
+        "label": np.array([image.label for image in made], np.int64),
+        "person": np.array([image.person for image in made], np.int64),
+        "pose": np.array([image.pose for image in made]),
+    }
