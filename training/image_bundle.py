@@ -28,7 +28,7 @@ from engines import contract
 from engines.bundle import Bundle, Crop, Head, Manifest, Motion, load_bundle, write_bundle
 from engines.taxonomy import load_taxonomy
 
-from .data.face_splits import Splits, load_splits
+from .data.face_splits import Splits
 from .data.hardships import HARDSHIPS, worsened
 from .data.learning_faces import LearningFaces
 from .errors import OptionsWrong, RunMismatch
@@ -69,7 +69,8 @@ def bundle_from_run(
         raise OptionsWrong(f"frames {frames!r}: there are {', '.join(FRAMES)}")
     system, run = finished_run(path)
     options = system.options.from_json(run.about["options"])
-    data = load_splits(options.faces, folder, limit=options.limit, seed=options.seed)
+    data = system.data(options, folder)
+    assert isinstance(data, Splits)
     if (now := data.about()["fingerprint"]) != (was := run.about["data"]["fingerprint"]):
         raise RunMismatch(
             f"{path} was trained on data with the fingerprint {was}, {options.faces} here has "

@@ -50,8 +50,7 @@ class Learner(lightning.LightningModule):
 
     def __init__(self, network: nn.Module, options: Options, recipe: Recipe) -> None:
         super().__init__()
-        self._trained: dict[str, Tensor] = {}
-        self._batches = 0
+        self._trained: dict[str, tuple[Tensor, int]] = {}
         self.network, self.options, self.recipe = network, options, recipe
         self.mark: dict[str, Any] = {}
         """What a checkpoint says of itself; `training.system` sets it."""
@@ -68,16 +67,20 @@ class Learner(lightning.LightningModule):
         raise NotImplementedError
 
     def on_train_epoch_start(self) -> None:
-        self._trained, self._batches = {}, 0
+        self._trained = {}
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
         loss, parts = self.losses(batch)
         self.log("loss_step", loss, prog_bar=True, on_step=True, on_epoch=False, batch_size=1)
-        for name, part in {"": loss, **parts}.items():
-            key = f"loss_{name}" if name else "loss"
-            self._trained[key] = self._trained.get(key, 0.0) + part.detach().double()
-        self._batches += 1
+        self.tally_losses({"": loss, **parts})
         return loss
+
+    def tally_losses(self, parts: dict[str, Tensor]) -> None:
+        """Adds a batch's losses to those whose means are logged with the epoch; "" is the sum."""
+        for name, part in parts.items():
+            key = f"loss_{name}" if name else "loss"
+            total, batches = self._trained.get(key, (0.0, 0))
+            self._trained[key] = (total + part.detach().double(), batches + 1)
 
     def on_validation_epoch_start(self) -> None:
         self.tally = Tally(self.classes, self.device)
@@ -99,8 +102,8 @@ class Learner(lightning.LightningModule):
         else:
             loss, count = strategy.reduce(self._loss, reduce_op="sum").tolist()
             found = {"validation_loss": loss / max(count, 1.0)}
-        for name, total in self._trained.items():
-            found[name] = float(strategy.reduce(total / self._batches, reduce_op="mean"))
+        for name, (total, batches) in self._trained.items():
+            found[name] = float(strategy.reduce(total / batches, reduce_op="mean"))
         # Lightning would put together what each process logs when the first one alone draws its
         # progress bar, and wait for ever: it is put together here.
         self.log_dict(found, prog_bar=True, rank_zero_only=True)

@@ -156,6 +156,7 @@ def _page(
         f'<div class="cards">{cards}</div>\n'
         f"<h2>Training</h2>\n{_figures(run, curves)}\n"
         f"<h2>Where it errs</h2>\n<div class=pair>{_figures(run, pictures)}</div>\n"
+        f"{_findings(run, metrics)}"
         f"<h2>Class by class</h2>\n{_classes(metrics)}\n"
         f"<h2>All figures</h2>\n{_all_figures(metrics)}\n"
         f"<h2>Options</h2>\n{_options(run)}\n"
@@ -178,6 +179,17 @@ def _figures(run: RunFolder, pictures: Iterable[tuple[str, str]]) -> str:
             f"<figcaption>{escape(caption)}</figcaption></figure>"
         )
     return "\n".join(parts)
+
+
+def _findings(run: RunFolder, metrics: dict[str, Any]) -> str:
+    """What a system measured besides: its own tables and pictures."""
+    parts = [
+        f"<h2>{escape(title)}</h2>\n{table(found['head'], found['rows'])}\n"
+        for title, found in metrics.get("tables", {}).items()
+    ]
+    if pictures := metrics.get("pictures", {}):
+        parts.append(f"<h2>To look at</h2>\n{_figures(run, pictures.items())}\n")
+    return "".join(parts)
 
 
 def _classes(metrics: dict[str, Any]) -> str:

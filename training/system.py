@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -96,7 +96,10 @@ class System:
         last_stage: name of the one whose network is measured and exported.
         network: that network, fresh, for K labels.
         data: what the options name, in splits.
-        measure: figures of the network on validation and test; None: `measured`.
+        measure: network, options, data and run to figures on validation and test and what is
+            behind them, as `measured` gives them, which serves where it is None. It may add
+            "tables" ({title: {"head": [...], "rows": [[...]]}}) and "pictures" ({file in the run:
+            caption}), which the report shows.
         export: run, bundle, data folder and way of putting frames together, to the bundle and its
             figures; None: training.image_bundle.
     """
@@ -109,7 +112,7 @@ class System:
     last_stage: str
     network: Callable[[Any, int], nn.Module]
     data: Callable[[Any, str | None], LabelledData] = faces_of
-    measure: Callable[[nn.Module, Any, Any], Found] | None = None
+    measure: Callable[[nn.Module, Any, Any, RunFolder], Found] | None = None
     export: Callable[[Path, Path, str | None, str], Any] | None = None
 
 
@@ -144,7 +147,7 @@ def train_system(system: System, options: Options, path: Path, folder: str | Non
     if not run.finished:
         network = trained_network(system, run, len(data.labels))
         measure = system.measure or partial(_measured_faces, system)
-        metrics, predictions = measure(network, options, data)
+        metrics, predictions = measure(network, options, data, run)
         run = run.finish({**metrics, "parameters": _parameters(network)}, predictions)
     if not (run.path / REPORT).exists():
         from .report import write_report
@@ -159,6 +162,9 @@ def _train_stage(run: RunFolder, stage: Stage, options: Options) -> None:
         return
     learner = stage.learner()
     learner.mark = {"system": run.system, "stage": stage.name, "options": options.to_json()}
+    if not learner.automatic_optimization:
+        # Two optimizers in turn: Lightning accumulates for none of them.
+        options = replace(options, accumulate=1)
     train = loader_of(stage.train(), options, training=True, batch=stage.batch)
     validation = loader_of(stage.validation(), options, training=False, batch=stage.batch)
     learner.steps = len(train) // options.accumulate * stage.epochs
@@ -223,7 +229,9 @@ def finished_run(path: str | Path) -> tuple[System, RunFolder]:
     return open_system(run.system), run
 
 
-def _measured_faces(system: System, network: nn.Module, options: Any, data: Any) -> Found:
+def _measured_faces(
+    system: System, network: nn.Module, options: Any, data: Any, run: RunFolder
+) -> Found:
     return measured(network, data, system.crop_px(options))
 
 

@@ -10,6 +10,11 @@ below. Commands, checkpoints, logs, figures, report, comparison and bundle follo
 from __future__ import annotations
 
 SYSTEMS = {
+    "msau": "MSAU-Net (paper 003, images): regions, action units, a magnified second look.",
+    "tmsau": "TMSAU-Net (paper 003, video): attention over frames, a stream of motion, fusion.",
+    "emo135": "135 emotions (paper 000): embedding, cleaning, correlation layers and labels.",
+    "f2ed": "Fa-Net and FaPE-GAN (paper 004): rare expressions, poses and people.",
+    "neighborhood": "Semantic neighbourhoods (paper 001): unreliable pictures teach nothing.",
     "slfer": "Semantic learning (paper 002): parsing and component tasks beside the expression.",
 }
 """The papers' systems by name, with the line that help shows; each is loaded when it is called."""

@@ -1,0 +1,88 @@
+"""Two networks against each other as Lightning trains them: one makes, the other judges.
+
+FaPE-GAN's generator and discriminator (paper 004, eq. 1 to 3), the decoder and critic of paper 001
+(eq. 6 to 8). Checkpoints, logs, seeds and resuming are those of every `Learner`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from torch import Tensor, nn
+
+from .learner import Batch, Learner, Recipe, optimizer_of, schedule_of
+from .options import Options
+
+
+class AdversarialLearner(Learner):
+    """Trains ``network.maker`` by `losses` and ``network.judge`` by `judge_loss`, in turn.
+
+    In every batch the judge learns first; in every ``judge_steps``-th the maker does too, while
+    the judge stays as it is. Gradients are not accumulated over batches.
+    """
+
+    judge_steps: int = 1
+    """Steps of the judge for one of the maker."""
+
+    def __init__(
+        self, network: nn.Module, options: Options, recipe: Recipe, judge_recipe: Recipe
+    ) -> None:
+        """``network`` has the modules ``maker`` and ``judge``; a recipe for each."""
+        super().__init__(network, options, recipe)
+        self.automatic_optimization = False
+        self.judge_recipe = judge_recipe
+
+    def judge_loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """What the judge minimises; nothing made may carry gradients to the maker."""
+        raise NotImplementedError
+
+    def after_judge_step(self) -> None:
+        """What follows each of the judge's steps, such as clipping its weights."""
+
+    def training_step(self, batch: Batch, index: int) -> Tensor:
+        maker, judge = cast("list[Any]", self.optimizers())
+        schedules = cast("list[Any]", self.lr_schedulers())
+        judged, parts = self.judge_loss(batch)
+        self._step(judge, judged)
+        self.after_judge_step()
+        schedules[1].step()
+        found = {"judge": judged, **parts}
+        loss = judged
+        if (index + 1) % self.judge_steps == 0:
+            self.judge.requires_grad_(False)
+            loss, parts = self.losses(batch)
+            self._step(maker, loss)
+            self.judge.requires_grad_(True)
+            schedules[0].step()
+            found |= {"": loss, **parts}
+        self.tally_losses(found)
+        self.log("loss_step", loss, prog_bar=True, on_step=True, on_epoch=False, batch_size=1)
+        return loss.detach()
+
+    def _step(self, optimizer: Any, loss: Tensor) -> None:
+        optimizer.zero_grad(set_to_none=True)
+        self.manual_backward(loss)
+        optimizer.step()
+
+    @property
+    def judge(self) -> nn.Module:
+        """The network that judges."""
+        return cast("nn.Module", self.network.judge)
+
+    @property
+    def maker(self) -> nn.Module:
+        """The network that makes."""
+        return cast("nn.Module", self.network.maker)
+
+    def configure_optimizers(self) -> Any:
+        epochs = self.trainer.max_epochs or 1
+        sides = (
+            (self.maker, self.recipe, self.steps // self.judge_steps),
+            (self.judge, self.judge_recipe, self.steps),
+        )
+        optimizers, schedules = [], []
+        for network, recipe, steps in sides:
+            wanted = [p for p in network.parameters() if p.requires_grad]
+            optimizers.append(optimizer_of(recipe, wanted))
+            schedules.append(schedule_of(recipe, optimizers[-1], max(steps, 1), epochs))
+        return optimizers, schedules
