@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from .blocks import RegionLayer
 from .receptive_field import ReceptiveField, receptive_field
@@ -71,6 +72,8 @@ class DrmlOutput(NamedTuple):
 class Drml(nn.Module):
     """Pictures (B, 3, S, S) of about zero mean and unit deviation to `DrmlOutput`.
 
+    Grey ones may come as (B, 1, S, S), which is the same at a third of the first layer's cost.
+
     46.9 million parameters at the paper's size; h = 27.
     """
 
@@ -109,10 +112,18 @@ class Drml(nn.Module):
         """DRML's last layer: action units from the fully connected feature"""
 
     def forward(self, picture: Tensor) -> DrmlOutput:
-        maps = self.trunk(picture)
+        maps = self.trunk[1:](self._first(picture))
         full = self.embedding(self.pool(maps).flatten(1))
         feature = torch.cat([full, maps.amax((2, 3))], dim=1)
         return DrmlOutput(feature, maps, self.units(full) if self.units is not None else None)
+
+    def _first(self, picture: Tensor) -> Tensor:
+        """Conv 1: of three channels alike, the sum of the kernels' three parts sees the one."""
+        first = self.trunk[0]
+        assert isinstance(first, nn.Conv2d)
+        if picture.shape[1] == 3:
+            return first(picture)  # type: ignore[no-any-return]
+        return F.conv2d(picture, first.weight.sum(1, keepdim=True), first.bias)
 
     def unit_parameters(self) -> Iterator[nn.Parameter]:
         """The action-unit detection module's own, fixed in MSAU-Net's second stage."""

@@ -115,7 +115,7 @@ class Msau(nn.Module):
         self.erased_cells = min(cells, max(self.coarse.map_side // 3, 1))
 
     def forward(self, crop: Tensor) -> MsauOutput:
-        picture = three_channels(crop)
+        picture = three_channels(crop)[:, :1]
         whole = self.coarse(picture)
         coarse = Scale(whole.feature, self.coarse_heads(whole.feature), _units(whole.units))
         if self.fine_heads is None:
@@ -138,11 +138,35 @@ class Msau(nn.Module):
         """Crops to both scales' features (B, D) and the logits (B, K) of their mean probability."""
         return answer(self(crop))
 
+    @property
+    def head(self) -> JoinedHead:
+        """Features (B, D), as `recognise` gives them, to its logits (B, K); shares the weights."""
+        head = JoinedHead(self.coarse_heads, self.fine_heads, self.coarse.size.features)
+        return head.train(self.training)
+
+    @property
+    def branches(self) -> tuple[Drml, ...]:
+        """The first scale's network, then those of the regions."""
+        return tuple(b for b in (self.coarse, *self.fine) if isinstance(b, Drml))
+
     def unit_parameters(self) -> Iterator[nn.Parameter]:
         """What stage two leaves as stage one made it."""
-        for branch in (self.coarse, *self.fine):
-            assert isinstance(branch, Drml)
+        for branch in self.branches:
             yield from branch.unit_parameters()
+
+
+class JoinedHead(nn.Module):
+    """Both scales' features joined (B, D) to the logits (B, K) of their mean probability."""
+
+    def __init__(self, coarse: TreeHeads, fine: TreeHeads | None, features: int) -> None:
+        super().__init__()
+        self.coarse, self.fine, self.features = coarse, fine, features
+
+    def forward(self, feature: Tensor) -> Tensor:
+        coarse = self.coarse(feature[:, : self.features]).leaf
+        if self.fine is None:
+            return coarse  # type: ignore[no-any-return]
+        return mean_logits(coarse, self.fine(feature[:, self.features :]).leaf)
 
 
 def answer(out: MsauOutput) -> ExpressionOutput:
@@ -150,9 +174,14 @@ def answer(out: MsauOutput) -> ExpressionOutput:
     coarse, fine, _ = out
     if fine is None:
         return ExpressionOutput(coarse.feature, coarse.scores.leaf)
-    both = [torch.softmax(scale.scores.leaf, dim=1) for scale in (coarse, fine)]
     feature = torch.cat([coarse.feature, fine.feature], dim=1)
-    return ExpressionOutput(feature, torch.log((both[0] + both[1]) / 2 + 1e-9))
+    return ExpressionOutput(feature, mean_logits(coarse.scores.leaf, fine.scores.leaf))
+
+
+def mean_logits(coarse_BK: Tensor, fine_BK: Tensor) -> Tensor:
+    """The logarithm of both scales' mean probability, (B, K)."""
+    both = torch.softmax(coarse_BK, dim=1) + torch.softmax(fine_BK, dim=1)
+    return torch.log(both / 2 + 1e-9)
 
 
 def _units(units: Tensor | None) -> tuple[Tensor, ...]:
