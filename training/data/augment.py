@@ -27,6 +27,8 @@ class Augmentation:
     erase_share: float = 0.5
     erase_side: float = 0.4
     """largest side of the erased rectangle in crop sides"""
+    corners: bool = False
+    """shift into one of the four corners or not at all, instead of anywhere"""
 
 
 RANDOM_CROPS = Augmentation(
@@ -41,6 +43,20 @@ RANDOM_CROPS = Augmentation(
     erase_share=0,
 )
 """The random crops of 224 pixels that papers cut from pictures of 256: shifts, nothing else."""
+CORNER_CROPS = Augmentation(
+    shift=27 / 170,
+    rotation_deg=10,
+    scale=0.1,
+    aspect=0,
+    contrast=0,
+    brightness=0,
+    blur_share=0,
+    noise_share=0.3,
+    erase_share=0,
+    corners=True,
+)
+"""Paper 003: 170 of 224 pixels from a corner or the centre (V-B), and its rotation, scaling and
+Gaussian noise (III), whose amounts are not told."""
 
 
 def random_matrix(
@@ -51,7 +67,12 @@ def random_matrix(
     scale = np.exp(rng.uniform(-how.scale, how.scale))
     stretch = np.exp(rng.uniform(-how.aspect, how.aspect))
     centre = (crop_px - 1) / 2
-    shift = rng.uniform(-how.shift, how.shift, 2) * crop_px
+    if how.corners:
+        place = int(rng.integers(5))
+        away = (0, 0) if place == 4 else (place % 2 * 2 - 1, place // 2 * 2 - 1)
+        shift = how.shift * crop_px * np.array(away, np.float64)
+    else:
+        shift = rng.uniform(-how.shift, how.shift, 2) * crop_px
     linear = (
         scale
         * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])

@@ -9,12 +9,14 @@ from torch.utils.data import Dataset
 from stream.align import warp
 
 from ..draws import Draw
-from .augment import RANDOM_CROPS, Augmentation, random_matrix, vary_light
+from .augment import CORNER_CROPS, RANDOM_CROPS, Augmentation, random_matrix, vary_light
 from .learning_faces import LearningFaces
 from .parsing import IGNORED, Parsing, dominant
 
-AUGMENTATIONS = {"crops": RANDOM_CROPS, "rich": Augmentation()}
-"""By the name that options give them; "rich" also mirrors."""
+AUGMENTATIONS = {"crops": RANDOM_CROPS, "rich": Augmentation(), "corners": CORNER_CROPS}
+"""By the name that options give them."""
+MIRRORING = ("rich", "corners")
+"""Those that also mirror half of the crops."""
 
 
 class FaceImages(Dataset[dict[str, torch.Tensor]]):
@@ -42,7 +44,7 @@ class FaceImages(Dataset[dict[str, torch.Tensor]]):
     ) -> None:
         self.faces, self.crop_px, self.parsing = faces, crop_px, parsing
         self.augmentation = AUGMENTATIONS[augmentation] if augmentation else None
-        self.mirrors = augmentation == "rich"
+        self.mirrors = augmentation in MIRRORING
         self.components, self.weights = components, weights
         if parsing is not None:
             parsing.check(faces)

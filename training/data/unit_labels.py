@@ -1,4 +1,4 @@
-"""Labels of action units for MSAU-Net's first stage: 1 on, -1 off, 0 says nothing (paper 003, eq. 2).
+"""Action-unit labels for MSAU-Net's first stage: 1 on, -1 off, 0 says nothing (paper 003, eq. 2).
 
 They come from the set itself (DISFA, BP4D, the synthetic face), else from a teacher's blendshapes,
 which are no annotation: somebody who has DISFA or BP4D names those.
