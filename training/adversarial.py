@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any, cast
 
+import torch
 from torch import Tensor, nn
 
 from .learner import Batch, Learner, Recipe, optimizer_of, schedule_of
@@ -36,18 +37,24 @@ class AdversarialLearner(Learner):
         """What the judge minimises; nothing made may carry gradients to the maker."""
         raise NotImplementedError
 
+    def judge_learns(self, index: int) -> bool:
+        """Whether the judge learns from this batch of the epoch: from every one."""
+        return True
+
     def after_judge_step(self) -> None:
         """What follows each of the judge's steps, such as clipping its weights."""
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
         maker, judge = cast("list[Any]", self.optimizers())
         schedules = cast("list[Any]", self.lr_schedulers())
-        judged, parts = self.judge_loss(batch)
-        self._step(judge, judged)
-        self.after_judge_step()
+        found: dict[str, Tensor] = {}
+        loss = torch.zeros((), device=self.device)
+        if self.judge_learns(index):
+            loss, parts = self.judge_loss(batch)
+            self._step(judge, loss)
+            self.after_judge_step()
+            found |= {"judge": loss, **parts}
         schedules[1].step()
-        found = {"judge": judged, **parts}
-        loss = judged
         if (index + 1) % self.judge_steps == 0:
             self.judge.requires_grad_(False)
             loss, parts = self.losses(batch)

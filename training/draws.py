@@ -10,10 +10,12 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from .errors import OptionsWrong
+from .selective import selective_batches
 
 _KEYS = 2**63 - 1
 
@@ -58,11 +60,13 @@ class DrawBatches(Sampler[list[Draw]]):
         seed: int,
         training: bool,
         weights: torch.Tensor | None = None,
+        alike: npt.NDArray[np.int64] | None = None,
         parts: int = 1,
         rank: int = 0,
         processes: int = 1,
     ) -> None:
-        """``parts``: of a process's share of a batch, as gradients are accumulated.
+        """``parts``: of a process's share of a batch, as gradients are accumulated; ``alike``:
+        classes (count,) of which every batch of training holds as many.
 
         Raises:
             OptionsWrong: the batch cannot be shared out, or there are too few faces for one.
@@ -80,6 +84,9 @@ class DrawBatches(Sampler[list[Draw]]):
         if not count:
             raise OptionsWrong("there are no faces to validate on: take more with --limit")
         self.count, self.batch, self.seed, self.training = count, batch, seed, training
+        self.alike = alike if training else None
+        if self.alike is not None:
+            self._alike(0)
         self.weights, self.parts, self.rank, self.processes = weights, parts, rank, processes
         self.epoch = self.start = 0
         self.sampler = self
@@ -108,13 +115,21 @@ class DrawBatches(Sampler[list[Draw]]):
         if not self.training:
             return [Draw(at % self.count, at, at < self.count) for at in range(size)]
         rng = np.random.default_rng([self.seed, self.epoch])
-        if self.weights is None:
+        if self.alike is not None:
+            order = self._alike(self.epoch).ravel()
+        elif self.weights is None:
             order = rng.permutation(self.count)[:size]
         else:
             weight = self.weights.numpy().astype(np.float64)
             order = rng.choice(self.count, size, p=weight / weight.sum())
         keys = rng.integers(0, _KEYS, size)
         return [Draw(i, key) for i, key in zip(order.tolist(), keys.tolist(), strict=True)]
+
+    def _alike(self, epoch: int) -> npt.NDArray[np.int64]:
+        """Rows (batches, batch) of an epoch, as many of every class in each batch."""
+        assert self.alike is not None
+        classes = int(self.alike.max()) + 1
+        return selective_batches(self.alike, classes, self.batch, seed=self.seed, epoch=epoch)
 
 
 class DrawLoader(DataLoader[Any]):

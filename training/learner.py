@@ -24,13 +24,13 @@ class Recipe:
     """An optimizer and how its rate goes.
 
     Args:
-        kind: sgd has Nesterov momentum ``betas[0]``.
+        kind: sgd has Nesterov momentum ``betas[0]``; rmsprop has none.
         rate: the highest.
         decay_epochs: the rate falls to ``decay`` of itself after each of these.
         one_cycle: instead, climb for this share of all steps and fall to nothing; 0: no.
     """
 
-    kind: Literal["adam", "adamw", "sgd"]
+    kind: Literal["adam", "adamw", "sgd", "rmsprop"]
     rate: float
     betas: tuple[float, float] = (0.9, 0.999)
     weight_decay: float = 0.0
@@ -128,6 +128,8 @@ def optimizer_of(recipe: Recipe, parameters: list[nn.Parameter]) -> torch.optim.
             nesterov=True,
             weight_decay=recipe.weight_decay,
         )
+    if recipe.kind == "rmsprop":
+        return torch.optim.RMSprop(parameters, lr=recipe.rate, weight_decay=recipe.weight_decay)
     kind = torch.optim.Adam if recipe.kind == "adam" else torch.optim.AdamW
     return kind(parameters, lr=recipe.rate, betas=recipe.betas, weight_decay=recipe.weight_decay)
 

@@ -61,6 +61,8 @@ class Stage:
     epochs: int
     batch: int = 0
     """Instead of the options'; 0: theirs."""
+    alike: npt.NDArray[np.int64] | None = None
+    """(N,) classes of the training set of which every batch holds as many; None: as they come."""
 
 
 class LabelledData(Protocol):
@@ -165,7 +167,7 @@ def _train_stage(run: RunFolder, stage: Stage, options: Options) -> None:
     if not learner.automatic_optimization:
         # Two optimizers in turn: Lightning accumulates for none of them.
         options = replace(options, accumulate=1)
-    train = loader_of(stage.train(), options, training=True, batch=stage.batch)
+    train = loader_of(stage.train(), options, training=True, batch=stage.batch, alike=stage.alike)
     validation = loader_of(stage.validation(), options, training=False, batch=stage.batch)
     learner.steps = len(train) // options.accumulate * stage.epochs
     run.stage(stage.name).mkdir(parents=True, exist_ok=True)
@@ -184,7 +186,14 @@ def _train_stage(run: RunFolder, stage: Stage, options: Options) -> None:
     done.touch()
 
 
-def loader_of(faces: DrawnSet, options: Options, *, training: bool, batch: int = 0) -> DrawLoader:
+def loader_of(
+    faces: DrawnSet,
+    options: Options,
+    *,
+    training: bool,
+    batch: int = 0,
+    alike: npt.NDArray[np.int64] | None = None,
+) -> DrawLoader:
     """Batches of a set for this process, shuffled by seed and epoch where training."""
     world, rank = processes()
     batches = DrawBatches(
@@ -193,6 +202,7 @@ def loader_of(faces: DrawnSet, options: Options, *, training: bool, batch: int =
         seed=options.seed,
         training=training,
         weights=faces.weights if training else None,
+        alike=alike,
         parts=options.accumulate,
         rank=rank,
         processes=world,

@@ -24,6 +24,8 @@ from .learning_faces import LearningFaces
 from .readers.prepared import load_prepared
 from .synthetic_splits import SYNTHETIC, synthetic_split
 
+ENDING_AT_PEAK = ("ck+", "oulu-casia")
+"""Layouts whose sequences go from neutral to an expression's peak."""
 SHARES = {"train": 0.8, "validation": 0.1, "test": 0.1}
 """How a set without splits is shared out, and what a missing split takes from training."""
 
@@ -67,7 +69,7 @@ def load_splits(name: str, folder: str | Path | None, *, limit: int = 0, seed: i
     if name == "fer2013plus":
         parts = {split: _fer_plus(split, folder) for split in SPLITS}
     elif Path(name).is_dir():
-        parts = _prepared(Path(name), seed)
+        parts = prepared_splits(Path(name), seed)
     else:
         raise OptionsWrong(
             f"no set of faces {name!r}: there are fer2013plus, synthetic, and folders that "
@@ -100,30 +102,35 @@ def _fer_plus(split: str, folder: str | Path | None) -> LearningFaces:
     )
 
 
-def _prepared(folder: Path, seed: int) -> dict[str, LearningFaces]:
-    """Prepared pictures, or the middle frames of prepared clips."""
+def prepared_splits(folder: Path, seed: int, *, labelled: bool = True) -> dict[str, LearningFaces]:
+    """Prepared pictures, or of prepared clips the frame at the peak.
+
+    ``labelled`` False also takes faces without an expression, whose targets are zeros.
+
+    Raises:
+        OptionsWrong: there is nothing to learn from.
+    """
     prepared = load_prepared(folder)
     faces, crops, landmarks = prepared.faces, prepared.crops, prepared.landmarks
     label = faces.label_index
-    if not len(faces.labels) or (label < 0).all():
+    if labelled and (label < 0).all():
         raise OptionsWrong(f"{folder} has no expression labels to learn from")
-    rows = np.flatnonzero(label >= 0)
+    rows = np.flatnonzero(label >= 0) if labelled else np.arange(len(label))
     frames = [item.frames or (0, 1) for item in faces.items]
-    middle = np.array([(low + high) // 2 for low, high in frames])
-    target = np.eye(len(faces.labels), dtype=np.float32)[np.maximum(label, 0)]
-    for row, item in enumerate(faces.items):
-        if item.votes is not None and any(item.votes):
-            target[row] = np.array(item.votes, np.float32) / sum(item.votes)
+    shown = np.array(
+        [low + shown_frame(prepared.facts.get("layout", ""), high - low) for low, high in frames]
+    )
+    target = faces.targets
     points = landmarks.astype(np.float32)
     whole = LearningFaces(
         name=str(prepared.facts.get("about", folder.name)),
         labels=faces.labels,
         names=tuple(item.name for item in faces.items),
-        pixels=crops[middle],
+        pixels=crops[shown],
         target=target,
-        anchors_xy=points[middle][:, list(ANCHOR_LANDMARKS)],
+        anchors_xy=points[shown][:, list(ANCHOR_LANDMARKS)],
         seen=np.ones(len(faces), np.bool_),
-        landmarks_xy=points[middle],
+        landmarks_xy=points[shown],
         landmark_index=np.arange(points.shape[1], dtype=np.int16),
         people=numbered([item.subject for item in faces.items]),
         poses=_column([item.pose for item in faces.items]),
@@ -136,6 +143,12 @@ def _prepared(folder: Path, seed: int) -> dict[str, LearningFaces]:
         seed,
     )
     return {name: whole.take(rows[split == name]) for name in SPLITS}
+
+
+def shown_frame(layout: str, frames: int) -> int:
+    """Which frame of a clip stands for it: the last of sequences that end at their peak, else the
+    middle one."""
+    return frames - 1 if layout in ENDING_AT_PEAK else frames // 2
 
 
 def _column(values: list[str]) -> npt.NDArray[np.str_] | None:
