@@ -43,6 +43,9 @@ def test_words_and_poses_and_people(head_dir: Path) -> None:
     assert train.units is not None and train.units.shape == (216, len(ACTION_UNITS))
     assert set(np.unique(train.units)) == {-1, 0, 1} and train.unit_names == ACTION_UNITS
     assert train.contours_xy is not None and train.contours_xy.shape == (216, 68, 2)
+    assert train.people is not None
+    one = train.people.reshape(4, 54)
+    assert (one == one[0]).all() and len(set(one[0])) > 9, "one moment, seen from four sides"
     few = train.take(np.array([3, 5]))
     assert few.poses is not None and few.poses.tolist() == train.poses[[3, 5]].tolist()
     assert few.units is not None and np.array_equal(few.units, train.units[[3, 5]])

@@ -20,6 +20,7 @@ from .synthetic import (
     SyntheticFaces,
     SyntheticHead,
     SyntheticOptions,
+    labels_of,
     load_synthetic_head,
 )
 from .synthetic.landmarks import MESH_NUMBERS
@@ -67,9 +68,8 @@ def synthetic_split(name: str, split: str, folder: str | Path | None, limit: int
     labels = SyntheticFaces(head, options).labels
     share = limit / SYNTHETIC["train"][0] if limit else 1.0
     count = max(len(labels), round(share * usual))
-    columns = rendered(
-        "faces", head, {**options.__dict__, "count": count}, lambda: _columns(head, options, count)
-    )
+    about_them = {**options.__dict__, "count": count, "moments": "one in all poses"}
+    columns = rendered("faces", head, about_them, lambda: _columns(head, options, count))
     units = columns["action_units"]
     shown = (units >= UNIT_ON).astype(np.int8) - (units < UNIT_OFF).astype(np.int8)
     mesh = columns["mesh_xy"]
@@ -94,8 +94,13 @@ def synthetic_split(name: str, split: str, folder: str | Path | None, limit: int
 
 
 def _columns(head: SyntheticHead, options: SyntheticOptions, count: int) -> Arrays:
-    maker = SyntheticFaces(head, options)
-    made = [maker.image(index) for index in range(count)]
+    """Words take turns, then poses: as before F2ED's cameras, one moment is seen in all of them."""
+    maker, words = SyntheticFaces(head, options), len(labels_of(options.taxonomy))
+    made = []
+    for index in range(count):
+        turn, word = divmod(index, words)
+        moment, pose = divmod(turn, len(options.poses))
+        made.append(maker.image(moment * words + word, pose=options.poses[pose]))
     names = ("pixels", "parsing", "landmarks_xy", "anchors_xy", "mesh_xy", "action_units")
     columns = {
         name: np.stack([getattr(image, name) for image in made]) for name in (*names, "blendshapes")
