@@ -17,6 +17,7 @@ INK, FAINT, ACCENT = "#1f2933", "#9aa5b1", "#1d6fb8"
 COLOURS = ("#1d6fb8", "#d1495b", "#3a9d6e", "#e0962f", "#7b5ea7", "#5c6f82", "#b0578d", "#2a9d9d")
 Curve = Sequence[tuple[int, float]]
 
+_SHARES = ("top1", "macro_recall", "validation_top1", "triplet_accuracy")
 _NAMES = {
     "loss_step": "training loss, by step",
     "loss": "training loss",
@@ -31,7 +32,7 @@ def draw_confusion(path: Path, matrix_KK: npt.NDArray[Any], labels: Sequence[str
     """Label by row, guess by column; shares of each row in colour, counts in figures."""
     shares = matrix_KK / np.maximum(matrix_KK.sum(axis=1, keepdims=True), 1)
     side = max(4.2, 0.52 * len(labels) + 1.6)
-    figure, axes = _canvas(side, side * 0.92)
+    figure, axes = canvas(side, side * 0.92)
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     axes.set_xticks(range(len(labels)), labels, rotation=45, ha="right")
     axes.set_yticks(range(len(labels)), labels)
@@ -46,17 +47,32 @@ def draw_confusion(path: Path, matrix_KK: npt.NDArray[Any], labels: Sequence[str
                 colour = "white" if shares[row, column] > 0.5 else INK
                 text = f"{matrix_KK[row, column]}"
                 axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=8)
+    save(figure, path)
+
+
+def draw_similarity(path: Path, similarity_KK: npt.NDArray[Any], labels: Sequence[str]) -> None:
+    """How far each label (row) is taken for the others (column); the diagonal is left white."""
+    shown = np.array(similarity_KK, np.float64)
+    np.fill_diagonal(shown, 0)
+    figure, axes = _square_canvas(shown, labels, vmax=max(float(shown.max()), 1e-9))
+    axes.set_xlabel("is like")
+    if len(labels) <= 20:
+        for row, column in np.ndindex(*shown.shape):
+            if row != column:
+                colour = "white" if shown[row, column] > 0.5 * shown.max() else INK
+                text = f"{shown[row, column]:.2f}"
+                axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=8)
     _save(figure, path)
 
 
 def draw_curves(path: Path, curves: Mapping[str, Curve]) -> None:
     """Losses on the left, shares on the right, over the optimizer's steps."""
     drawn = {name: curve for name, curve in curves.items() if not name.startswith("lr")}
-    shares = [name for name in drawn if name in ("top1", "macro_recall", "validation_top1")]
+    shares = [name for name in drawn if name in _SHARES]
     losses = [name for name in drawn if "loss" in name or name == "nll"]
     others = [name for name in drawn if name not in shares and name not in losses]
     panels = [(n, t) for n, t in ((losses, "loss"), (shares, "share"), (others, "other")) if n]
-    figure, axes = _canvas(4.6 * max(len(panels), 1), 3.6, max(len(panels), 1))
+    figure, axes = canvas(4.6 * max(len(panels), 1), 3.6, max(len(panels), 1))
     for place, (names, title) in zip(np.atleast_1d(np.asarray(axes)), panels, strict=False):
         for name, colour in zip(names, COLOURS * 4, strict=False):
             steps, values = zip(*drawn[name], strict=True)
@@ -76,14 +92,14 @@ def draw_curves(path: Path, curves: Mapping[str, Curve]) -> None:
         place.legend(
             frameon=False, fontsize=8, loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncol=2
         )
-    _save(figure, path)
+    save(figure, path)
 
 
 def draw_reliability(
     path: Path, confidence_N: npt.NDArray[Any], right_N: npt.NDArray[np.bool_], bins: int = 10
 ) -> None:
     """How often a guess of some confidence is right; points on the line are honest."""
-    figure, axes = _canvas(3.8, 3.4)
+    figure, axes = canvas(3.8, 3.4)
     axes.plot([0, 1], [0, 1], color=FAINT, linewidth=0.8)
     place = np.minimum((confidence_N * bins).astype(int), bins - 1)
     there = [k for k in range(bins) if (place == k).any()]
@@ -96,10 +112,11 @@ def draw_reliability(
     axes.set_ylim(0, 1.03)
     axes.set_xlabel("confidence")
     axes.legend(frameon=False, fontsize=8, loc="upper left")
-    _save(figure, path)
+    save(figure, path)
 
 
-def _canvas(width: float, height: float, columns: int = 1) -> tuple[Figure, Any]:
+def canvas(width: float, height: float, columns: int = 1) -> tuple[Figure, Any]:
+    """A figure of so many inches and its axes, quiet ones: one, or ``columns`` of them."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -123,5 +140,6 @@ def _quiet(axes: Axes) -> None:
     axes.yaxis.label.set_fontsize(9)
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save(figure: Figure, path: Path) -> None:
+    """Write it as PNG."""
     figure.savefig(path, dpi=144, facecolor="white")
