@@ -1,7 +1,8 @@
 """Ordered emotion labels, their families and clusters, and the way from fine labels to coarse.
 
-Four taxonomies are known, finest first: `emo135` (135 words in 25 clusters and 6 families),
-`fg33` (33 leaves), `basic8` (seven expressions and neutral) and `family6` (the families alone).
+Four taxonomies roll up into each other, finest first: `emo135` (135 words in 25 clusters and 6
+families), `fg33` (33 leaves), `basic8` (seven expressions and neutral) and `family6` (the families
+alone). `f2ed54` (F2ED's 54 expressions) stands beside them and rolls up to the families only.
 Lists and sources stand in `taxonomies/*.json`.
 """
 
@@ -23,6 +24,8 @@ NONE = -1
 
 _FOLDER = Path(__file__).parent / "taxonomies"
 _FINEST_FIRST = ("emo135", "fg33", "basic8", "family6")
+_BESIDE = "f2ed54"
+_KNOWN = (*_FINEST_FIRST, _BESIDE)
 
 
 @dataclass(frozen=True)
@@ -56,8 +59,8 @@ class Taxonomy:
 @cache
 def load_taxonomy(name: str) -> Taxonomy:
     """The taxonomy of this name; ValueError names the known ones."""
-    if name not in _FINEST_FIRST:
-        raise ValueError(f"no taxonomy {name!r}; there are {', '.join(_FINEST_FIRST)}")
+    if name not in _KNOWN:
+        raise ValueError(f"no taxonomy {name!r}; there are {', '.join(_KNOWN)}")
     document = _read(name)
     rows = list(_rows(document))
     families = tuple(document["families"])
@@ -78,13 +81,21 @@ def roll_up(source: str, target: str) -> npt.NDArray[np.float32]:
     """What turns probabilities over `source` into probabilities over `target`: p_T = p_S @ M.
 
     Returns (K_source, K_target), ones and zeros; a row without a one is a label that has no
-    place among the targets (neutral among families). ValueError where the target is the finer.
+    place among the targets (neutral among families). ValueError where the target is the finer, or
+    there is no way from one to the other.
     """
     fine, coarse = load_taxonomy(source), load_taxonomy(target)
-    if _FINEST_FIRST.index(source) > _FINEST_FIRST.index(target):
-        raise ValueError(f"{source} cannot be rolled up to {target}, which is finer")
     matrix = np.zeros((len(fine.labels), len(coarse.labels)), np.float32)
-    place = {label: label for label in fine.labels} if source == target else _places(target)
+    if source == target:
+        place = {label: label for label in fine.labels}
+    elif source == _BESIDE and target == "family6":
+        place = _own_families(fine)
+    elif _BESIDE in (source, target):
+        raise ValueError(f"there is no way from {source} to {target}")
+    elif _FINEST_FIRST.index(source) > _FINEST_FIRST.index(target):
+        raise ValueError(f"{source} cannot be rolled up to {target}, which is finer")
+    else:
+        place = _places(target)
     for row, label in enumerate(fine.labels):
         if label in place:
             matrix[row, coarse.index(place[label])] = 1.0
@@ -95,11 +106,15 @@ def roll_up(source: str, target: str) -> npt.NDArray[np.float32]:
 def _places(target: str) -> dict[str, str]:
     """Where each of the 135 words goes; the labels of the coarser sets are words of the 135 too."""
     if target == "family6":
-        words = load_taxonomy("emo135")
-        families = (words.families[at] for at in words.family_of)
-        return dict(zip(words.labels, families, strict=True))
+        return _own_families(load_taxonomy("emo135"))
     groups = _read("roll_up")["emo135"][target]
     return {word: label for label, words in groups.items() for word in words}
+
+
+def _own_families(taxonomy: Taxonomy) -> dict[str, str]:
+    """The family of each label that has one."""
+    pairs = zip(taxonomy.labels, taxonomy.family_of, strict=True)
+    return {label: taxonomy.families[at] for label, at in pairs if at != NONE}
 
 
 def _rows(document: dict[str, Any]) -> list[tuple[str, str | None, str | None]]:

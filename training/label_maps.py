@@ -5,6 +5,10 @@ K labels of a data set.
 
 from __future__ import annotations
 
+import json
+from functools import cache
+from importlib import resources
+
 import numpy as np
 import numpy.typing as npt
 
@@ -18,8 +22,8 @@ Array = npt.NDArray[np.float32]
 SIMILARITY_SHARE = 0.35
 """How much of an expression goes to words similar to its own, as in training the words."""
 _UNKNOWN = (
-    "the label {!r} is neither a basic expression nor one of the 135 words: a bundle cannot say "
-    "what it means"
+    "the label {!r} is neither a basic expression nor one of the 135 words or of F2ED's 54: a "
+    "bundle cannot say what it means"
 )
 
 
@@ -27,10 +31,11 @@ def basic8_shares(labels: tuple[str, ...]) -> Array:
     """(K, 8): how each label's probability is shared out among the basic expressions.
 
     A label that is one of the eight goes there; a word goes to the expressions it fits, by the
-    project's word affinity.
+    project's word affinity; another of F2ED's labels goes where its words go, the rest of it to
+    neutral.
 
     Raises:
-        OptionsWrong: a label is neither.
+        OptionsWrong: a label is none of these.
     """
     basic8, words = load_taxonomy("basic8"), load_taxonomy("emo135")
     affinity = word_affinity()
@@ -41,6 +46,11 @@ def basic8_shares(labels: tuple[str, ...]) -> Array:
             shares[row, basic8.index(label)] = 1
         elif label in words.labels:
             shares[row] = affinity[words.index(label)]
+        elif label in f2ed_words():
+            near = f2ed_words()[label]
+            shares[row, basic8.index("neutral")] = 1 - sum(near.values())
+            for word, share in near.items():
+                shares[row] += share * affinity[words.index(word)]
         else:
             raise OptionsWrong(_UNKNOWN.format(label))
     return shares
@@ -50,10 +60,11 @@ def word_shares(labels: tuple[str, ...]) -> Array:
     """(K, 135): how each label's probability is shared out among the words; neutral has none.
 
     A label of a set of words goes to its own word, or to the words that roll up to it; a basic
-    expression goes to the words that fit it, a part of it to similar ones.
+    expression goes to the words that fit it, a part of it to similar ones; another of F2ED's
+    labels goes to the words near it.
 
     Raises:
-        OptionsWrong: a label is neither.
+        OptionsWrong: a label is none of these.
     """
     words, basic8, fg33 = (load_taxonomy(name) for name in ("emo135", "basic8", "fg33"))
     if set(labels) <= set(basic8.labels):
@@ -67,8 +78,20 @@ def word_shares(labels: tuple[str, ...]) -> Array:
             shares[row, words.index(label)] = 1
         elif label in basic8.labels:
             shares[row] = _words_of_basic8()[basic8.index(label)]
+        elif label in f2ed_words():
+            for word, share in f2ed_words()[label].items():
+                shares[row, words.index(word)] = share
         else:
             raise OptionsWrong(_UNKNOWN.format(label))
+    return shares
+
+
+@cache
+def f2ed_words() -> dict[str, dict[str, float]]:
+    """The words near each of F2ED's labels that are not words themselves, with shares that add up
+    to 1 or less; what is missing is neutral (f2ed54_words.json: the project's own judgement)."""
+    text = resources.files("training.data").joinpath("f2ed54_words.json").read_text("utf-8")
+    shares: dict[str, dict[str, float]] = json.loads(text)["shares"]
     return shares
 
 
