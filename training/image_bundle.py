@@ -83,12 +83,22 @@ def bundle_from_run(
     features = write_image_networks(network, data.labels, crop_px, onnx, attend)
     manifest = manifest_of(system, run, data.labels, crop_px, features)
     files = {file.name: file for file in sorted(onnx.glob("*.onnx"))}
-    bundle = write_bundle(out, manifest, files)
+    name = f"{data.train.name}, {len(data.test)} test faces (fingerprint {now})"
+    return finished_bundle(write_bundle(out, manifest, files), data, crop_px, name)
+
+
+def finished_bundle(
+    bundle: Bundle, data: Splits, crop_px: int, name: str
+) -> tuple[Bundle, dict[str, Any]]:
+    """A bundle of float networks with its INT8 form where the gate lets it pass, calibrated on
+    validation faces and measured on test faces, which ``name`` tells of.
+
+    Returns it, and figures and what the gate said.
+    """
     bundle, verdict = _with_int8(bundle, data, crop_px)
     bundle = _rewritten(bundle, calibrated(bundle, labelled(data.validation, crop_px)))
     measured = _measured(bundle, data.test, crop_px)
-    about = f"{data.train.name}, {len(data.test)} test faces (fingerprint {now})"
-    document = {"data": about, "basic8": measured}
+    document = {"data": name, "basic8": measured}
     bundle = _rewritten(bundle, replace(bundle.manifest, measured=document))
     return bundle, {"test": measured, "int8": verdict}
 
