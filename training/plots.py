@@ -31,16 +31,9 @@ _NAMES = {
 def draw_confusion(path: Path, matrix_KK: npt.NDArray[Any], labels: Sequence[str]) -> None:
     """Label by row, guess by column; shares of each row in colour, counts in figures."""
     shares = matrix_KK / np.maximum(matrix_KK.sum(axis=1, keepdims=True), 1)
-    side = max(4.2, 0.52 * len(labels) + 1.6)
-    figure, axes = canvas(side, side * 0.92)
-    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    axes.set_xticks(range(len(labels)), labels, rotation=45, ha="right")
-    axes.set_yticks(range(len(labels)), labels)
+    figure, axes = square_canvas(shares, labels, vmax=1.0)
     axes.set_xlabel("guessed")
     axes.set_ylabel("label")
-    axes.tick_params(length=0)
-    for spine in axes.spines.values():
-        spine.set_visible(False)
     if len(labels) <= 20:
         for row, column in np.ndindex(*matrix_KK.shape):
             if matrix_KK[row, column]:
@@ -48,21 +41,6 @@ def draw_confusion(path: Path, matrix_KK: npt.NDArray[Any], labels: Sequence[str
                 text = f"{matrix_KK[row, column]}"
                 axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=8)
     save(figure, path)
-
-
-def draw_similarity(path: Path, similarity_KK: npt.NDArray[Any], labels: Sequence[str]) -> None:
-    """How far each label (row) is taken for the others (column); the diagonal is left white."""
-    shown = np.array(similarity_KK, np.float64)
-    np.fill_diagonal(shown, 0)
-    figure, axes = _square_canvas(shown, labels, vmax=max(float(shown.max()), 1e-9))
-    axes.set_xlabel("is like")
-    if len(labels) <= 20:
-        for row, column in np.ndindex(*shown.shape):
-            if row != column:
-                colour = "white" if shown[row, column] > 0.5 * shown.max() else INK
-                text = f"{shown[row, column]:.2f}"
-                axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=8)
-    _save(figure, path)
 
 
 def draw_curves(path: Path, curves: Mapping[str, Curve]) -> None:
@@ -113,6 +91,23 @@ def draw_reliability(
     axes.set_xlabel("confidence")
     axes.legend(frameon=False, fontsize=8, loc="upper left")
     save(figure, path)
+
+
+def square_canvas(
+    values_KK: npt.NDArray[Any], labels: Sequence[str], vmax: float
+) -> tuple[Figure, Any]:
+    """Labels by labels in shades of blue, white for 0; many labels in small letters."""
+    many = len(labels) > 40
+    side = max(4.2, (0.13 if many else 0.52) * len(labels) + 1.6)
+    figure, axes = canvas(side, side * 0.92)
+    axes.imshow(values_KK, cmap="Blues", vmin=0, vmax=vmax)
+    turn, side_of = (90, "center") if many else (45, "right")
+    axes.set_xticks(range(len(labels)), labels, rotation=turn, ha=side_of)
+    axes.set_yticks(range(len(labels)), labels)
+    axes.tick_params(length=0, labelsize=6 if many else 8)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    return figure, axes
 
 
 def canvas(width: float, height: float, columns: int = 1) -> tuple[Figure, Any]:
