@@ -205,10 +205,11 @@ def _classes(metrics: dict[str, Any]) -> str:
 
 
 def _all_figures(metrics: dict[str, Any]) -> str:
+    validation = metrics["validation"]
     rows = [
         (
             SHOWN.get(name, name),
-            figure_text(name, metrics["validation"][name]),
+            figure_text(name, validation[name]) if name in validation else "",
             figure_text(name, value),
         )
         for name, value in metrics["test"].items()

@@ -97,6 +97,11 @@ class TwoScale(nn.Module):
         self.classify_half = nn.Linear(size.full[1], classes)
         self.fuse = nn.Linear(self.features, classes)
 
+    @property
+    def head(self) -> nn.Module:
+        """Fuse-FC: both branches' features (B, 96) to logits (B, K)."""
+        return self.fuse
+
     def feature(self, picture: Tensor) -> tuple[Tensor, Tensor]:
         """Ori-FC (B, 64) and Half-FC (B, 32)."""
         return self.original(picture), self.smaller(F.avg_pool2d(picture, 2))
