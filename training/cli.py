@@ -74,6 +74,33 @@ def default(run: Run = DEFAULT_RUN, data: Data = None, seed: Seed = 0) -> None:
     attention(run, data, None, seed)
 
 
+@app.command()
+def tables(
+    run: Annotated[Path, typer.Option(help="Folder of all the tables' runs.")] = Path(
+        "runs/tables"
+    ),
+    data: Data = None,
+    seeds: Annotated[str, typer.Option(help="With commas between them.")] = "0,1,2",
+    jobs: Annotated[int, typer.Option(min=1, help="Trainings at the same time.")] = 2,
+    only: Annotated[str, typer.Option(help="Rows whose table/name begins so.")] = "",
+    show: Annotated[
+        bool, typer.Option("--show", help="Train nothing, show what is there.")
+    ] = False,
+) -> None:
+    """The papers' benchmark tables: trains the runs that are missing (hours), shows the rest."""
+    from .tables import chosen_rows, markdown, run_rows, seeds_of
+
+    rows, numbers = chosen_rows(only), seeds_of(seeds)
+    console = Console(stderr=True)
+    failed = []
+    if not show:
+        failed = run_rows(run, rows, numbers, data=data, jobs=jobs, told=console.print)
+    typer.echo(markdown(run, rows, numbers))
+    if failed:
+        console.print(f"{len(failed)} runs failed: {', '.join(map(str, failed))}")
+        raise typer.Exit(1)
+
+
 def export(
     run: Annotated[Path, typer.Argument(help="Folder of a finished training.")],
     out: Annotated[Path, typer.Argument(help="Folder of the bundle to write.")],

@@ -1,0 +1,217 @@
+"""The benchmark tables of the papers' systems: which runs they are made of, run and written down.
+
+Every row is a run of `ferstream train SYSTEM --fast` with options of its own, in a folder of its
+own; what is finished is never run again, so a table grows over several evenings.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .errors import OptionsWrong, RunUnfinished
+from .report import figure_text
+from .run_folder import RUN, open_run
+from .table_rows import ROWS, TITLES, Row
+
+LOG = "train.log"
+NUMBERS: frozenset[str] = frozenset()
+"""Figures that are no shares."""
+FIGURES = {"top1": "top-1", "macro_recall": "macro recall", "ece": "ECE"}
+
+
+def run_path(folder: Path, row: Row, seed: int) -> Path:
+    """Where a row's run of this seed lies."""
+    return folder / row.table / f"{row.name}-{seed}"
+
+
+def command(folder: Path, row: Row, seed: int, data: str | None = None) -> list[str]:
+    """The row's command line; it reproduces the row alone, once what it builds on is there."""
+    options = dict(row.options)
+    if row.after:
+        options[row.after_option] = str(run_path(folder, row_named(row.table, row.after), seed))
+    words = ["ferstream", "train", row.system, "--fast", "--seed", str(seed)]
+    for name, value in options.items():
+        words += [f"--{name.replace('_', '-')}", str(value)]
+    words += ["--data", data] if data else []
+    return [*words, "--run", str(run_path(folder, row, seed))]
+
+
+def chosen_rows(beginning: str) -> list[Row]:
+    """Rows whose table/name begins so.
+
+    Raises:
+        OptionsWrong: none does.
+    """
+    found = [row for row in ROWS if f"{row.table}/{row.name}".startswith(beginning)]
+    if not found:
+        names = ", ".join(f"{row.table}/{row.name}" for row in ROWS)
+        raise OptionsWrong(f"no row begins with {beginning!r}: there are {names}")
+    return found
+
+
+def seeds_of(text: str) -> list[int]:
+    """Seeds from a text such as "0,1,2".
+
+    Raises:
+        OptionsWrong: it is no list of whole numbers.
+    """
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError as error:
+        raise OptionsWrong(
+            f"seeds {text!r}: give whole numbers with commas between them"
+        ) from error
+
+
+def row_named(table: str, name: str) -> Row:
+    """The row of this name."""
+    (found,) = [row for row in ROWS if (row.table, row.name) == (table, name)]
+    return found
+
+
+def finished(path: Path) -> bool:
+    """Whether the run there was trained to its end and measured."""
+    try:
+        return (path / RUN).is_file() and open_run(path).finished
+    except RunUnfinished:
+        return False
+
+
+@dataclass
+class Queue:
+    """Runs to do, handed out to several workers; a run waits for the one that it builds on."""
+
+    folder: Path
+    waiting: list[tuple[Row, int]]
+    data: str | None = None
+    failed: list[Path] = field(default_factory=list)
+    _busy: set[Path] = field(default_factory=set)
+    _changed: threading.Condition = field(default_factory=threading.Condition)
+
+    def take(self) -> tuple[Row, int] | None:
+        """The next run whose ground is laid; waits for one, None when nothing will come."""
+        with self._changed:
+            while True:
+                for entry in list(self.waiting):
+                    row, seed = entry
+                    base = self._base(row, seed)
+                    if base is None or finished(base):
+                        self.waiting.remove(entry)
+                        self._busy.add(run_path(self.folder, row, seed))
+                        return entry
+                    if base not in self._busy and base not in self._waited():
+                        self.waiting.remove(entry)
+                        self.failed.append(run_path(self.folder, row, seed))
+                if not self.waiting or not self._busy:
+                    return None
+                self._changed.wait()
+
+    def done(self, row: Row, seed: int, code: int) -> None:
+        """Tell the others how a run ended."""
+        with self._changed:
+            path = run_path(self.folder, row, seed)
+            self._busy.discard(path)
+            if code:
+                self.failed.append(path)
+            self._changed.notify_all()
+
+    def _base(self, row: Row, seed: int) -> Path | None:
+        if not row.after:
+            return None
+        return run_path(self.folder, row_named(row.table, row.after), seed)
+
+    def _waited(self) -> set[Path]:
+        return {run_path(self.folder, row, seed) for row, seed in self.waiting}
+
+
+def run_rows(
+    folder: Path,
+    rows: Sequence[Row],
+    seeds: Sequence[int],
+    *,
+    data: str | None = None,
+    jobs: int = 1,
+    told: Callable[[str], None] = print,
+) -> list[Path]:
+    """Train what is missing, seed by seed, ``jobs`` at a time; returns the runs that failed.
+
+    Each run is a process of its own with its share of the cores; what it says goes to
+    train.log beside it.
+    """
+    asked = [(row, seed) for seed in seeds for row in rows]
+    missing = [(row, seed) for row, seed in asked if not finished(run_path(folder, row, seed))]
+    queue = Queue(folder, missing, data)
+    threads = str(max((os.cpu_count() or 1) // jobs, 1))
+
+    def work() -> None:
+        while (entry := queue.take()) is not None:
+            row, seed = entry
+            words = command(folder, row, seed, data)
+            told(" ".join(words))
+            path = run_path(folder, row, seed)
+            path.mkdir(parents=True, exist_ok=True)
+            with (path / LOG).open("a") as log:
+                code = subprocess.call(
+                    [sys.executable, "-m", *words],
+                    stdout=log,
+                    stderr=log,
+                    env={**os.environ, "OMP_NUM_THREADS": threads},
+                )
+            told(f"{path}: {'done' if not code else f'failed, see {path / LOG}'}")
+            queue.done(row, seed, code)
+
+    workers = [threading.Thread(target=work, daemon=True) for _ in range(jobs)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    return queue.failed
+
+
+def markdown(folder: Path, rows: Sequence[Row], seeds: Sequence[int]) -> str:
+    """What is finished as Markdown tables: means over seeds with their standard deviations."""
+    parts = []
+    for table, title in TITLES.items():
+        chosen = [row for row in rows if row.table == table]
+        tests = {row: found for row in chosen if (found := _tests(folder, row, seeds))}
+        if not tests:
+            continue
+        more = dict.fromkeys(name for row in tests for name in row.figures)
+        head = ["run", "seeds", *FIGURES.values(), *(name.replace("_", " ") for name in more)]
+        parts.append(f"### {title}\n\n| {' | '.join(head)} |\n|{'---|' * len(head)}")
+        for row, found in tests.items():
+            own = [_figure(found, name) if name in row.figures else "" for name in more]
+            cells = [row.said or row.name, str(len(found)), *(_figure(found, n) for n in FIGURES)]
+            parts.append(f"| {' | '.join([*cells, *own])} |")
+        parts.append("")
+    return "\n".join(parts)
+
+
+def _tests(folder: Path, row: Row, seeds: Sequence[int]) -> list[dict[str, Any]]:
+    """The test figures of a row's finished runs."""
+    paths = [run_path(folder, row, seed) for seed in seeds]
+    return [open_run(path).metrics()["test"] for path in paths if finished(path)]
+
+
+def _figure(tests: Sequence[dict[str, Any]], name: str) -> str:
+    """Mean and, of several, standard deviation: shares in per cent, others as they are."""
+    values = np.array([test[name] for test in tests if name in test], np.float64)
+    if not len(values):
+        return ""
+    spread = float(values.std(ddof=1)) if len(values) > 1 else None
+    if name in NUMBERS:
+        return f"{values.mean():.3g}" + (f" ± {spread:.2g}" if spread is not None else "")
+    text = figure_text(name, float(values.mean()))
+    if spread is None:
+        return text
+    bare = figure_text(name, spread).removesuffix(" %")
+    return text.replace(" %", f" ± {bare} %") if "%" in text else f"{text} ± {bare}"
