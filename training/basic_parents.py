@@ -13,18 +13,14 @@ Joy is called happiness, as in the paper.  K labels, P basic classes.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-import engines.taxonomy
 from engines.taxonomy import NONE, load_taxonomy
 
 _RENAMED = {"joy": "happiness"}
-_F2ED54 = Path(engines.taxonomy.__file__).parent / "taxonomies" / "f2ed54.json"
 
 
 def basic_parents(labels: Sequence[str]) -> tuple[tuple[str, ...], npt.NDArray[np.int64]]:
@@ -49,10 +45,6 @@ def parent_shares(labels: Sequence[str]) -> npt.NDArray[np.float32]:
 def _families(sets: Sequence[str]) -> Iterator[tuple[str, str]]:
     """Labels and families of these sets, one set after the other."""
     for name in sets:
-        if name == "f2ed54":
-            found: dict[str, str | None] = json.loads(_F2ED54.read_text("utf-8"))["labels"]
-            yield from ((label, family) for label, family in found.items() if family)
-            continue
         taxonomy = load_taxonomy(name)
         for label, at in zip(taxonomy.labels, taxonomy.family_of, strict=True):
             if at != NONE:

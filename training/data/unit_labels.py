@@ -13,6 +13,8 @@ N faces, U action units, B blendshapes.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +24,7 @@ from torch.utils.data import Dataset
 from ..draws import Draw
 from ..errors import OptionsWrong
 from .face_images import FaceImages
+from .face_splits import prepared_splits
 from .learning_faces import LearningFaces
 from .synthetic.action_units import ARKIT_NAMES, SHAPES_OF
 
@@ -76,8 +79,9 @@ def unit_labels(faces: LearningFaces, names: Sequence[str], strength_U: Floats) 
         found[heard & (values < OFF * strength_U)] = -1
     else:
         raise OptionsWrong(
-            f"{faces.name} has no action units: name a set that has (DISFA, BP4D, made by "
-            "`ferstream data prepare`) with --units, or train --variant plain-cnn, which has none"
+            f"{faces.name} has no action units: name a set that has (DISFA or BP4D, made by "
+            "`ferstream data prepare`) with --units and fix their detection, or train --variant "
+            "plain-cnn, which has none"
         )
     if len(found) and not found.any():
         raise OptionsWrong(
@@ -97,6 +101,53 @@ def teaching_shares(labels_NU: Labels, evenness: float = 1.0) -> Floats:
         (counts.min(0) / np.maximum(counts, 1)) ** evenness if evenness else np.ones_like(counts)
     )
     return np.asarray(shares, np.float32)
+
+
+@dataclass(frozen=True)
+class UnitSet:
+    """Faces of one or more data sets with the labels (N, U) of all of them."""
+
+    faces: tuple[LearningFaces, ...]
+    labels: Labels
+
+    def images(self, crop_px: int, evenness: float, augmentation: str | None = None) -> UnitImages:
+        """Their crops, varied as `FaceImages` does."""
+        images = [FaceImages(part, crop_px, augmentation=augmentation) for part in self.faces]
+        return UnitImages(images, self.labels, teaching_shares(self.labels, evenness))
+
+
+def unit_sets(
+    folders: str, own: tuple[LearningFaces, LearningFaces], names: Sequence[str], seed: int
+) -> tuple[UnitSet, UnitSet]:
+    """What to train and to validate detection on: prepared folders, commas between them, with or
+    without expressions; the own faces where none is named.
+
+    Raises:
+        OptionsWrong: a folder that is not there, or faces without these units.
+    """
+    pairs = [own]
+    if folders:
+        pairs = [_prepared_pair(folder.strip(), seed) for folder in folders.split(",")]
+    labels: tuple[list[Labels], list[Labels]] = ([], [])
+    for pair in pairs:
+        strength_U = strengths(pair[0], names)
+        for found, faces in zip(labels, pair, strict=True):
+            found.append(unit_labels(faces, names, strength_U))
+    train, validation = (
+        UnitSet(tuple(pair[split] for pair in pairs), np.concatenate(labels[split]))
+        for split in (0, 1)
+    )
+    return train, validation
+
+
+def _prepared_pair(folder: str, seed: int) -> tuple[LearningFaces, LearningFaces]:
+    if not Path(folder).is_dir():
+        raise OptionsWrong(
+            f"there is no folder {folder!r} of action units: name what `ferstream data prepare` "
+            "made of DISFA or BP4D"
+        )
+    splits = prepared_splits(Path(folder), seed, labelled=False)
+    return splits["train"], splits["validation"]
 
 
 class UnitImages(Dataset[dict[str, torch.Tensor]]):

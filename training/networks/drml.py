@@ -48,10 +48,10 @@ class DrmlSize:
     """Action units, U; 0 leaves their head out"""
 
     def __post_init__(self) -> None:
-        if (self.crop_px - 10) % (2 * self.grid) or self.crop_px < 58:
+        if (self.crop_px - 10) % (2 * self.grid) or self.crop_px < 66:
             raise ValueError(
                 f"crop_px is {self.crop_px}: less 10 it must be a multiple of {2 * self.grid} "
-                f"(twice the grid), from 58 on"
+                f"(twice the grid), from 66 on"
             )
 
     @property

@@ -1,0 +1,167 @@
+"""What MSAU-Net's runs tell beside a classifier's figures (paper 003): how well the basic class is
+met (V-D), how well action units are detected, and where the second scale looks (Figure 6).
+
+N faces, K leaves, P basic classes, U action units, R regions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from .basic_parents import basic_parents
+from .data.face_splits import Splits
+from .data.learning_faces import LearningFaces
+from .data.unit_labels import strengths, unit_labels
+from .errors import OptionsWrong
+from .networks.msau import Msau
+from .run_folder import RunFolder
+from .system import Found, measured
+
+SHEET = "zoom.png"
+SHOWN, COLUMNS, SIDE_PX = 24, 8, 170
+COLOURS = ((60, 60, 230), (60, 180, 60), (40, 200, 230), (220, 140, 40), (200, 70, 180))
+"""Red, green and yellow as in Figure 6, then blue and violet; OpenCV's order."""
+THIRDS = ("upper third", "middle", "lower third")
+Array = npt.NDArray[np.float32]
+
+
+def msau_figures(network: Any, options: Any, data: Splits, run: RunFolder) -> Found:
+    """A classifier's figures with ``basic_top1``, tables of units and of looks, a sheet."""
+    metrics, predictions = measured(network, data, options.crop_px)
+    _, parent_K = basic_parents(data.labels)
+    for split in ("validation", "test"):
+        guess, label = (predictions[f"{split}_{n}"].argmax(1) for n in ("logits", "target"))
+        metrics[split]["basic_top1"] = float((parent_K[guess] == parent_K[label]).mean())
+    tables = {}
+    if seen := unit_scores(network, data, options):
+        tables["Action units (test faces)"] = _unit_table(seen)
+        known = [f1 for _, f1, _, on, off in seen if on and off]
+        metrics["test"]["unit_f1"] = float(np.mean(known)) if known else 0.0
+    if network.fine:
+        windows = windows_of(network, data.test)
+        tables["Where the second scale looks first (test faces)"] = _place_table(
+            windows[:, 0, 1], data.test, options.crop_px - network.coarse.field.size_px
+        )
+        guess = predictions["test_logits"].argmax(1)
+        draw_windows(run, network, data.test, windows, guess)
+        metrics["pictures"] = {
+            SHEET: "Where it looks closely on test faces: red first, then green, yellow, blue and "
+            "violet. Below each face what it says, and in brackets the raters' choice where that "
+            "is another."
+        }
+    return {**metrics, "tables": tables}, predictions
+
+
+UnitScore = tuple[str, float, float, int, int]
+"""Name, F1, balanced accuracy, and how many faces are labelled on and off."""
+
+
+@torch.no_grad()
+def unit_scores(network: Msau, data: Splits, options: Any) -> list[UnitScore]:
+    """How the first scale detects the units that test faces know; [] where they know none."""
+    names = options.unit_names
+    if network.coarse.units is None:
+        return []
+    try:
+        labels = unit_labels(data.test, names, strengths(data.train, names))
+    except OptionsWrong:
+        return []
+    batches = _batches(network, data.test)
+    found = np.concatenate([network(crops).coarse.units[0].numpy() for crops in batches])
+    scores = []
+    for column, name in enumerate(names):
+        on, off, said = labels[:, column] > 0, labels[:, column] < 0, found[:, column] > 0
+        hit, wrong = int((on & said).sum()), int((off & said).sum())
+        f1 = 2 * hit / max(int(on.sum()) + hit + wrong, 1)
+        right = (hit / max(on.sum(), 1) + (off & ~said).sum() / max(off.sum(), 1)) / 2
+        scores.append((name, f1, float(right), int(on.sum()), int(off.sum())))
+    return scores
+
+
+@torch.no_grad()
+def windows_of(network: Msau, faces: LearningFaces) -> Array:
+    """Upper left pixels (N, R, 2) of the regions that are looked at closely."""
+    found = [network(crops).windows.numpy() for crops in _batches(network, faces)]
+    return np.asarray(np.concatenate(found), np.float32)
+
+
+def draw_windows(
+    run: RunFolder,
+    network: Msau,
+    faces: LearningFaces,
+    windows_NR2: Array,
+    guess_N: npt.NDArray[np.int64],
+) -> None:
+    """A sheet of faces, an even number of each label, with their regions; into the run's folder."""
+    rows = _varied(faces.label, SHOWN)
+    scale, side = SIDE_PX / network.crop_px, network.coarse.field.size_px
+    tiles = []
+    for row in rows:
+        tile = cv2.resize(faces.crop(row, network.crop_px), (SIDE_PX, SIDE_PX))
+        tile = cv2.cvtColor(tile, cv2.COLOR_GRAY2BGR)
+        for at in reversed(range(windows_NR2.shape[1])):
+            x, y = windows_NR2[row, at] * scale
+            first = (int(x) + at, int(y) + at)
+            last = (int(x + side * scale) - 1 - at, int(y + side * scale) - 1 - at)
+            cv2.rectangle(tile, first, last, COLOURS[at], 2)
+        tiles.append(np.vstack([tile, _caption(faces, row, int(guess_N[row]))]))
+    blank = np.full_like(tiles[0], 255)
+    tiles += [blank] * (-len(tiles) % COLUMNS)
+    lines = [np.hstack(tiles[at : at + COLUMNS]) for at in range(0, len(tiles), COLUMNS)]
+    cv2.imwrite(str(run.path / SHEET), np.vstack(lines))
+
+
+def _caption(faces: LearningFaces, row: int, guess: int) -> npt.NDArray[np.uint8]:
+    band = np.full((22, SIDE_PX, 3), 255, np.uint8)
+    label = int(faces.label[row])
+    text = faces.labels[guess] + (f" ({faces.labels[label]})" if label != guess else "")
+    cv2.putText(band, text, (3, 15), cv2.FONT_HERSHEY_SIMPLEX, 0.4, (40, 40, 40), 1, cv2.LINE_AA)
+    return band
+
+
+def _varied(label_N: npt.NDArray[np.int64], most: int) -> list[int]:
+    """The first faces of every label in turn, at most so many, by label."""
+    place = np.zeros(len(label_N), np.int64)
+    for label in np.unique(label_N):
+        rows = np.flatnonzero(label_N == label)
+        place[rows] = np.arange(len(rows))
+    chosen = np.lexsort((label_N, place))[:most]
+    return [int(row) for row in sorted(chosen, key=lambda row: (label_N[row], row))]
+
+
+def _batches(network: Msau, faces: LearningFaces, batch: int = 128) -> Iterator[torch.Tensor]:
+    """Crops (B, 1, S, S) as at run time."""
+    for start in range(0, len(faces), batch):
+        rows = range(start, min(start + batch, len(faces)))
+        crops = np.stack([faces.crop(row, network.crop_px) for row in rows])
+        yield torch.from_numpy(crops)[:, None]
+
+
+def _unit_table(scores: list[UnitScore]) -> dict[str, Any]:
+    head = ["unit", "F1", "balanced accuracy", "faces on", "faces off"]
+    rows = [
+        [name, f"{100 * f1:.1f} %", f"{100 * right:.1f} %", f"{on:,}", f"{off:,}"]
+        if on and off
+        else [name, "not known", "not known", f"{on:,}", f"{off:,}"]
+        for name, f1, right, on, off in scores
+    ]
+    return {"head": head, "rows": rows}
+
+
+def _place_table(corner_y_N: Array, faces: LearningFaces, room_px: int) -> dict[str, Any]:
+    """Of each label, how often the first region lies in which third of where it can lie (V-E: the
+    mouth comes first where the expression is optimistic, eyes and brows where it is passive)."""
+    third_N = np.clip((corner_y_N / max(room_px, 1) * 3).astype(int), 0, 2)
+    rows = []
+    for at, label in enumerate(faces.labels):
+        there = faces.label == at
+        if there.any():
+            shares = [float((third_N[there] == third).mean()) for third in range(3)]
+            rows.append([label, *(f"{100 * share:.0f} %" for share in shares)])
+    return {"head": ["label", *THIRDS], "rows": rows}
