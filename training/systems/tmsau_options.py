@@ -1,0 +1,169 @@
+"""Hyper-parameters of TMSAU-Net (paper 003, IV-B, V-B and V-F)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..clip_frames import msau_options
+from ..errors import OptionsWrong
+from ..networks.clip_streams import USUAL_PX
+from ..networks.tmsau import BACK_ENDS
+from ..options import Options
+from .msau_options import DETECTIONS, OPTIMIZERS
+
+VARIANTS = ("tmsau", "two-stream", "nan")
+"""Table II, the rows of videos that are networks."""
+
+
+@dataclass(frozen=True)
+class TmsauOptions(Options):
+    """The default values are the paper's, where it names any."""
+
+    faces: str = "synthetic:fg33"
+    """Clips: synthetic:fg33 (the 3D face), synthetic, or a folder that `ferstream data prepare`
+    made of clips"""
+    variant: str = "tmsau"
+    """tmsau, two-stream (GoogLeNet, no attention) or nan (attention, no motion): Table II"""
+    back_end: str = "flow"
+    """Stream of motion: flow, vgg16-lstm or c3d-lstm (Table V)"""
+    attention: str = "cascaded"
+    """How frames are weighted: cascaded (eq. 3 to 5) or mean"""
+    fusion: str = "validation"
+    """The spatial stream's weight: validation (the best of 0, 0.1 ... 1 there), or a number such
+    as the paper's 0.5"""
+    msau: str = ""
+    """Run folder of a finished msau or tmsau whose MSAU-Net is taken; none: it is trained here"""
+    frames: int = 16
+    """Frames of a clip, spread evenly over it"""
+    clip_px: int = 128
+    """Side of synthetic clips' crops as they are rendered"""
+    stills: int = 5
+    """Frames about each clip's key frame from which the frames' network learns"""
+    crop_px: int = 170
+    """Side of a frame's crop where the frames' network is trained here; for MSAU-Net less 10 a
+    multiple of 16"""
+    unit_detection: str = "fixed"
+    """MSAU-Net's action units in its second stage: fixed (IV-A) or learning (V-B)"""
+    unit_epochs: int = 40
+    """Of MSAU-Net's first stage"""
+    frames_epochs: int = 40
+    """Of MSAU-Net's second stage, or of GoogLeNet"""
+    frames_batch: int = 8
+    """Frames behind one step of the frames' network"""
+    frames_rate: float = 1e-4
+    """Learning rate of the frames' network"""
+    frames_width: float = 1.0
+    """Of MSAU-Net's convolutions beside the paper's; its square, of the fully connected layers"""
+    basic_classes: int = 6
+    """Outputs of the second softmax: at least as many as there are basic classes"""
+    temporal_epochs: int = 40
+    """Of the stream of motion; `epochs` are the attention's"""
+    fields: int = 10
+    """Motion fields in a stack"""
+    stream_px: int = 0
+    """Side of what the stream of motion is given; 0: flow and vgg16-lstm 224, c3d-lstm 112"""
+    width: float = 1.0
+    """Of the back ends' and GoogLeNet's layers, beside their authors'"""
+    reduced: int = 256
+    """Values of a frame that the attention reads"""
+    dropout: float = 0.5
+    """Before the streams' classifiers"""
+    optimizer: str = "sgd"
+    """sgd or adamw"""
+    momentum: float = 0.9
+    """Of sgd"""
+    one_cycle: float = 0.0
+    """Share of steps in which a rate climbs before it falls to nothing; 0: it stays"""
+    rate: float = 1e-4
+    """Learning rate of both streams"""
+    weight_decay: float = 5e-4
+    """Of all weights"""
+    epochs: int = 40
+    """Times that the attention is shown every clip"""
+    batch: int = 8
+    """Clips behind one step of the optimizer, over all processes"""
+
+    @classmethod
+    def fast(cls) -> TmsauOptions:
+        """Small networks on 660 small clips: a look, not a result."""
+        return cls(
+            limit=495,
+            precision="fp32",
+            frames=12,
+            clip_px=64,
+            crop_px=74,
+            unit_detection="learning",
+            unit_epochs=2,
+            frames_epochs=8,
+            frames_batch=32,
+            frames_rate=2e-3,
+            frames_width=0.25,
+            epochs=30,
+            temporal_epochs=12,
+            batch=32,
+            stream_px=64,
+            width=0.125,
+            reduced=64,
+            dropout=0.2,
+            optimizer="adamw",
+            one_cycle=0.3,
+            rate=1e-3,
+        )
+
+    @property
+    def fixed_weight(self) -> float | None:
+        """The spatial stream's share where it is told, not chosen."""
+        return None if self.fusion == "validation" else float(self.fusion)
+
+    @property
+    def input_px(self) -> int:
+        """Side of what the stream of motion is given."""
+        return self.stream_px or USUAL_PX[self.back_end]
+
+    @property
+    def moves(self) -> bool:
+        """Whether there is a stream of motion."""
+        return self.variant != "nan"
+
+    @property
+    def attends(self) -> bool:
+        """Whether frames are weighted by what they show."""
+        return self.variant != "two-stream" and self.attention == "cascaded"
+
+    def check(self) -> None:
+        super().check()
+        for name, known in (
+            ("variant", VARIANTS),
+            ("back_end", BACK_ENDS),
+            ("attention", ("cascaded", "mean")),
+            ("optimizer", OPTIMIZERS),
+            ("unit_detection", DETECTIONS),
+        ):
+            if (value := getattr(self, name)) not in known:
+                raise OptionsWrong(f"{name} {value!r}: there are {', '.join(known)}")
+        self.at_least(1, "stills", "fields", "reduced", "unit_epochs", "frames_epochs")
+        self.at_least(1, "temporal_epochs", "frames_batch")
+        self.at_least(2, "frames", "basic_classes")
+        self.at_least(16, "clip_px")
+        self.at_least(0, "stream_px", "dropout", "weight_decay", "momentum", "one_cycle")
+        if self.fusion != "validation" and not _is_share(self.fusion):
+            raise OptionsWrong(f"fusion {self.fusion!r}: it is validation, or a number from 0 to 1")
+        for name in ("rate", "frames_rate", "width", "frames_width"):
+            if not getattr(self, name) > 0:
+                raise OptionsWrong(f"{name} is {getattr(self, name)}: it must be above 0")
+        if self.msau and self.variant == "two-stream":
+            raise OptionsWrong("msau is named, but two-stream has GoogLeNet: leave --msau out")
+        if self.moves and self.back_end == "flow" and self.fields >= self.frames:
+            raise OptionsWrong(
+                f"fields is {self.fields}: clips of {self.frames} frames have "
+                f"{self.frames - 1}; choose fewer --fields or more --frames"
+            )
+        if self.variant != "two-stream" and not self.msau:
+            msau_options(self)
+
+
+def _is_share(text: str) -> bool:
+    try:
+        return 0 <= float(text) <= 1
+    except ValueError:
+        return False
