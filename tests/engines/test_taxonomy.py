@@ -14,7 +14,13 @@ FINEST_FIRST = ("emo135", "fg33", "basic8", "family6")
 
 @pytest.mark.parametrize(
     ("name", "labels", "families", "clusters"),
-    [("emo135", 135, 6, 25), ("fg33", 33, 6, 0), ("basic8", 8, 6, 0), ("family6", 6, 6, 0)],
+    [
+        ("emo135", 135, 6, 25),
+        ("fg33", 33, 6, 0),
+        ("basic8", 8, 6, 0),
+        ("family6", 6, 6, 0),
+        ("f2ed54", 54, 6, 0),
+    ],
 )
 def test_counts(name: str, labels: int, families: int, clusters: int) -> None:
     taxonomy = load_taxonomy(name)
@@ -94,8 +100,20 @@ def test_same_set_is_left_alone() -> None:
     assert np.array_equal(roll_up("basic8", "basic8"), np.eye(8))
 
 
+def test_f2ed_stands_beside_the_others() -> None:
+    """Not all of its words are among the 135; it knows their families."""
+    matrix = roll_up("f2ed54", "family6")
+    labels, families = load_taxonomy("f2ed54").labels, load_taxonomy("family6").labels
+    assert matrix.sum() == 53 and not matrix[labels.index("neutral")].any()
+    assert families[int(matrix[labels.index("terror")].argmax())] == "fear"
+    assert np.array_equal(roll_up("f2ed54", "f2ed54"), np.eye(54))
+    for pair in (("f2ed54", "basic8"), ("emo135", "f2ed54"), ("f2ed54", "emo135")):
+        with pytest.raises(ValueError, match=f"no way from {pair[0]} to {pair[1]}"):
+            roll_up(*pair)
+
+
 def test_refusals_say_what_there_is() -> None:
-    with pytest.raises(ValueError, match="emo135, fg33, basic8, family6"):
+    with pytest.raises(ValueError, match="emo135, fg33, basic8, family6, f2ed54"):
         load_taxonomy("emo54")
     with pytest.raises(ValueError, match="finer"):
         roll_up("basic8", "emo135")

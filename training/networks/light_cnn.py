@@ -115,6 +115,11 @@ class FaNet(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.classifier = nn.Linear(embedding, expressions)
 
+    @property
+    def head(self) -> nn.Linear:
+        """The classifier: features (B, D) to logits (B, K)."""
+        return self.classifier
+
     def recognise(self, crop: Tensor) -> ExpressionOutput:
         """Feature and logits of a crop."""
         feature = self.backbone((crop.float() - 127.5) / 127.5)
