@@ -121,7 +121,8 @@ class AttentionLearner(TreeLearner):
     network: ClipNetwork
 
     def tree_scores(self, batch: Batch) -> TreeScores:
-        return self.network.streams.spatial(batch["feature"], batch["mask"])[0]
+        scores: TreeScores = self.network.streams.spatial(batch["feature"], batch["mask"])[0]
+        return scores
 
 
 def clips_of(options: TmsauOptions, folder: str | None) -> ClipSplits:

@@ -1,0 +1,162 @@
+"""A finished run of TMSAU-Net as a bundle that `score`, `live` and the page play.
+
+spatial   the frames' network and the reduction to what the attention reads
+temporal  the optical-flow stream, shared out among the eight basic expressions
+fusion    the attention, the leaves, and late fusion at the run's weight
+
+What is fused in training are the leaves' probabilities; a bundle's temporal scores are the eight
+basic expressions, so there both are fused after their leaves are shared out among the eight, and
+the words follow the frames alone. The manifest says so.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from engines import contract
+from engines.bundle import Bundle, Manifest, Motion, write_bundle
+from stream.flow import MOTION_FIELD_PX
+
+from .clip_frames import frames_px
+from .data.clip_splits import ClipSplits
+from .errors import OptionsWrong, RunMismatch
+from .image_bundle import FIELDS, MOTION_PX, finished_bundle, manifest_of
+from .label_maps import basic8_shares, word_shares
+from .networks.clip_graphs import ClipFusion, ClipMotion, ClipSpatial
+from .networks.clip_streams import ClipNetwork, FlowStream
+from .networks.image_stream import LabelRollUp, NoMotion
+from .onnx import onnx_from_module
+from .run_folder import RunFolder
+from .system import System, finished_run, trained_network
+
+GAP_S = 0.1
+"""Between two motion fields at run time."""
+FUSED = (
+    "frames under attention and motion are fused here, each stream's labels shared out among the "
+    "eight before, at the weight that stands in fusion"
+)
+WORDS = "from the frames alone: motion moves the basic expressions only"
+
+
+def bundle_from_clips(path: Path, out: Path, folder: str | None) -> tuple[Bundle, dict[str, Any]]:
+    """Write a finished run as a bundle: ONNX, INT8, calibrated, measured on frames.
+
+    Returns the bundle, its figures on the test clips' key frames, and what the gate says of INT8.
+
+    Raises:
+        RunUnfinished: the run was not trained to its end.
+        RunMismatch: the data is not what it was trained on.
+        OptionsWrong: a back end that live video cannot feed, or a label that a bundle cannot say.
+    """
+    system, run = finished_run(path)
+    options: Any = system.options.from_json(run.about["options"])
+    if options.moves and options.back_end != "flow":
+        raise OptionsWrong(
+            f"{path} hears motion by {options.back_end}, which takes whole clips of frames; run "
+            "time hands out motion fields: train with --back-end flow, or --variant nan for the "
+            "frames alone"
+        )
+    data = system.data(options, folder)
+    assert isinstance(data, ClipSplits)
+    if (now := data.about()["fingerprint"]) != (was := run.about["data"]["fingerprint"]):
+        raise RunMismatch(
+            f"{path} was trained on data with the fingerprint {was}, {options.faces} here has "
+            f"{now}: name the folder it was trained on with --data"
+        )
+    network = trained_network(system, run, len(data.labels))
+    assert isinstance(network, ClipNetwork)
+    crop_px, weight = frames_px(options), float(run.metrics()["fusion"]["spatial_weight"])
+    fields = options.fields if options.moves else 0
+    onnx = run.path / "onnx"
+    write_clip_networks(network, data.labels, crop_px, fields, weight, onnx)
+    manifest = clip_manifest(system, run, data.labels, crop_px, fields, options.reduced, weight)
+    files = {file.name: file for file in sorted(onnx.glob("*.onnx"))}
+    name = f"key frames of {data.about()['name']} (fingerprint {now}), {len(data.test)} to test"
+    return finished_bundle(write_bundle(out, manifest, files), data.stills(1), crop_px, name)
+
+
+def write_clip_networks(
+    network: ClipNetwork,
+    labels: tuple[str, ...],
+    crop_px: int,
+    fields: int,
+    weight: float,
+    folder: Path,
+) -> None:
+    """The three ONNX files in float; ``fields`` 0 is a run without a stream of motion."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.glob("*.onnx"):
+        old.unlink()
+    roll_up = LabelRollUp(
+        torch.from_numpy(basic8_shares(labels)), torch.from_numpy(word_shares(labels))
+    )
+    spatial, temporal = network.streams.spatial, network.streams.temporal
+    onnx_from_module(
+        ClipSpatial(network.frames, spatial.reduce, roll_up),
+        {"crop": torch.randint(0, 255, (2, 1, crop_px, crop_px), dtype=torch.uint8)},
+        ("feature", "basic8", "emo135", "au", "zoom"),
+        folder / "spatial.onnx",
+        free={"crop": {0: "B"}},
+    )
+    heard = ClipMotion(temporal, roll_up) if isinstance(temporal, FlowStream) else NoMotion()
+    onnx_from_module(
+        heard,
+        {"motion": torch.randn(2, 2 * (fields or FIELDS), MOTION_FIELD_PX, MOTION_FIELD_PX)},
+        ("basic8",),
+        folder / "temporal.onnx",
+        free={"motion": {0: "B"}},
+    )
+    onnx_from_module(
+        ClipFusion(spatial, roll_up, weight if fields else 1.0),
+        {
+            "feature": torch.randn(2, 5, spatial.reduce.out_features),
+            "mask": torch.ones(2, 5),
+            "temporal": torch.randn(2, 8),
+            "has_motion": torch.ones(2, 1),
+        },
+        ("basic8", "emo135", "attention"),
+        folder / "fusion.onnx",
+        free={
+            "feature": {0: "B", 1: "T"},
+            "mask": {0: "B", 1: "T"},
+            "temporal": {0: "B"},
+            "has_motion": {0: "B"},
+        },
+    )
+
+
+def clip_manifest(
+    system: System,
+    run: RunFolder,
+    labels: tuple[str, ...],
+    crop_px: int,
+    fields: int,
+    features: int,
+    weight: float,
+) -> Manifest:
+    """What the bundle says of itself, before anything was measured."""
+    manifest = manifest_of(system, run, labels, crop_px, features)
+    data, clips = run.about["data"], run.metrics()["test"]
+    notes = {"au": "none: MSAU-Net's action units serve its features and are not handed out"}
+    if fields:
+        notes |= {"basic8": FUSED, "emo135": WORDS}
+    heads = tuple(
+        replace(head, note=f"{head.note}; {notes[head.name]}" if head.name != "au" else notes["au"])
+        if head.name in notes
+        else head
+        for head in manifest.heads
+    )
+    return replace(
+        manifest,
+        heads=heads,
+        motion=Motion(MOTION_PX, fields or FIELDS, GAP_S),
+        networks={**manifest.networks, "temporal": contract.temporal(fields or FIELDS)},
+        fusion={"spatial_weight": weight if fields else 1.0},
+        training_data=f"{data['train']} of {data['name']}, fingerprint {data['fingerprint']}; "
+        f"paper {system.paper}; whole clips in training's own labels: top-1 "
+        f"{100 * clips['top1']:.1f} % of {clips['n']} test clips",
+    )

@@ -1,0 +1,86 @@
+"""TMSAU-Net under a bundle's contract: its three networks as run time plays them.
+
+B batch, T frames, S side of a crop, F motion fields, P side of a field, R reduced values of a
+frame, K leaves.
+
+Run time asks for the temporal scores as the eight basic expressions, so the streams' probabilities
+are fused there, after each stream's leaves have been shared out among the eight; the words follow
+the frames alone.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .clip_streams import FlowStream
+from .image_stream import CENTRE, FLOOR, LabelRollUp
+from .msau import Msau, answer
+from .tmsau import SpatialStream
+
+
+class ClipSpatial(nn.Module):
+    """Crops (B, 1, S, S) uint8 to the contract's feature (B, R), basic8, emo135, au and zoom.
+
+    The feature is what the attention reads; the scores are the frames' network's own answer; au
+    is (B, 0); zoom is the middle of the first region that MSAU-Net magnifies, else the centre.
+    """
+
+    def __init__(self, frames: Any, reduce: nn.Module, roll_up: LabelRollUp) -> None:
+        super().__init__()
+        self.frames, self.reduce, self.roll_up = frames, reduce, roll_up
+
+    def forward(self, crop: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        if isinstance(self.frames, Msau):
+            said = self.frames(crop)
+            out, windows = answer(said), said.windows
+        else:
+            out, windows = self.frames.recognise(crop), None
+        basic8, words = self.roll_up(out.logits)
+        if windows is None:
+            zoom = torch.full_like(basic8[:, :2], CENTRE)
+        else:
+            half = self.frames.coarse.field.size_px / 2
+            zoom = ((windows[:, 0].float() + half) / self.frames.crop_px).clamp(0, 1)
+        return self.reduce(out.feature), basic8, words, basic8[:, :0], zoom
+
+
+class ClipMotion(nn.Module):
+    """Stacks (B, 2F, P, P) to basic8 (B, 8): the flow's leaves shared out among the eight."""
+
+    def __init__(self, stream: FlowStream, roll_up: LabelRollUp) -> None:
+        super().__init__()
+        self.stream, self.roll_up = stream, roll_up
+
+    def forward(self, motion: Tensor) -> Tensor:
+        basic8: Tensor = self.roll_up(self.stream(motion).leaf)[0]
+        return basic8
+
+
+class ClipFusion(nn.Module):
+    """The cascaded attention (or the mean) over reduced features, and late fusion.
+
+    Args:
+        spatial: the trained stream of frames.
+        roll_up: leaves to the eight and to the words.
+        weight: the spatial stream's share of the probabilities where motion is heard in full.
+    """
+
+    def __init__(self, spatial: SpatialStream, roll_up: LabelRollUp, weight: float) -> None:
+        super().__init__()
+        self.attend, self.heads = spatial.attend, spatial.heads
+        self.roll_up, self.weight = roll_up, weight
+
+    def forward(
+        self, feature: Tensor, mask: Tensor, temporal: Tensor, has_motion: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """feature (B, T, R), mask (B, T), temporal (B, 8) logits, has_motion (B, 1) 0..1 to
+        basic8 (B, 8), emo135 (B, 135) and attention (B, T), which sums to 1."""
+        clip, attention = self.attend(feature, mask)
+        seen, words = self.roll_up(self.heads(clip).leaf)
+        share = (1 - self.weight) * has_motion
+        moved = torch.softmax(temporal, dim=1)
+        mixed = (1 - share) * torch.softmax(seen, dim=1) + share * moved
+        return torch.log(mixed + FLOOR), words, attention
