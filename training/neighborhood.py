@@ -60,3 +60,33 @@ def answers_loss(answers: Sequence[Tensor], votes_BK: Tensor, focus: float = 2.0
 def masked_mean(loss_B: Tensor, mask_B: Tensor) -> Tensor:
     """Eq. 11 over a batch: unreliable pictures add nothing to the sum, which is divided by B."""
     return (loss_B * mask_B).sum() / max(len(loss_B), 1)
+
+
+class MaskTally:
+    """Counts, class by class, how many faces were masked in an epoch."""
+
+    def __init__(self, labels: tuple[str, ...]) -> None:
+        self.labels = labels
+        self.state = torch.zeros(3, len(labels))
+        """Rows: of which epoch it is, faces masked, faces shown; a checkpoint keeps it."""
+
+    def add(self, epoch: int, label_B: Tensor, mask_B: Tensor) -> None:
+        """A batch's labels (B,) and masks (B,); another epoch begins anew."""
+        if self.state[0, 0] != epoch:
+            self.state = torch.zeros_like(self.state)
+            self.state[0] = epoch
+        label_B = label_B.cpu()
+        self.state[1].index_add_(0, label_B, 1 - mask_B.float().cpu())
+        self.state[2].index_add_(0, label_B, torch.ones(len(label_B)))
+
+    def figures(self, counts_2K: Tensor) -> dict[str, float]:
+        """ "masked", the share of all faces, and "masked_LABEL" of the classes that were shown.
+
+        Of the state's last two rows, added up over all processes.
+        """
+        masked_K, shown_K = counts_2K.cpu()
+        found = {"masked": float(masked_K.sum() / shown_K.sum().clamp(min=1))}
+        for name, masked, shown in zip(self.labels, masked_K, shown_K, strict=True):
+            if shown:
+                found[f"masked_{name}"] = float(masked / shown)
+        return found

@@ -1,0 +1,302 @@
+"""Semantic neighbourhood-aware facial expression recognition (paper 001).
+
+A two-scale network (Table II) learns from the faces about which it is steady: in every step it is
+asked about each face and about a semantic neighbour, the same face with a slightly other code
+(eq. 9), and faces whose two answers diverge by more than a threshold (eq. 11) or by more than the
+batch does on average (eq. 14) teach nothing in that step. Four stages:
+
+autoencoder   the asymmetric autoencoder learns to rebuild every layer (eq. 4)
+classifier    the plain two-scale network, whose eyes the next stage borrows
+refine        the decoder learns to look real to it and to a critic (eq. 5 to 8)
+expression    the two-scale network from scratch, under masks (Algorithm 1); measured, exported
+
+Without a mask (the paper's "w/o Ours") the last stage is the whole; with a ``teacher`` run, whose
+autoencoder is taken, too.
+
+Where the paper is silent: the two answers that a mask compares come from the network as it is in
+that step and in evaluation mode, or dropout and the neighbours' statistics would diverge by
+themselves; masks count from the first step; the noise's scale and the threshold of eq. 11, which
+it "estimated experimentally"; no augmentation. Where it contradicts itself: its text gives focal
+loss and eq. 11 cross entropy; the ablation has both. Its 63 faces a batch are nine of each of
+seven classes; the 64 here are eight of each of eight. Momentum is Nesterov's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..checkpoint import load_weights
+from ..data.face_images import AUGMENTATIONS, FaceImages
+from ..errors import OptionsWrong
+from ..learner import Recipe
+from ..masked_learner import ExpressionLearner
+from ..neighborhood_figures import FacesAndSequences, faces_and_sequences, neighborhood_figures
+from ..networks.asymmetric_autoencoder import AsymmetricAutoencoder, AutoencoderSize
+from ..networks.two_scale import TwoScale, TwoScaleSize
+from ..options import Options
+from ..run_folder import RunFolder, open_run
+from ..selective import class_weights, selective_batches
+from ..semantic_neighbours import (
+    LayerwiseLearner,
+    NeighbourMaker,
+    Refinement,
+    RefiningLearner,
+    neighbour_maker,
+)
+from ..system import Stage, System
+
+MASKS = ("none", "threshold", "batch")
+"""Table VIII's w/o Ours, with Ours (T), with Ours (BT)."""
+BALANCES = ("batch", "weighted", "none")
+"""Table VIII's batch balancing (selective learning), weighted loss, no balancing."""
+
+
+@dataclass(frozen=True)
+class NeighborhoodOptions(Options):
+    """The default values are the paper's, where it gives any."""
+
+    epochs: int = 50
+    """Of the last stage: times that every face is shown, masked or not"""
+    batch: int = 64
+    """Faces behind one step; where batches are balanced, a multiple of the classes (paper: 63)"""
+    mask: str = "batch"
+    """What masks faces: none, threshold (eq. 11) or batch, whose mean is the threshold (eq. 14)"""
+    threshold: float = 0.3
+    """Of eq. 11, in nats; the paper names no value"""
+    noise: float = 0.5
+    """Standard deviation of eq. 9's noise, in spreads of the codes; the paper names no value"""
+    balance: str = "batch"
+    """batch (as many of every class in each batch), weighted (loss) or none (Table VIII)"""
+    focus: float = 2.0
+    """Of the focal loss; 0 is cross entropy (Table VIII)"""
+    teacher: str = ""
+    """Finished neighborhood run whose autoencoder is taken instead of training one"""
+    crop_px: int = 112
+    """Side of the crops, a multiple of 16"""
+    widths: tuple[int, ...] = (64, 128, 256, 512, 128)
+    """Kernels of Conv 1 to Conv 5 (Table II)"""
+    full: tuple[int, ...] = (64, 32)
+    """Values of Ori-FC and Half-FC (Table II)"""
+    dropout: float = 0.5
+    """Before both of them"""
+    rate: float = 1e-2
+    """Learning rate of classifier and expression stage (SGD, momentum 0.9)"""
+    weight_decay: float = 2e-3
+    """Of the same"""
+    decay_epochs: tuple[int, ...] = (10, 20, 30, 40)
+    """The rate falls to a tenth after each of these"""
+    one_cycle: float = 0.0
+    """Instead: climb for this share of the steps, then fall to nothing; 0: as above"""
+    classifier_epochs: int = 50
+    """Of the plain network behind eq. 5"""
+    code_widths: tuple[int, ...] = (16, 32, 64, 80)
+    """Kernels of E-Conv-a to d (Table I)"""
+    code: int = 64
+    """Values of the code"""
+    autoencoder_epochs: int = 50
+    """Of the autoencoder's pre-training; its rate falls to a tenth after each fifth"""
+    autoencoder_batch: int = 256
+    """Faces behind one of its steps"""
+    autoencoder_rate: float = 1e-3
+    """Its learning rate (SGD, momentum 0.9, weight decay 0.0004)"""
+    refine_epochs: int = 100
+    """Of the decoder's refinement"""
+    refine_batch: int = 64
+    """Faces behind one of its steps"""
+    refine_rate: float = 1e-4
+    """The decoder's learning rate in it (RMSprop)"""
+    critic_rate: float = 2e-5
+    """The critic's (RMSprop)"""
+    clip: float = 0.01
+    """Largest weight of the critic"""
+    augmentation: str = "none"
+    """none (as in the paper), crops (random) or rich (turned, scaled, mirrored, lit, erased)"""
+
+    @classmethod
+    def fast(cls) -> NeighborhoodOptions:
+        """Small crops, small networks, few faces: a look, not a result."""
+        return cls(
+            limit=8_000,
+            epochs=6,
+            precision="fp32",
+            crop_px=48,
+            widths=(16, 32, 64, 128, 64),
+            rate=0.05,
+            weight_decay=5e-4,
+            one_cycle=0.3,
+            dropout=0.2,
+            classifier_epochs=2,
+            code_widths=(8, 16, 32, 48),
+            autoencoder_epochs=2,
+            autoencoder_batch=64,
+            autoencoder_rate=0.03,
+            refine_epochs=1,
+            refine_rate=1e-3,
+            critic_rate=2e-4,
+            augmentation="rich",
+        )
+
+    def check(self) -> None:
+        super().check()
+        self.at_least(0, "threshold", "noise", "focus", "weight_decay", "dropout", "one_cycle")
+        self.at_least(1, "classifier_epochs", "autoencoder_epochs", "refine_epochs", "code")
+        self.at_least(1, "autoencoder_batch", "refine_batch")
+        for name, known in (
+            ("mask", MASKS),
+            ("balance", BALANCES),
+            ("augmentation", ("none", *AUGMENTATIONS)),
+        ):
+            if getattr(self, name) not in known:
+                raise OptionsWrong(f"{name} {getattr(self, name)!r}: there are {', '.join(known)}")
+        for name in ("rate", "autoencoder_rate", "refine_rate", "critic_rate", "clip"):
+            if not getattr(self, name) > 0:
+                raise OptionsWrong(f"{name} is {getattr(self, name)}: it must be above 0")
+        if self.crop_px % 16 or self.crop_px < 32:
+            raise OptionsWrong(f"crop_px is {self.crop_px}: it must be a multiple of 16 from 32 on")
+        for name, count in (("widths", 5), ("full", 2), ("code_widths", 4)):
+            values = getattr(self, name)
+            if len(values) != count or min(values) < 1:
+                raise OptionsWrong(f"{name} is {values}: it must be {count} numbers from 1 on")
+        if self.dropout >= 1 or self.one_cycle >= 1:
+            raise OptionsWrong("dropout and one_cycle are shares: each must be below 1")
+        if self.autoencoder_batch % self.accumulate:
+            raise OptionsWrong(
+                f"autoencoder_batch {self.autoencoder_batch} cannot be split into accumulate "
+                f"{self.accumulate} equal parts: choose one that divides it"
+            )
+
+    @property
+    def autoencoder_size(self) -> AutoencoderSize:
+        """Table I at this size."""
+        return AutoencoderSize(self.crop_px, self.code_widths, self.code)
+
+
+def neighborhood_network(options: NeighborhoodOptions, classes: int) -> TwoScale:
+    """Table II at the options' size."""
+    one, two = options.full
+    size = TwoScaleSize(options.crop_px, options.widths, (one, two))
+    return TwoScale(classes, size=size, dropout=options.dropout)
+
+
+def neighborhood_stages(
+    options: NeighborhoodOptions, data: FacesAndSequences, run: RunFolder
+) -> Sequence[Stage]:
+    """The stages that the options ask for.
+
+    Raises:
+        OptionsWrong: balanced batches do not fit the classes.
+        RunUnfinished, CheckpointForeign: the teacher is no such run, or not as far.
+    """
+    labels, label_N = data.labels, data.train.label
+    alike = label_N if options.balance == "batch" else None
+    if alike is not None:
+        selective_batches(alike, len(labels), options.batch, seed=options.seed)
+
+    def made_by(teacher: RunFolder) -> NeighbourMaker:
+        return neighbour_maker(options.autoencoder_size, options.noise, teacher)
+
+    weight_K = None
+    if options.balance == "weighted":
+        weight_K = torch.from_numpy(class_weights(label_N, len(labels)))
+    if options.teacher and options.mask != "none":
+        made_by(teacher_of(options, run))
+
+    def learner_of(network: TwoScale, maker: NeighbourMaker | None) -> ExpressionLearner:
+        recipe = Recipe(
+            "sgd",
+            options.rate,
+            betas=(0.9, 0.999),
+            weight_decay=options.weight_decay,
+            decay_epochs=options.decay_epochs,
+            one_cycle=options.one_cycle,
+        )
+        threshold = options.threshold if options.mask == "threshold" else None
+        return ExpressionLearner(
+            network,
+            options,
+            recipe,
+            labels,
+            focus=options.focus,
+            maker=maker,
+            threshold=threshold,
+            weight_K=weight_K,
+        )
+
+    def train() -> FaceImages:
+        varied = None if options.augmentation == "none" else options.augmentation
+        return FaceImages(data.train, options.crop_px, augmentation=varied)
+
+    def validation() -> FaceImages:
+        return FaceImages(data.validation, options.crop_px)
+
+    def autoencoder() -> LayerwiseLearner:
+        torch.manual_seed(options.seed)
+        recipe = Recipe(
+            "sgd",
+            options.autoencoder_rate,
+            betas=(0.9, 0.999),
+            weight_decay=4e-4,
+            decay_epochs=tuple(range(10, options.autoencoder_epochs, 10)),
+            one_cycle=options.one_cycle,
+        )
+        network = AsymmetricAutoencoder(options.autoencoder_size)
+        return LayerwiseLearner(network, options, recipe)
+
+    def classifier() -> ExpressionLearner:
+        torch.manual_seed(options.seed)
+        network = neighborhood_network(options, len(labels))
+        return learner_of(network, None)
+
+    def refine() -> RefiningLearner:
+        torch.manual_seed(options.seed)
+        network = Refinement(options.autoencoder_size)
+        load_weights(network.maker, run.checkpoint("autoencoder"), SYSTEM.name, "autoencoder")
+        eyes = neighborhood_network(options, len(labels))
+        load_weights(eyes, run.checkpoint("classifier"), SYSTEM.name, "classifier")
+        rates = (options.refine_rate, options.critic_rate)
+        return RefiningLearner(network, options, rates, eyes, options.clip)
+
+    def expression() -> ExpressionLearner:
+        torch.manual_seed(options.seed)
+        network = neighborhood_network(options, len(labels))
+        maker = None
+        if options.mask != "none":
+            maker = made_by(teacher_of(options, run))
+        return learner_of(network, maker)
+
+    def stage(name: str, learner: Any, epochs: int, batch: int = 0) -> Stage:
+        even = alike if learner in (classifier, expression) else None
+        return Stage(name, learner, train, validation, epochs, batch, even)
+
+    last = stage("expression", expression, options.epochs)
+    if options.mask == "none" or options.teacher:
+        return [last]
+    return [
+        stage("autoencoder", autoencoder, options.autoencoder_epochs, options.autoencoder_batch),
+        stage("classifier", classifier, options.classifier_epochs),
+        stage("refine", refine, options.refine_epochs, options.refine_batch),
+        last,
+    ]
+
+
+def teacher_of(options: NeighborhoodOptions, run: RunFolder) -> RunFolder:
+    """The run whose autoencoder makes the neighbours: the teacher, or this run itself."""
+    return open_run(Path(options.teacher)) if options.teacher else run
+
+
+SYSTEM = System(
+    name="neighborhood",
+    paper="001, Semantic Neighborhood-Aware Deep Facial Expression Recognition",
+    options=NeighborhoodOptions,
+    crop_px=lambda options: int(options.crop_px),
+    stages=neighborhood_stages,
+    last_stage="expression",
+    network=neighborhood_network,
+    data=faces_and_sequences,
+    measure=neighborhood_figures,
+)
