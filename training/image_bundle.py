@@ -25,7 +25,16 @@ from calibration.lower import int8_tried, taken
 from calibration.material import material
 from calibration.outputs import photograph_logits
 from engines import contract
-from engines.bundle import Bundle, Crop, Head, Manifest, Motion, load_bundle, write_bundle
+from engines.bundle import (
+    Bundle,
+    Crop,
+    Head,
+    Manifest,
+    Motion,
+    Supervision,
+    load_bundle,
+    write_bundle,
+)
 from engines.taxonomy import load_taxonomy
 
 from .data.face_splits import Splits
@@ -167,7 +176,6 @@ def manifest_of(
         if own
         else f"{len(labels)} labels of {run.about['data']['name']}, where they are these words",
         "fg33": "derived: the 135 words' probabilities added up",
-        "au": "none: this system estimates no action units",
     }
     heads = []
     for name in ("basic8", "emo135", "fg33"):
@@ -176,7 +184,12 @@ def manifest_of(
         trained = name == "basic8" if own else name == "emo135"
         kind = "trained" if trained else "derived"
         heads.append(Head(name, taxonomy.labels, families, kind, 1.0, notes[name]))  # type: ignore[arg-type]
-    heads.append(Head("au", (), (), "derived", 1.0, notes["au"]))
+    unit_names: tuple[str, ...] = ()
+    how: Supervision = "derived"
+    note = "none: this system estimates no action units"
+    if system.units is not None:
+        unit_names, how, note = system.units(system.options.from_json(run.about["options"]))
+    heads.append(Head("au", unit_names, (), how, 1.0, note))
     data = run.about["data"]
     return Manifest(
         name=system.name,
@@ -187,7 +200,7 @@ def manifest_of(
         clip_frames=CLIP_FRAMES,
         motion=Motion(MOTION_PX, FIELDS, 0.1),
         networks={
-            "spatial": contract.spatial(features, crop_px=crop_px, units=0),
+            "spatial": contract.spatial(features, crop_px=crop_px, units=len(unit_names)),
             "temporal": contract.temporal(FIELDS),
             "fusion": contract.fusion(features),
         },

@@ -6,8 +6,7 @@ N faces, K leaves, P basic classes, U action units, R regions.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -20,6 +19,7 @@ from .data.learning_faces import LearningFaces
 from .data.unit_labels import strengths, unit_labels
 from .errors import OptionsWrong
 from .networks.msau import Msau
+from .networks.resnet_se import three_channels
 from .run_folder import RunFolder
 from .system import Found, measured
 
@@ -39,14 +39,15 @@ def msau_figures(network: Any, options: Any, data: Splits, run: RunFolder) -> Fo
         guess, label = (predictions[f"{split}_{n}"].argmax(1) for n in ("logits", "target"))
         metrics[split]["basic_top1"] = float((parent_K[guess] == parent_K[label]).mean())
     tables = {}
-    if seen := unit_scores(network, data, options):
+    looks = first_looks(network, data.test)
+    if seen := unit_scores(looks.units, data, options):
         tables["Action units (test faces)"] = _unit_table(seen)
         known = [f1 for _, f1, _, on, off in seen if on and off]
         metrics["test"]["unit_f1"] = float(np.mean(known)) if known else 0.0
-    if network.fine:
-        windows = windows_of(network, data.test)
+    if (windows := looks.windows) is not None:
+        room_px = options.crop_px - network.coarse.field.size_px
         tables["Where the second scale looks first (test faces)"] = _place_table(
-            windows[:, 0, 1], data.test, options.crop_px - network.coarse.field.size_px
+            windows[:, 0, 1], data.test, room_px
         )
         guess = predictions["test_logits"].argmax(1)
         draw_windows(run, network, data.test, windows, guess)
@@ -62,33 +63,48 @@ UnitScore = tuple[str, float, float, int, int]
 """Name, F1, balanced accuracy, and how many faces are labelled on and off."""
 
 
+class Looks(NamedTuple):
+    """What the first scale finds: units (N, U) logits and windows (N, R, 2), the upper left pixels
+    of the regions that are looked at closely; None without."""
+
+    units: Array | None
+    windows: Array | None
+
+
 @torch.no_grad()
-def unit_scores(network: Msau, data: Splits, options: Any) -> list[UnitScore]:
+def first_looks(network: Msau, faces: LearningFaces, batch: int = 128) -> Looks:
+    """The first scale alone, on the crops of run time."""
+    units, windows = [], []
+    for start in range(0, len(faces), batch):
+        rows = range(start, min(start + batch, len(faces)))
+        crops = np.stack([faces.crop(row, network.crop_px) for row in rows])[:, None]
+        whole = network.coarse(three_channels(torch.from_numpy(crops))[:, :1])
+        if whole.units is not None:
+            units.append(whole.units.numpy())
+        if len(network.fine):
+            windows.append(network.windows(whole.maps).numpy())
+    return Looks(
+        np.concatenate(units) if units else None, np.concatenate(windows) if windows else None
+    )
+
+
+def unit_scores(found_NU: Array | None, data: Splits, options: Any) -> list[UnitScore]:
     """How the first scale detects the units that test faces know; [] where they know none."""
     names = options.unit_names
-    if network.coarse.units is None:
+    if found_NU is None:
         return []
     try:
         labels = unit_labels(data.test, names, strengths(data.train, names))
     except OptionsWrong:
         return []
-    batches = _batches(network, data.test)
-    found = np.concatenate([network(crops).coarse.units[0].numpy() for crops in batches])
     scores = []
     for column, name in enumerate(names):
-        on, off, said = labels[:, column] > 0, labels[:, column] < 0, found[:, column] > 0
+        on, off, said = labels[:, column] > 0, labels[:, column] < 0, found_NU[:, column] > 0
         hit, wrong = int((on & said).sum()), int((off & said).sum())
         f1 = 2 * hit / max(int(on.sum()) + hit + wrong, 1)
         right = (hit / max(on.sum(), 1) + (off & ~said).sum() / max(off.sum(), 1)) / 2
         scores.append((name, f1, float(right), int(on.sum()), int(off.sum())))
     return scores
-
-
-@torch.no_grad()
-def windows_of(network: Msau, faces: LearningFaces) -> Array:
-    """Upper left pixels (N, R, 2) of the regions that are looked at closely."""
-    found = [network(crops).windows.numpy() for crops in _batches(network, faces)]
-    return np.asarray(np.concatenate(found), np.float32)
 
 
 def draw_windows(
@@ -110,7 +126,8 @@ def draw_windows(
             first = (int(x) + at, int(y) + at)
             last = (int(x + side * scale) - 1 - at, int(y + side * scale) - 1 - at)
             cv2.rectangle(tile, first, last, COLOURS[at], 2)
-        tiles.append(np.vstack([tile, _caption(faces, row, int(guess_N[row]))]))
+        tile = np.vstack([tile, _caption(faces, row, int(guess_N[row]))])
+        tiles.append(cv2.copyMakeBorder(tile, 0, 4, 0, 6, cv2.BORDER_CONSTANT, value=(255,) * 3))
     blank = np.full_like(tiles[0], 255)
     tiles += [blank] * (-len(tiles) % COLUMNS)
     lines = [np.hstack(tiles[at : at + COLUMNS]) for at in range(0, len(tiles), COLUMNS)]
@@ -133,14 +150,6 @@ def _varied(label_N: npt.NDArray[np.int64], most: int) -> list[int]:
         place[rows] = np.arange(len(rows))
     chosen = np.lexsort((label_N, place))[:most]
     return [int(row) for row in sorted(chosen, key=lambda row: (label_N[row], row))]
-
-
-def _batches(network: Msau, faces: LearningFaces, batch: int = 128) -> Iterator[torch.Tensor]:
-    """Crops (B, 1, S, S) as at run time."""
-    for start in range(0, len(faces), batch):
-        rows = range(start, min(start + batch, len(faces)))
-        crops = np.stack([faces.crop(row, network.crop_px) for row in rows])
-        yield torch.from_numpy(crops)[:, None]
 
 
 def _unit_table(scores: list[UnitScore]) -> dict[str, Any]:

@@ -19,6 +19,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from engines.bundle import Supervision
+
 from .checkpoint import load_weights
 from .data.face_splits import Splits, load_splits
 from .data.learning_faces import LearningFaces
@@ -87,7 +89,7 @@ def faces_of(options: Options, folder: str | None) -> Splits:
 
 @dataclass(frozen=True)
 class System:
-    """A paper's system; the last three are an image system's unless it brings its own.
+    """A paper's system; the last ones are an image system's unless it brings its own.
 
     Args:
         name: of its file in training/systems/ and its command.
@@ -104,6 +106,8 @@ class System:
             caption}), which the report shows.
         export: run, bundle, data folder and way of putting frames together, to the bundle and its
             figures; None: training.image_bundle.
+        units: names of the action units that its network's `look` tells, whether they are trained
+            or weakly supervised, and a note on them; None: it tells none.
     """
 
     name: str
@@ -116,6 +120,7 @@ class System:
     data: Callable[[Any, str | None], LabelledData] = faces_of
     measure: Callable[[nn.Module, Any, Any, RunFolder], Found] | None = None
     export: Callable[[Path, Path, str | None, str], Any] | None = None
+    units: Callable[[Any], tuple[tuple[str, ...], Supervision, str]] | None = None
 
 
 def open_system(name: str) -> System:

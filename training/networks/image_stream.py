@@ -42,7 +42,8 @@ class LabelRollUp(nn.Module):
 class ImageSpatial(nn.Module):
     """Crops (B, 1, S, S) uint8 to the contract's feature, basic8, emo135, au and zoom.
 
-    The system knows no action units: au is (B, 0). It looks nowhere closer: zoom is the centre.
+    A network with a `look` (see networks.msau) tells action units and where it looked closely;
+    without, au is (B, 0) and zoom the centre.
     """
 
     def __init__(self, network: Any, roll_up: LabelRollUp) -> None:
@@ -50,6 +51,9 @@ class ImageSpatial(nn.Module):
         self.network, self.roll_up = network, roll_up
 
     def forward(self, crop: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        if hasattr(self.network, "look"):
+            out, units, zoom = self.network.look(crop)
+            return (out.feature, *self.roll_up(out.logits), units, zoom)
         out = self.network.recognise(crop)
         basic8, words = self.roll_up(out.logits)
         zoom = torch.full_like(basic8[:, :2], CENTRE)

@@ -138,6 +138,16 @@ class Msau(nn.Module):
         """Crops to both scales' features (B, D) and the logits (B, K) of their mean probability."""
         return answer(self(crop))
 
+    def look(self, crop: Tensor) -> tuple[ExpressionOutput, Tensor, Tensor]:
+        """What `recognise` says, the first scale's action units (B, U) as probabilities, U 0
+        without detection, and the centre (B, 2) of the first region, x and y in crop sides."""
+        out = self(crop)
+        found = answer(out)
+        units = torch.sigmoid(out.coarse.units[0]) if out.coarse.units else found.logits[:, :0]
+        if out.windows is None:
+            return found, units, torch.full_like(found.logits[:, :2], 0.5)
+        return found, units, (out.windows[:, 0] + self.coarse.field.size_px / 2) / self.crop_px
+
     @property
     def head(self) -> JoinedHead:
         """Features (B, D), as `recognise` gives them, to its logits (B, K); shares the weights."""

@@ -32,6 +32,8 @@ from functools import cache
 import torch
 from torch import Tensor
 
+from engines.bundle import Supervision
+
 from ..basic_parents import parent_shares
 from ..checkpoint import load_weights
 from ..data.face_images import FaceImages
@@ -204,6 +206,17 @@ def msau_stages(options: MsauOptions, data: Splits, run: RunFolder) -> Sequence[
     return [first, second] if has_units else [second]
 
 
+def told_units(options: MsauOptions) -> tuple[tuple[str, ...], Supervision, str]:
+    """Names of the units that a bundle tells, and how they were learned."""
+    if not VARIANTS[options.variant].units:
+        return (), "derived", "none: this variant detects no action units"
+    if not options.units and options.faces == "fer2013plus":
+        how = "a teacher's blendshapes, which are no annotation"
+        return options.unit_names, "weakly supervised", f"detected by the first scale from {how}"
+    whose = options.units or options.faces
+    return options.unit_names, "trained", f"detected by the first scale, labels of {whose}"
+
+
 SYSTEM = System(
     name="msau",
     paper="003, Fine-Grained Facial Expression Recognition in the Wild: images",
@@ -213,4 +226,5 @@ SYSTEM = System(
     last_stage=JOINT,
     network=msau_network,
     measure=msau_figures,
+    units=told_units,
 )
