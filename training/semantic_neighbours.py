@@ -70,7 +70,7 @@ class Refinement(nn.Module):
         super().__init__()
         self.maker = AsymmetricAutoencoder(size)
         self.judge = Critic(size)
-        self.maker.encoder.requires_grad_(False)
+        self.maker.encoder.requires_grad_(False).eval()
 
     def train(self, mode: bool = True) -> Refinement:
         """The encoder keeps the statistics of its own training."""

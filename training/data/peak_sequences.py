@@ -71,7 +71,7 @@ def sequences_for(data: Splits, faces: str, folder: str | Path | None) -> PeakSe
         head = load_synthetic_head(folder)
     except DataMissing:
         return None
-    return synthetic_sequences(head, data.labels)
+    return synthetic_sequences(head, data.labels, A_WORD)
 
 
 def clip_sequences(prepared: Prepared, data: Splits) -> PeakSequences | None:
@@ -101,9 +101,7 @@ def clip_sequences(prepared: Prepared, data: Splits) -> PeakSequences | None:
     return PeakSequences(frames.name, frames)
 
 
-def synthetic_sequences(
-    head: SyntheticHead, labels: tuple[str, ...], a_word: int = A_WORD
-) -> PeakSequences:
+def synthetic_sequences(head: SyntheticHead, labels: tuple[str, ...], a_word: int) -> PeakSequences:
     """Rendered onsets of the basic expressions among the labels, neutral left out."""
     words = [word for word in BASIC8[1:] if word in labels]
     about = {**_SYNTHETIC.__dict__, "words": words, "a_word": a_word}
