@@ -58,8 +58,11 @@ def read_ratings(path: Path) -> list[list[float | str | None]]:
     unit and value, one rating a row, in any order. Values are numbers if all of them are.
 
     Raises:
-        OptionsWrong: a column is missing, an empty field, or a rater judged a unit twice.
+        OptionsWrong: no such file, a column is missing, an empty field, or a rater judged a unit
+            twice.
     """
+    if not path.is_file():
+        raise OptionsWrong(f"no file of ratings at {path}: needs rows of rater, unit, value")
     found: dict[tuple[str, str], str] = {}
     with path.open(encoding="utf-8", newline="") as lines:
         rows = csv.DictReader(lines)

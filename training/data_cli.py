@@ -1,4 +1,4 @@
-"""`ferstream data`: look through a labelled set, prepare it for training, draw it."""
+"""`ferstream data`: look through a labelled set, prepare it, draw it; judge a rating study."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json as jsonlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -127,6 +127,35 @@ def layouts(as_json: Json = False) -> None:
     for name, (about, expected) in rows.items():
         table.add_row(name, about, expected)
     Console().print(table)
+
+
+@app.command()
+def agreement(
+    ratings: Annotated[
+        Path, typer.Argument(metavar="FILE.csv", help="Columns rater, unit, value; a rating a row.")
+    ],
+    level: Annotated[
+        Literal["nominal", "ordinal", "interval"],
+        typer.Option(help="What values are: names, ranks, or numbers."),
+    ] = "nominal",
+    as_json: Json = False,
+) -> None:
+    """How far raters of a study agree beyond chance: Krippendorff's alpha."""
+    from .agreement import krippendorff_alpha, read_ratings
+
+    given = read_ratings(ratings)
+    alpha = krippendorff_alpha(given, level)
+    count = sum(value is not None for row in given for value in row)
+    if as_json:
+        facts = {"alpha": alpha, "level": level, "raters": len(given), "units": len(given[0])}
+        print(jsonlib.dumps({**facts, "ratings": count}))
+        return
+    Console().print(
+        f"alpha {alpha:.3f} ({level}): {count} ratings of {len(given[0])} units by {len(given)} "
+        "raters. 1 is full agreement, 0 chance.",
+        soft_wrap=True,
+        highlight=False,
+    )
 
 
 @contextmanager

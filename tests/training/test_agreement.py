@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from training.agreement import Level, coincidences, krippendorff_alpha, read_ratings
+from training.data_cli import app
 from training.errors import OptionsWrong
 
 # Krippendorff, Computing Krippendorff's Alpha-Reliability (2011), sections A to C.
@@ -116,3 +119,24 @@ def test_a_wrong_study_says_where(tmp_path: Path, text: str, message: str) -> No
     path.write_text(text)
     with pytest.raises(OptionsWrong, match=message):
         read_ratings(path)
+
+
+def test_agreement_by_the_command_line(tmp_path: Path) -> None:
+    """Four raters of twelve units: alpha as published, by names and by numbers."""
+    file = tmp_path / "study.csv"
+    rows = [
+        f"rater{rater},unit{unit},{value}"
+        for rater, row in enumerate(FOUR_RATERS)
+        for unit, value in enumerate(row.split())
+        if value != "."
+    ]
+    file.write_text("\n".join(["rater,unit,value", *rows]))
+    runner = CliRunner()
+    shown = runner.invoke(app, ["agreement", str(file)])
+    assert shown.exit_code == 0 and "alpha 0.743 (nominal): 41 ratings of 12 units" in shown.stdout
+    told = json.loads(
+        runner.invoke(app, ["agreement", str(file), "--level", "interval", "--json"]).stdout
+    )
+    assert told["alpha"] == pytest.approx(0.849, abs=5e-4) and told["raters"] == 4
+    with pytest.raises(OptionsWrong, match="no file of ratings at"):
+        runner.invoke(app, ["agreement", str(tmp_path / "none.csv")], catch_exceptions=False)
