@@ -19,6 +19,7 @@ import torch
 
 from engines import contract
 from engines.bundle import Bundle, Manifest, Motion, write_bundle
+from stream.emotions import NEUTRAL
 from stream.flow import MOTION_FIELD_PX
 
 from .clip_frames import frames_px
@@ -40,6 +41,7 @@ FUSED = (
     "eight before, at the weight that stands in fusion"
 )
 WORDS = "from the frames alone: motion moves the basic expressions only"
+NEVER_NEUTRAL = "neutral is never said, as no clip is labelled so"
 
 
 def bundle_from_clips(path: Path, out: Path, folder: str | None) -> tuple[Bundle, dict[str, Any]]:
@@ -144,6 +146,8 @@ def clip_manifest(
     notes = {"au": "none: MSAU-Net's action units serve its features and are not handed out"}
     if fields:
         notes |= {"basic8": FUSED, "emo135": WORDS}
+    if NEUTRAL not in labels:
+        notes["basic8"] = "; ".join(filter(None, (notes.get("basic8"), NEVER_NEUTRAL)))
     heads = tuple(
         replace(head, note=f"{head.note}; {notes[head.name]}" if head.name != "au" else notes["au"])
         if head.name in notes

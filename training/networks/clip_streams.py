@@ -28,6 +28,8 @@ from .vgg16_lstm import Vgg16Lstm, Vgg16LstmSize
 
 USUAL_PX = {"flow": 224, "vgg16-lstm": 224, "c3d-lstm": 112}
 """Side of a back end's input as its authors made it."""
+SIDES = {"flow": (51, 1), "vgg16-lstm": (32, 32), "c3d-lstm": (16, 16)}
+"""The least side that leaves something of the maps, and what it must be a multiple of."""
 WINDOW = 16
 """Frames of a C3D window."""
 
@@ -124,11 +126,7 @@ class ClipNetwork(nn.Module):
 def temporal_stream(
     back_end: str, leaves: int, basic: int, *, fields: int, px: int, width: float, dropout: float
 ) -> nn.Module:
-    """A back end of Table V; ``px`` 0 is its authors' own side.
-
-    Raises:
-        ValueError: ``px`` is not one that it can have.
-    """
+    """A back end of Table V; ``px`` 0 is its authors' own side."""
     px = px or USUAL_PX[back_end]
     if back_end == "flow":
         own = FlowNetSize()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from ..clip_frames import msau_options
 from ..errors import OptionsWrong
-from ..networks.clip_streams import USUAL_PX
+from ..networks.clip_streams import SIDES, USUAL_PX
 from ..networks.tmsau import BACK_ENDS
 from ..options import Options
 from .msau_options import DETECTIONS, OPTIMIZERS
@@ -158,8 +158,18 @@ class TmsauOptions(Options):
                 f"fields is {self.fields}: clips of {self.frames} frames have "
                 f"{self.frames - 1}; choose fewer --fields or more --frames"
             )
+        if self.moves:
+            self._check_stream_px()
         if self.variant != "two-stream" and not self.msau:
             msau_options(self)
+
+    def _check_stream_px(self) -> None:
+        least, step = SIDES[self.back_end]
+        if self.input_px < least or self.input_px % step:
+            many = f", a multiple of {step}" if step > 1 else ""
+            raise OptionsWrong(
+                f"stream_px is {self.stream_px}: {self.back_end} takes {least} pixels or more{many}"
+            )
 
 
 def _is_share(text: str) -> bool:
