@@ -61,7 +61,10 @@ class ExpressionLearner(Learner):
 
     @torch.no_grad()
     def mask(self, picture: Tensor) -> Tensor:
-        """Algorithm 1, steps 4 to 13: 1 for the faces that may teach, else 0 (B,)."""
+        """Algorithm 1, steps 4 to 13: 1 for the faces that may teach, else 0 (B,).
+
+        The batch of eq. 14 is what this process goes through at once.
+        """
         assert self.maker is not None
         return reliable(*asked_twice(self.network, self.maker, picture), self.threshold)
 

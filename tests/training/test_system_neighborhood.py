@@ -21,7 +21,6 @@ from training import cli
 from training.checkpoint import read_checkpoint
 from training.data import peak_sequences
 from training.data.face_splits import load_splits
-from training.data.peak_sequences import NEIGHBOURS, sequences_for
 from training.data.synthetic import write_packed
 from training.errors import OptionsWrong, RunUnfinished
 from training.masked_learner import ExpressionLearner
@@ -33,7 +32,6 @@ from training.system import loader_of, open_system, train_system, trained_networ
 from training.systems.neighborhood import NeighborhoodOptions
 
 from .conftest import lightning_warns
-from .test_draws import write_prepared
 from .tiny_head import tiny_kit
 
 TOY = NeighborhoodOptions(
@@ -260,26 +258,6 @@ def test_more_noise_means_more_divergence(run: RunFolder, data: Path) -> None:
         for scale in (0.1, 2.0)
     ]
     assert 0 < found[0] < found[1]
-
-
-def test_real_sequences_are_asked_about_their_peaks(tmp_path: Path) -> None:
-    """Twelve clips of six frames each, of which training shows the last."""
-    folder = write_prepared(tmp_path / "clips", ["all"] * 72)
-    facts = json.loads((folder / "set.json").read_text())
-    (folder / "set.json").write_text(json.dumps({**facts, "kind": "clips", "layout": "ck+"}))
-    with np.load(folder / "shard-00000.npz") as stored:
-        columns = dict(stored)
-    first = {name: columns[name][:12] for name in columns if name not in ("crops", "landmarks")}
-    first["offset"] = np.arange(0, 73, 6)
-    np.savez(folder / "shard-00000.npz", **{**columns, **first, "times_s": columns["times_s"]})
-    made = load_splits(str(folder), None)
-    sequences = sequences_for(made, str(folder), None)
-    assert sequences is not None and len(sequences) == len(made.train) < 12
-    row = int(made.train.names[0].removeprefix("face")) * 6
-    np.testing.assert_array_equal(made.train.pixels[0], columns["crops"][row + 5])
-    asked = np.stack(list(sequences.frames.pixels))[:NEIGHBOURS]
-    np.testing.assert_array_equal(asked, columns["crops"][row + 1 : row + 5])
-    assert sequences.label.tolist() == made.train.label.tolist()
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ NEIGHBOURS = 4
 """F"""
 A_WORD = 12
 """Synthetic sequences of each expression."""
-_SYNTHETIC = SyntheticOptions(
+ONSETS = SyntheticOptions(
     colour="grey", people=(120, 20), moments=("onset",), frames=8, seed=91, distraction=0.3
 )
 """People that no split of synthetic faces shows; an onset of 0.6 s, which ends at the peak."""
@@ -104,7 +104,7 @@ def clip_sequences(prepared: Prepared, data: Splits) -> PeakSequences | None:
 def synthetic_sequences(head: SyntheticHead, labels: tuple[str, ...], a_word: int) -> PeakSequences:
     """Rendered onsets of the basic expressions among the labels, neutral left out."""
     words = [word for word in BASIC8[1:] if word in labels]
-    about = {**_SYNTHETIC.__dict__, "words": words, "a_word": a_word}
+    about = {**ONSETS.__dict__, "words": words, "a_word": a_word}
     made = rendered("peaks", head, about, lambda: _onsets(head, words, a_word))
     label = np.array([labels.index(word) for word in words for _ in range(a_word)])
     frames = _faces("synthetic", labels, made["pixels"], made["anchors_xy"], label)
@@ -112,7 +112,7 @@ def synthetic_sequences(head: SyntheticHead, labels: tuple[str, ...], a_word: in
 
 
 def _onsets(head: SyntheticHead, words: list[str], a_word: int) -> Arrays:
-    maker = SyntheticFaces(head, _SYNTHETIC)
+    maker = SyntheticFaces(head, ONSETS)
     pixels, anchors = [], []
     for number, word in enumerate(words):
         for index in range(a_word):
