@@ -24,6 +24,34 @@ def triplet_loss(a_BD: Tensor, b_BD: Tensor, odd_BD: Tensor, margin_B: Tensor) -
     return (over_a_B + over_b_B).mean()
 
 
+def all_triplets_loss(
+    points_BD: Tensor, wanted_BB: Tensor, label_B: Tensor, gap: float, margins: tuple[float, float]
+) -> Tensor:
+    """The same loss, averaged over every triplet of a batch whose odd one is clear: a scalar.
+
+    So each picture that goes through the network stands in thousands of triplets.
+
+    Args:
+        wanted_BB: distances that say which of three is the odd one, by more than ``gap``; infinite
+            where nobody knows.
+        label_B: main emotion of each face.
+        margins: where all three show the same emotion, and elsewhere.
+    """
+    known_BB = torch.isfinite(wanted_BB)
+    wanted_BB = torch.where(known_BB, wanted_BB, 0.0)
+    distance_BB = (2 - 2 * points_BD.float() @ points_BD.float().T).clamp(min=0)
+    # For a pair (a, b) and an odd one: [a, b, odd]. An odd one that is a or b is no farther away.
+    farther_BBB = wanted_BB[:, :, None] + gap < wanted_BB[:, None, :]
+    known_BBB = known_BB[:, :, None] & known_BB[:, None, :] & known_BB[None, :, :]
+    same_BB = label_B[:, None] == label_B[None, :]
+    margin_BBB = torch.where(same_BB[:, :, None] & same_BB[:, None, :], *margins)
+    clear_BBB = farther_BBB & farther_BBB.transpose(0, 1) & known_BBB
+    clear_BBB &= ~torch.eye(len(label_B), dtype=torch.bool, device=label_B.device)[:, :, None]
+    over_BBB = F.relu(distance_BB[:, :, None] - distance_BB[:, None, :] + margin_BBB)
+    # Each pair stands there twice, as (a, b) and as (b, a), once against either of the two.
+    return 2 * (over_BBB * clear_BBB).sum() / clear_BBB.sum().clamp(min=1)
+
+
 def triplet_accuracy(a_BD: Tensor, b_BD: Tensor, odd_BD: Tensor) -> Tensor:
     """The share of triplets whose pair is the nearest of the three: a scalar 0..1."""
     pair_B = _square(a_BD, b_BD)

@@ -94,6 +94,12 @@ class CorrelationNet(nn.Module):
         self.features = embedding.features if embedded else embedding.trunk.features
         self.classifier = CorrelationClassifier(self.features, similarity_KK, correlated=correlated)
 
+    @property
+    def head(self) -> nn.Module:
+        """Features (B, D) to logits (B, K), also of the mean of a clip's features. That lies
+        within the sphere, the deeper the more its frames differ, and the answer is less sure."""
+        return self.classifier
+
     def recognise(self, crop: Tensor) -> ExpressionOutput:
         """Feature and logits of a crop."""
         feature = self.backbone(crop)

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..data.learning_faces import LearningFaces
 from .blocks import residual_stages
 
 WIDTHS = (64, 128, 256, 512)
@@ -107,3 +108,18 @@ def embedded(
         for start in range(0, len(crops_NCSS), batch)
     ]
     return np.asarray(torch.cat(parts).numpy(), np.float32)
+
+
+def embedded_faces(
+    network: nn.Module, faces: LearningFaces, crop_px: int, *, block: int = 2048
+) -> npt.NDArray[np.float32]:
+    """Embeddings (N, D) of a set's faces, on a GPU where there is one; so many crops are held at
+    a time."""
+    network.to("cuda" if torch.cuda.is_available() else "cpu")
+    parts = []
+    for start in range(0, len(faces), block):
+        rows = range(start, min(start + block, len(faces)))
+        crops = np.stack([faces.crop(row, crop_px) for row in rows])[:, None]
+        parts.append(embedded(network, crops))
+    network.cpu()
+    return np.concatenate(parts)

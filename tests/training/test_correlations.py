@@ -1,0 +1,117 @@
+"""Triplets of a whole batch, cleaning with no label lost, and labels as alike as their words."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+
+from engines.taxonomy import load_taxonomy
+from training.correlations import find_correlations, load_correlations
+from training.data.words import word_similarity
+from training.emo135_figures import meaning_tops, models_table
+from training.errors import OptionsWrong
+from training.label_similarity import shared_similarity, similarity_of_labels
+from training.losses_emo135 import all_triplets_loss, triplet_loss
+
+Array = npt.NDArray[Any]
+BASIC8 = load_taxonomy("basic8").labels
+
+
+def on_sphere(points: Array) -> Array:
+    return np.asarray(points / np.linalg.norm(points, axis=1, keepdims=True), np.float32)
+
+
+def test_all_triplets_are_those_that_one_would_list() -> None:
+    rng = np.random.default_rng(0)
+    points = torch.from_numpy(on_sphere(rng.normal(size=(7, 4))))
+    side = torch.from_numpy(rng.uniform(0, 1, (7, 7)).astype(np.float32))
+    wanted, label = (side + side.T) / 2, torch.tensor([0, 0, 0, 1, 1, 0, 2])
+    wanted.fill_diagonal_(0)
+    wanted[5, :] = wanted[:, 5] = torch.inf
+    losses = []
+    for a, b, odd in itertools.product((0, 1, 2, 3, 4, 6), repeat=3):
+        clear = wanted[a, b] + 0.1 < min(wanted[a, odd], wanted[b, odd])
+        if len({a, b, odd}) == 3 and a < b and clear:
+            same = len({int(label[at]) for at in (a, b, odd)}) == 1
+            margin = torch.tensor([0.1 if same else 0.2])
+            first, second, third = (points[at][None] for at in (a, b, odd))
+            losses.append(triplet_loss(first, second, third, margin))
+    assert len(losses) > 5
+    found = all_triplets_loss(points, wanted, label, 0.1, (0.1, 0.2))
+    assert found.item() == pytest.approx(torch.stack(losses).mean().item(), rel=1e-5)
+    nothing = all_triplets_loss(points, torch.zeros(7, 7), label, 0.1, (0.1, 0.2))
+    assert nothing.item() == 0
+
+
+def test_no_label_loses_all_its_faces(tmp_path: Path) -> None:
+    """A tight label loses its outlier; a scattered one keeps its K + 1 most typical faces."""
+    rng = np.random.default_rng(1)
+    tight = np.concatenate([rng.normal(3, 0.1, (30, 8)), -np.ones((1, 8))])
+    points = on_sphere(np.concatenate([tight, rng.normal(size=(40, 8)), rng.normal(-3, 1, (9, 8))]))
+    label = np.repeat([0, 1, 2], [31, 40, 9])
+    names, meaning = ("a", "b", "c"), np.eye(3, dtype=np.float32)
+    found = find_correlations(points, label, names, meaning, neighbours=5, threshold=0.05)
+    assert not found.keep[30] and found.keep[:30].all()
+    assert found.keep[31:71].sum() == 6 == found.rescued[31:71].sum()
+    rescued = found.distance[31:71][found.rescued[31:71]]
+    assert rescued.max() <= found.distance[31:71][~found.keep[31:71]].min()
+    found.save(tmp_path)
+    stored = load_correlations(tmp_path)
+    assert stored is not None
+    for name, value in vars(found).items():
+        np.testing.assert_array_equal(getattr(stored, name), value)
+    whole = find_correlations(
+        points, label, names, meaning, neighbours=5, threshold=0.05, clean=False
+    )
+    assert whole.keep.all() and whole.removed == 0
+    assert not np.allclose(whole.similarity, found.similarity), "an outlier moves F_exp"
+    with pytest.raises(OptionsWrong, match="no training face of d"):
+        find_correlations(points, label, (*names, "d"), meaning, neighbours=5, threshold=0.05)
+
+
+def test_expressions_are_as_alike_as_their_words() -> None:
+    alike = similarity_of_labels(BASIC8)
+    assert np.allclose(alike, alike.T, atol=1e-6) and np.allclose(alike.diagonal(), 1)
+    at = {name: place for place, name in enumerate(BASIC8)}
+    assert not alike[at["neutral"]].sum() - 1, "no word is neutral"
+    assert alike[at["anger"], at["contempt"]] > alike[at["anger"], at["happiness"]] + 0.2
+    assert alike[at["surprise"], at["fear"]] > alike[at["surprise"], at["disgust"]] + 0.2
+
+
+def test_words_are_as_alike_as_shipped() -> None:
+    words = load_taxonomy("emo135").labels
+    np.testing.assert_allclose(similarity_of_labels(words), word_similarity(), atol=1e-6)
+    share = np.array([[1, 0], [0, 1], [1, 1], [0, 0]], np.float32)
+    found = shared_similarity(share, np.eye(2, dtype=np.float32))
+    assert found[0, 2] == pytest.approx(0.5**0.5) and found[0, 1] == 0
+    assert found[3].tolist() == [0, 0, 0, 1]
+    with pytest.raises(OptionsWrong, match=r"'blorp'.*give a file of word vectors"):
+        similarity_of_labels(("anger", "blorp"))
+
+
+def test_a_word_model_is_compared_with_ratings_and_looks(tmp_path: Path) -> None:
+    """Ratings that are the shipped similarities themselves agree with them fully."""
+    rng, labels = np.random.default_rng(2), BASIC8
+    points, label = on_sphere(rng.normal(size=(80, 4))), np.arange(80) % 8
+    meaning = similarity_of_labels(labels)
+    found = find_correlations(points, label, labels, meaning, neighbours=3, threshold=2.0)
+    file = tmp_path / "ratings.csv"
+    rows = [",".join([name, *map(str, row)]) for name, row in zip(labels, meaning, strict=True)]
+    file.write_text("\n".join([",".join(["", *labels]), *rows]))
+    table = models_table(found, labels, file, "")
+    assert table["head"][1:] == ["ratings (ratings.csv)", "looks (F_exp)"]
+    cells = {row[0]: row[1:] for row in table["rows"]}
+    assert cells["the project's own judgement (shipped)"][0] == "1.000"
+    assert cells["looks (F_exp)"][1] == "", "not with itself"
+    assert models_table(found, labels, None, "")["head"][1:] == ["looks (F_exp)"]
+
+
+def test_fewer_words_are_looked_at_where_there_are_few() -> None:
+    assert meaning_tops(135) == (1, 5, 10)
+    assert meaning_tops(8) == (1, 2, 3) and meaning_tops(3) == (1,)
