@@ -1,0 +1,316 @@
+"""Expression recognition with synthesised poses (paper 004, F2ED).
+
+FaPE-GAN learns to turn a face to another pose (eq. 1 to 3); its faces fill up the poses that each
+expression is rarely seen in; and Fa-Net, on LightCNN, learns expressions from real and made faces
+together (section 4.2, Fig. 5). ``protocol`` cuts one pool of faces into the learning tasks of
+section 4.1; the generator sees their training faces only.
+
+Where the paper is silent: generator and face network see the same aligned crops of 128 pixels,
+LightCNN's, not the 256 of the pictures; its "10 steps" between two falls of the rate are epochs;
+batches of 16 pairs; a hundred epochs of pre-training; no weight decay; random shifts and nothing
+else vary the crops; a tenth of the training faces validate where it has no validation set.
+"The real input image" of eq. 1 is the face to be turned; the generator minimises -log D
+(training.losses_gan). F2ED is not public: the usual faces are the 3D head's in F2ED's four poses
+and 54 words, and what is measured on them is synthetic.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..checkpoint import load_weights
+from ..data.face_images import AUGMENTATIONS, FaceImages
+from ..data.pose_images import PosePairs, held_out_pairs, pairs_to_learn
+from ..data.task_faces import PROTOCOLS, TaskFaces, load_task
+from ..errors import OptionsWrong
+from ..learner import Batch, Learner, Recipe
+from ..losses import vote_cross_entropy
+from ..losses_gan import EPOCHS, LAMBDA, RATE
+from ..networks.fape_gan import RESIDUAL_BLOCKS, WIDTH
+from ..networks.light_cnn import BLOCKS, WIDTHS, FaNet
+from ..options import Options
+from ..pose_figures import add_made_figures, add_task_figures
+from ..pose_gan import STAGE, FaPEGan, FaPELearner, balanced_faces, kept_faces, load_gan
+from ..run_folder import RunFolder
+from ..system import Found, Stage, System, measured
+
+HELD_OUT = 128
+"""Pairs at most on which the generator is validated."""
+CHOICES = {
+    "protocol": PROTOCOLS,
+    "synthesis": ("yes", "no"),
+    "augmentation": tuple(AUGMENTATIONS),
+    "schedule": ("steps", "cycle"),
+}
+
+
+@dataclass(frozen=True)
+class F2edOptions(Options):
+    """The default values are the paper's."""
+
+    faces: str = "synthetic:f2ed54:poses"
+    """synthetic:f2ed54:poses (F2ED is not public), a folder that `ferstream data prepare` made of
+    F2ED or of other faces, or fer2013plus with --protocol none and --synthesis no"""
+    epochs: int = 100
+    """Times that Fa-Net is shown every face, real or made"""
+    batch: int = 128
+    """Faces behind one step of Fa-Net: 128 on F2ED, 64 on FER2013, 32 on JAFFE"""
+    protocol: str = "er-ss"
+    """er-ss, er-ue (rare expressions), er-up (a rare pose), er-zid (unseen people), or none: the
+    set's own splits"""
+    rare_pose: str = "half_left"
+    """The pose that is rare in er-up"""
+    validation_share: float = 0.1
+    """Of the training faces (in er-zid, people) that validate where the paper has no validation"""
+    synthesis: str = "yes"
+    """yes: FaPE-GAN's faces beside the real ones; no: Fa-Net alone, first row of Table 5"""
+    pretrain: str = ""
+    """Faces that Fa-Net learns from first (Table 4), named as with --faces; none: it does not"""
+    crop_px: int = 128
+    """Side of the crops, a multiple of 16"""
+    gan_epochs: int = EPOCHS
+    """Times that FaPE-GAN is shown as many pairs as there are training faces"""
+    gan_batch: int = 16
+    """Pairs behind one step of FaPE-GAN"""
+    gan_rate: float = RATE
+    """Adam's learning rate for FaPE-GAN"""
+    l1_weight: float = LAMBDA
+    """Lambda of eq. 3"""
+    gan_width: int = WIDTH
+    """Channels of FaPE-GAN's first convolutions"""
+    gan_blocks: int = RESIDUAL_BLOCKS
+    """Residual blocks of the generator"""
+    made_most: int = 0
+    """Faces of one expression in one pose to fill up to, at most; 0: as its most frequent pose"""
+    layers: int = 29
+    """Layers of LightCNN, 29 or 9"""
+    widths: tuple[int, ...] = WIDTHS
+    """Channels of LightCNN after its stem and each of its four groups"""
+    dropout: float = 0.5
+    """Before the classifier"""
+    schedule: str = "steps"
+    """steps (SGD whose rate falls) or cycle (Adam, one cycle of its rate, for short trainings)"""
+    rate: float = 0.01
+    """Fa-Net's learning rate: 0.01 on F2ED, 2e-3 on FER2013, 5e-4 on JAFFE"""
+    decay: float = 0.457
+    """The rate falls to this share of itself"""
+    decay_every: int = 10
+    """after so many epochs, again and again"""
+    augmentation: str = "crops"
+    """crops (random shifts) or rich (turned, scaled, mirrored, lit, erased)"""
+    pretrain_epochs: int = 100
+    """Times that Fa-Net is shown the faces of --pretrain"""
+    pretrain_batch: int = 128
+    """Faces behind one step of pre-training"""
+    pretrain_rate: float = 0.01
+    """Learning rate of pre-training"""
+
+    @classmethod
+    def fast(cls) -> F2edOptions:
+        """Small crops and narrow networks: a look, not a result."""
+        return cls(
+            limit=4_000,
+            epochs=8,
+            batch=64,
+            crop_px=48,
+            gan_epochs=4,
+            gan_width=16,
+            gan_blocks=3,
+            layers=9,
+            widths=(16, 32, 64, 64, 64),
+            dropout=0.3,
+            schedule="cycle",
+            rate=2e-3,
+            augmentation="rich",
+            pretrain_epochs=6,
+            pretrain_batch=64,
+            pretrain_rate=2e-3,
+        )
+
+    def check(self) -> None:
+        super().check()
+        for name, known in CHOICES.items():
+            if getattr(self, name) not in known:
+                raise OptionsWrong(f"{name} {getattr(self, name)!r}: there are {', '.join(known)}")
+        self.at_least(1, "gan_epochs", "gan_batch", "gan_blocks", "decay_every")
+        self.at_least(1, "pretrain_epochs", "pretrain_batch")
+        self.at_least(0, "l1_weight", "made_most", "dropout", "validation_share")
+        self.at_least(4, "gan_width")
+        for name in ("rate", "gan_rate", "pretrain_rate", "decay"):
+            if not getattr(self, name) > 0:
+                raise OptionsWrong(f"{name} is {getattr(self, name)}: it must be above 0")
+        for name in ("dropout", "validation_share"):
+            if not getattr(self, name) < 1:
+                raise OptionsWrong(f"{name} is {getattr(self, name)}: it must be below 1")
+        if self.crop_px % 16 or self.crop_px < 32:
+            raise OptionsWrong(f"crop_px is {self.crop_px}: it must be a multiple of 16 from 32 on")
+        if self.layers not in BLOCKS:
+            raise OptionsWrong(f"layers is {self.layers}: LightCNN has 9 or 29")
+        if len(self.widths) != len(WIDTHS) or min(self.widths) < 1:
+            raise OptionsWrong(f"widths {self.widths}: LightCNN needs five numbers from 1 on")
+
+
+class FaNetLearner(Learner):
+    """The training of Fa-Net, on the faces of before or on those of the task."""
+
+    network: FaNet
+
+    def __init__(
+        self, network: FaNet, options: F2edOptions, classes: int, rate: float, epochs: int
+    ) -> None:
+        falls = tuple(range(options.decay_every, epochs, options.decay_every))
+        recipe = Recipe("sgd", rate, decay_epochs=falls, decay=options.decay)
+        if options.schedule == "cycle":
+            recipe = Recipe("adam", rate, one_cycle=0.3)
+        super().__init__(network, options, recipe)
+        self.classes = classes
+
+    def losses(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """Cross entropy of the expression."""
+        return vote_cross_entropy(self.network(batch["crop"]), batch["target"], batch["counts"]), {}
+
+    def scores(self, batch: Batch) -> Tensor:
+        return self.network.recognise(batch["crop"]).logits
+
+
+def fa_net(options: F2edOptions, classes: int) -> FaNet:
+    """Fa-Net for K classes."""
+    stem, first, second, third, fourth = options.widths
+    return FaNet(
+        classes,
+        layers=options.layers,
+        crop_px=options.crop_px,
+        widths=(stem, first, second, third, fourth),
+        dropout=options.dropout,
+    )
+
+
+def fape_gan(options: F2edOptions) -> FaPEGan:
+    """FaPE-GAN, untrained."""
+    return FaPEGan(options.gan_width, options.gan_blocks)
+
+
+def f2ed_faces(options: F2edOptions, folder: str | None) -> TaskFaces:
+    """The faces, cut by the protocol; and those to learn from first."""
+    return load_task(
+        options.faces,
+        folder,
+        options.protocol,
+        rare_pose=options.rare_pose,
+        validation_share=options.validation_share,
+        pretrain=options.pretrain,
+        limit=options.limit,
+        seed=options.seed,
+    )
+
+
+def f2ed_stages(options: F2edOptions, data: TaskFaces, run: RunFolder) -> Sequence[Stage]:
+    """FaPE-GAN where its faces are wanted, pre-training where it is, and the expressions."""
+    stages = [_expressions(options, data, run)]
+    if data.pretraining is not None:
+        stages.insert(0, _pretraining(options, data))
+    if options.synthesis == "yes":
+        stages.insert(0, _poses(options, data))
+    return stages
+
+
+def _poses(options: F2edOptions, data: TaskFaces) -> Stage:
+    """FaPE-GAN learns from pairs of the training faces alone."""
+    pairs = pairs_to_learn(data.train, options.seed)
+
+    def learner() -> FaPELearner:
+        torch.manual_seed(options.seed)
+        return FaPELearner(fape_gan(options), options, options.gan_rate, options.l1_weight)
+
+    def train() -> PosePairs:
+        return PosePairs(data.train, pairs, options.crop_px)
+
+    def validation() -> PosePairs:
+        held = held_out_pairs(data.train, data.validation, HELD_OUT, options.seed)
+        if held is None:
+            raise OptionsWrong(
+                "no validation face has the same person and expression in another pose: give "
+                "more faces or a larger --validation-share"
+            )
+        return PosePairs(*held, options.crop_px)
+
+    return Stage(STAGE, learner, train, validation, options.gan_epochs, options.gan_batch)
+
+
+def _pretraining(options: F2edOptions, data: TaskFaces) -> Stage:
+    """Fa-Net learns the labels of another set (section 5.1)."""
+    before = data.pretraining
+    assert before is not None
+
+    def learner() -> FaNetLearner:
+        torch.manual_seed(options.seed)
+        classes, epochs = len(before.labels), options.pretrain_epochs
+        network = fa_net(options, classes)
+        return FaNetLearner(network, options, classes, options.pretrain_rate, epochs)
+
+    def train() -> FaceImages:
+        return FaceImages(before.train, options.crop_px, augmentation=options.augmentation)
+
+    def validation() -> FaceImages:
+        return FaceImages(before.validation, options.crop_px)
+
+    epochs, batch = options.pretrain_epochs, options.pretrain_batch
+    return Stage("pretrain", learner, train, validation, epochs, batch)
+
+
+def _expressions(options: F2edOptions, data: TaskFaces, run: RunFolder) -> Stage:
+    """Fa-Net learns the task's expressions from real and made faces."""
+    classes = len(data.labels)
+
+    def learner() -> FaNetLearner:
+        torch.manual_seed(options.seed)
+        network = fa_net(options, classes)
+        if data.pretraining is not None:
+            network = fa_net(options, len(data.pretraining.labels))
+            load_weights(network, run.checkpoint("pretrain"), run.system, "pretrain")
+            network = network.for_expressions(classes)
+        return FaNetLearner(network, options, classes, options.rate, options.epochs)
+
+    def train() -> FaceImages:
+        faces = data.train
+        if options.synthesis == "yes":
+            gan, most = fape_gan(options), options.made_most or None
+            faces = balanced_faces(run, gan, faces, options.crop_px, most=most, seed=options.seed)
+        return FaceImages(faces, options.crop_px, augmentation=options.augmentation)
+
+    def validation() -> FaceImages:
+        return FaceImages(data.validation, options.crop_px)
+
+    return Stage("expressions", learner, train, validation, options.epochs)
+
+
+def f2ed_measured(
+    network: torch.nn.Module, options: F2edOptions, data: TaskFaces, run: RunFolder
+) -> Found:
+    """The usual figures, the tasks' own, and the generator's."""
+    metrics, predictions = measured(network, data, options.crop_px)
+    synthesis = options.synthesis == "yes"
+    made = len(kept_faces(run)[0]) if synthesis else None
+    add_task_figures(metrics, predictions, data, made)
+    if synthesis:
+        maker = load_gan(fape_gan(options), run).maker
+        add_made_figures(metrics, maker, data, options.crop_px, run.path, options.seed)
+    return metrics, predictions
+
+
+SYSTEM = System(
+    name="f2ed",
+    paper="004, A Fine-Grained Facial Expression Database for End-to-End Multi-Pose Facial "
+    "Expression Recognition",
+    options=F2edOptions,
+    crop_px=lambda options: int(options.crop_px),
+    stages=f2ed_stages,
+    last_stage="expressions",
+    network=fa_net,
+    data=f2ed_faces,
+    measure=f2ed_measured,
+)
