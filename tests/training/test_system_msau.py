@@ -24,6 +24,7 @@ from training.system import loader_of, open_system, train_system, trained_networ
 from training.systems.msau import JOINT, UNITS, JointLearner, MsauOptions, UnitsLearner, msau_stages
 
 from .conftest import lightning_warns
+from .unit_layout import write_prepared
 
 TOY: dict[str, Any] = {
     "epochs": 2,
@@ -212,6 +213,18 @@ def test_every_variant_has_its_stages_and_losses(
     assert len(learner.network.fine) == (
         changes.get("regions", 1) if "cnn" not in str(changes) or "z" in changes["variant"] else 0
     )
+
+
+def test_units_may_be_learned_from_another_set(data: Splits, tmp_path: Path) -> None:
+    """Their faces know AU12 alone and no expression; the second training is on the faces."""
+    folder = write_prepared(tmp_path / "disfa", data.train.take(np.arange(60)), ("AU12",))
+    found = stepped(tmp_path / "run", data, {"units": str(folder)})
+    _, learner = found[UNITS]
+    gradient = learner.network.coarse.units.weight.grad
+    at = MsauOptions().unit_names.index("AU12")
+    assert gradient[at].abs().sum() > 0
+    assert gradient.abs().sum() == gradient[at].abs().sum(), "the other units are not known"
+    assert found[JOINT][0].keys() == {"leaves", "basic", "ranking"}
 
 
 def test_the_losses_are_added_with_the_papers_weights(data: Splits, tmp_path: Path) -> None:

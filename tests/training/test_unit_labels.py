@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +14,6 @@ from training.basic_parents import basic_parents, parent_shares
 from training.data.face_images import FaceImages
 from training.data.face_splits import load_splits
 from training.data.learning_faces import LearningFaces
-from training.data.readers import prepared
 from training.data.synthetic.action_units import ARKIT_NAMES
 from training.data.unit_labels import (
     UnitImages,
@@ -27,6 +25,8 @@ from training.data.unit_labels import (
 )
 from training.draws import Draw
 from training.errors import OptionsWrong
+
+from .unit_layout import write_prepared
 
 NAMES = ("AU1", "AU12", "AU23")
 
@@ -90,39 +90,6 @@ def test_the_commoner_label_is_dropped_until_both_are_as_common(faces: LearningF
     item, plain = shown[draws[7]], images[draws[7]]
     assert torch.equal(item["units"], shown[draws[7]]["units"])
     assert torch.equal(item["crop"], plain["crop"])
-
-
-def write_prepared(folder: Path, faces: LearningFaces, names: tuple[str, ...]) -> Path:
-    """Faces without expressions but with units, as `ferstream data prepare` leaves them."""
-    folder.mkdir()
-    count = len(faces)
-    facts = {
-        "format": prepared.FORMAT,
-        "complete": True,
-        "about": folder.name,
-        "layout": "disfa",
-        "kind": "images",
-        "labels": [],
-        "units": list(names),
-        "shards": 1,
-        "options": {"crop_px": 48},
-        "fingerprint": "0",
-    }
-    (folder / prepared.SET).write_text(json.dumps(facts))
-    np.savez(
-        prepared.shard_path(folder, 0),
-        crops=faces.crops(48)[:, 0],
-        landmarks=np.random.default_rng(1).uniform(4, 44, (count, 468, 2)).astype(np.float16),
-        offset=np.arange(count + 1),
-        name=np.array(faces.names),
-        split=np.array(["all"] * count),
-        subject=np.array([f"person {row // 4}" for row in range(count)]),
-        pose=np.array([""] * count),
-        label=np.full(count, -1, np.int16),
-        votes=np.zeros((count, 0), np.uint8),
-        units=np.where(np.arange(count)[:, None] % 2, 1, -1).repeat(len(names), 1).astype(np.int8),
-    )
-    return folder
 
 
 def test_units_are_learned_from_sets_of_their_own(faces: LearningFaces, tmp_path: Path) -> None:

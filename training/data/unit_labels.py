@@ -110,10 +110,16 @@ class UnitSet:
     faces: tuple[LearningFaces, ...]
     labels: Labels
 
-    def images(self, crop_px: int, evenness: float, augmentation: str | None = None) -> UnitImages:
-        """Their crops, varied as `FaceImages` does."""
+    def images(
+        self,
+        crop_px: int,
+        evenness: float,
+        augmentation: str | None = None,
+        weights: torch.Tensor | None = None,
+    ) -> UnitImages:
+        """Their crops, varied and drawn as `FaceImages` does."""
         images = [FaceImages(part, crop_px, augmentation=augmentation) for part in self.faces]
-        return UnitImages(images, self.labels, teaching_shares(self.labels, evenness))
+        return UnitImages(images, self.labels, teaching_shares(self.labels, evenness), weights)
 
 
 def unit_sets(
@@ -158,14 +164,19 @@ class UnitImages(Dataset[dict[str, torch.Tensor]]):
             hold no target.
         labels: of all of them, (N, U).
         shares: (2, U) see `teaching_shares`; None: every label teaches.
+        weights: (N,) how often each face is drawn in training; None: once an epoch.
     """
 
     def __init__(
-        self, images: Sequence[FaceImages], labels: Labels, shares: Floats | None = None
+        self,
+        images: Sequence[FaceImages],
+        labels: Labels,
+        shares: Floats | None = None,
+        weights: torch.Tensor | None = None,
     ) -> None:
-        self.images, self.labels, self.shares = tuple(images), labels, shares
+        self.images, self.labels = tuple(images), labels
+        self.shares, self.weights = shares, weights
         self.starts = np.cumsum([0, *map(len, images)])
-        self.weights = self.images[0].weights if len(images) == 1 else None
 
     def __len__(self) -> int:
         return int(self.starts[-1])

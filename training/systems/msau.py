@@ -38,7 +38,7 @@ from ..basic_parents import parent_shares
 from ..checkpoint import load_weights
 from ..data.face_images import FaceImages
 from ..data.face_splits import Splits
-from ..data.unit_labels import UnitImages, unit_sets
+from ..data.unit_labels import UnitImages, UnitSet, unit_sets
 from ..errors import OptionsWrong
 from ..learner import Batch, Learner
 from ..losses import ranking_loss, unit_label_loss, vote_cross_entropy
@@ -113,7 +113,8 @@ class JointLearner(Learner):
         loss = options.leaf_weight * parts["leaves"]
         basic = [s.scores.basic for s in scales if s.scores.basic is not None]
         if basic:
-            target_BP = target_BK @ self.parents_KP
+            # No matrix product: mixed precision would round the raters' shares.
+            target_BP = (target_BK[:, :, None] * self.parents_KP).sum(1)
             parts["basic"] = _summed([vote_cross_entropy(b, target_BP, counts_B) for b in basic])
             loss = loss + options.basic_weight * parts["basic"]
         if out.fine is not None:
@@ -164,15 +165,9 @@ def msau_stages(options: MsauOptions, data: Splits, run: RunFolder) -> Sequence[
     crop_px = options.crop_px
 
     @cache
-    def units(folders: str) -> tuple[UnitImages, UnitImages]:
-        train, validation = unit_sets(
-            folders, (data.train, data.validation), options.unit_names, options.seed
-        )
-        evenness = options.unit_evenness
-        return (
-            train.images(crop_px, evenness, options.augmentation),
-            validation.images(crop_px, evenness),
-        )
+    def units(folders: str) -> tuple[UnitSet, UnitSet]:
+        own = (data.train, data.validation)
+        return unit_sets(folders, own, options.unit_names, options.seed)
 
     def network() -> Msau:
         torch.manual_seed(options.seed)
@@ -184,20 +179,22 @@ def msau_stages(options: MsauOptions, data: Splits, run: RunFolder) -> Sequence[
             load_weights(made, run.checkpoint(UNITS), run.system, UNITS)
         return JointLearner(made, options, data.labels)
 
+    def detected(split: int, augmentation: str | None) -> UnitImages:
+        return units(options.units)[split].images(crop_px, options.unit_evenness, augmentation)
+
     def faces() -> FaceImages | UnitImages:
-        weights = sampling_weights(data.train.target, options.balance)
-        if has_units and options.unit_detection == "learning":
-            images, _ = units("")
-            images.weights = weights
-            return images
         augmentation = options.augmentation
+        balance = options.balance
+        weights = sampling_weights(data.train.target, balance) if balance else None
+        if has_units and options.unit_detection == "learning":
+            return units("")[0].images(crop_px, options.unit_evenness, augmentation, weights)
         return FaceImages(data.train, crop_px, augmentation=augmentation, weights=weights)
 
     first = Stage(
         UNITS,
         lambda: UnitsLearner(network(), options),
-        lambda: units(options.units)[0],
-        lambda: units(options.units)[1],
+        lambda: detected(0, options.augmentation),
+        lambda: detected(1, None),
         options.unit_epochs,
     )
     second = Stage(
