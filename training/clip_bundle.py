@@ -143,15 +143,11 @@ def clip_manifest(
     """What the bundle says of itself, before anything was measured."""
     manifest = manifest_of(system, run, labels, crop_px, features)
     data, clips = run.about["data"], run.metrics()["test"]
-    notes = {"au": "none: MSAU-Net's action units serve its features and are not handed out"}
-    if fields:
-        notes |= {"basic8": FUSED, "emo135": WORDS}
+    notes = {"basic8": FUSED, "emo135": WORDS} if fields else {}
     if NEUTRAL not in labels:
         notes["basic8"] = "; ".join(filter(None, (notes.get("basic8"), NEVER_NEUTRAL)))
     heads = tuple(
-        replace(head, note=f"{head.note}; {notes[head.name]}" if head.name != "au" else notes["au"])
-        if head.name in notes
-        else head
+        replace(head, note=f"{head.note}; {notes[head.name]}") if head.name in notes else head
         for head in manifest.heads
     )
     return replace(

@@ -17,15 +17,15 @@ from torch import Tensor, nn
 
 from .clip_streams import FlowStream
 from .image_stream import CENTRE, FLOOR, LabelRollUp
-from .msau import Msau, answer
 from .tmsau import SpatialStream
 
 
 class ClipSpatial(nn.Module):
     """Crops (B, 1, S, S) uint8 to the contract's feature (B, R), basic8, emo135, au and zoom.
 
-    The feature is what the attention reads; the scores are the frames' network's own answer; au
-    is (B, 0); zoom is the middle of the first region that MSAU-Net magnifies, else the centre.
+    The feature is what the attention reads; the scores are the frames' network's own answer, and
+    so are MSAU-Net's action units and the region that it magnifies. GoogLeNet has neither: au is
+    (B, 0) then and zoom the centre.
     """
 
     def __init__(self, frames: Any, reduce: nn.Module, roll_up: LabelRollUp) -> None:
@@ -33,18 +33,14 @@ class ClipSpatial(nn.Module):
         self.frames, self.reduce, self.roll_up = frames, reduce, roll_up
 
     def forward(self, crop: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        if isinstance(self.frames, Msau):
-            said = self.frames(crop)
-            out, windows = answer(said), said.windows
+        if hasattr(self.frames, "look"):
+            out, units, zoom = self.frames.look(crop)
+            basic8, words = self.roll_up(out.logits)
         else:
-            out, windows = self.frames.recognise(crop), None
-        basic8, words = self.roll_up(out.logits)
-        if windows is None:
-            zoom = torch.full_like(basic8[:, :2], CENTRE)
-        else:
-            half = self.frames.coarse.field.size_px / 2
-            zoom = ((windows[:, 0].float() + half) / self.frames.crop_px).clamp(0, 1)
-        return self.reduce(out.feature), basic8, words, basic8[:, :0], zoom
+            out = self.frames.recognise(crop)
+            basic8, words = self.roll_up(out.logits)
+            units, zoom = basic8[:, :0], torch.full_like(basic8[:, :2], CENTRE)
+        return self.reduce(out.feature), basic8, words, units, zoom
 
 
 class ClipMotion(nn.Module):

@@ -28,6 +28,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from engines.bundle import Supervision
+
 from ..basic_parents import parent_shares
 from ..checkpoint import load_weights
 from ..clip_frames import (
@@ -36,6 +38,7 @@ from ..clip_frames import (
     frames_network,
     frames_px,
     msau_options,
+    taken_options,
     trained_frames,
 )
 from ..clip_measure import frame_features, measure_clips
@@ -51,7 +54,7 @@ from ..networks.heads import TreeScores
 from ..networks.tmsau import SpatialStream, Tmsau
 from ..run_folder import RunFolder
 from ..system import Found, Stage, System
-from .msau import msau_stages
+from .msau import msau_stages, told_units
 from .msau_options import OPTIMIZERS
 from .tmsau_options import TmsauOptions
 
@@ -243,6 +246,13 @@ def measure(network: Any, options: TmsauOptions, data: ClipSplits, run: RunFolde
     return measure_clips(network, options, data, run, frames_px(options))
 
 
+def units(options: TmsauOptions) -> tuple[tuple[str, ...], Supervision, str]:
+    """Names of the units that MSAU-Net tells of a frame, and how they were learned."""
+    if options.variant == "two-stream":
+        return (), "derived", "none: GoogLeNet detects no action units"
+    return told_units(taken_options(options))
+
+
 def export(run: Path, out: Path, folder: str | None, frames: str) -> Any:
     """See training.clip_bundle."""
     from ..clip_bundle import bundle_from_clips
@@ -261,4 +271,5 @@ SYSTEM = System(
     data=clips_of,
     measure=measure,
     export=export,
+    units=units,
 )
