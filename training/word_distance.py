@@ -36,8 +36,11 @@ def read_word_vectors(path: Path, words: Sequence[str]) -> npt.NDArray[np.float3
     in other letters' case only is taken so, the first one; a word's own spelling comes first.
 
     Raises:
-        OptionsWrong: a line that is none, vectors of different lengths, or missing words.
+        OptionsWrong: no such file, a line that is none, vectors of different lengths, or missing
+            words.
     """
+    if not path.is_file():
+        raise OptionsWrong(f"no file of word vectors at {path}")
     exact: dict[str, npt.NDArray[np.float32]] = {}
     folded: dict[str, npt.NDArray[np.float32]] = {}
     wanted, lower = set(words), {word.lower() for word in words}
@@ -156,8 +159,10 @@ def read_similarity(path: Path, words: Sequence[str]) -> Matrix:
     first column, in any order; the shape of the shipped matrix.
 
     Raises:
-        OptionsWrong: a word is missing, or a field is no number.
+        OptionsWrong: no such file, a word is missing, or a field is no number.
     """
+    if not path.is_file():
+        raise OptionsWrong(f"no file of rated similarities at {path}")
     with path.open(encoding="utf-8", newline="") as lines:
         head, *rows = list(csv.reader(lines))
     places, cells = {word: at for at, word in enumerate(head)}, {row[0]: row for row in rows if row}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -13,15 +14,18 @@ import torch
 
 import ferstream
 from engines.bundle import load_bundle
+from engines.taxonomy import load_taxonomy
 from stream.recognize import Recognizer
 from stream.sources import open_source
 from training import cli
 from training.checkpoint import read_checkpoint
 from training.correlations import Correlations, load_correlations
-from training.data.face_splits import load_splits
+from training.data.face_splits import Splits, load_splits
 from training.data.face_triplets import FaceTriplets
+from training.data.learning_faces import LearningFaces
 from training.errors import OptionsWrong
 from training.expression_similarity import expression_similarity
+from training.image_bundle import manifest_of
 from training.losses import vote_cross_entropy
 from training.losses_emo135 import transformed_cross_entropy, triplet_loss
 from training.networks.correlation import CorrelationLayer
@@ -133,6 +137,40 @@ def test_only_kept_faces_teach_the_words(run: RunFolder, tiny_dir: Path) -> None
     assert len(stages[1].validation()) == 96, "validation is not cleaned"
 
 
+@pytest.fixture(scope="module")
+def words_run(tiny_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    """A run on drawn faces that stand, one each, under the 135 words; with vectors of those."""
+    folder, tiny = tmp_path_factory.mktemp("words"), load_splits("fer2013plus", str(tiny_dir))
+    names, rng = load_taxonomy("emo135").labels, np.random.default_rng(0)
+    lines = [" ".join([name, *map(str, rng.normal(size=4).round(3))]) for name in names]
+    (folder / "vectors.txt").write_text("\n".join(lines))
+
+    def under_words(faces: LearningFaces) -> LearningFaces:
+        shown = faces.take(np.arange(150) % len(faces))
+        target = np.eye(len(names), dtype=np.float32)[np.arange(150) % len(names)]
+        return dataclasses.replace(shown, labels=names, target=target)
+
+    data = Splits(*(under_words(part) for part in (tiny.train, tiny.validation, tiny.test)))
+    system = dataclasses.replace(open_system("emo135"), data=lambda options, folder: data)
+    options = toy(epochs=1, batch=50, word_vectors=str(folder / "vectors.txt"))
+    with lightning_warns():
+        return train_system(system, options, folder / "run", None)
+
+
+def test_the_papers_words_are_learned_and_measured(words_run: RunFolder) -> None:
+    metrics = words_run.metrics()
+    test, tables = metrics["test"], metrics["tables"]
+    assert 0 <= test["top1"] <= test["top5"] <= test["top10"] <= 1
+    near = tables["Word distances to the truth (Table 4)"]
+    assert near["head"][1:] == ["top 1", "top 5", "top 10"]
+    assert all(0 < float(cell) < 2 for row in near["rows"] for cell in row[1:])
+    models = [row[0] for row in tables["Word models (Table 3)"]["rows"]]
+    assert models == ["word vectors (vectors.txt)", "the project's own judgement (shipped)"]
+    assert found_in(words_run).meaning.min() < 0, "the vectors' cosines, kept with the run"
+    manifest = manifest_of(open_system("emo135"), words_run, tuple(metrics["labels"]), 32, 16)
+    assert manifest.head("emo135").supervision == "trained"
+
+
 class Stopped(Exception):
     """Stands for a kill."""
 
@@ -236,7 +274,8 @@ def test_the_bundle_plays(run: RunFolder, tiny_dir: Path, tmp_path: Path) -> Non
         (["--variant", "best"], "variant 'best': there are full, no-embedding"),
         (["--cleaning", "maybe"], "cleaning is 'maybe': it must be yes or no"),
         (["--threshold", "0"], "threshold is 0.0: it must be above 0"),
-        (["--word-vectors", "nowhere.txt"], "no file at nowhere.txt, which --word-vectors names"),
+        (["--word-vectors", "nowhere.txt"], "no file of word vectors at nowhere.txt"),
+        (["--ratings", "nowhere.csv"], "no file of rated similarities at nowhere.csv"),
         (["--triplets", "nowhere.csv"], "no file of triplets at nowhere.csv"),
     ],
 )

@@ -33,12 +33,7 @@ from ..correlations import Correlations, find_correlations, load_correlations
 from ..data.cleaning import NEIGHBOURS, THRESHOLD, cleaned
 from ..data.face_images import AUGMENTATIONS, FaceImages
 from ..data.face_splits import Splits
-from ..data.face_triplets import (
-    ComparedFaces,
-    FaceTriplets,
-    drawn_triplets,
-    judged_triplets,
-)
+from ..data.face_triplets import ComparedFaces, FaceTriplets, drawn_triplets, judged_triplets
 from ..data.fer import SPLITS
 from ..data.triplets import Triplets
 from ..embedding_learner import EmbeddingLearner
@@ -49,10 +44,7 @@ from ..fit import processes
 from ..label_similarity import similarity_of_labels
 from ..learner import Batch, Learner, Recipe
 from ..losses import vote_cross_entropy
-from ..losses_emo135 import (
-    transformed_cross_entropy,
-    triplet_accuracy,
-)
+from ..losses_emo135 import transformed_cross_entropy, triplet_accuracy
 from ..networks.correlation import CorrelationNet
 from ..networks.expression_embedding import ExpressionEmbedding, FaceTrunk, embedded_faces
 from ..options import Options
@@ -156,9 +148,7 @@ class Emo135Options(Options):
         if self.cleaning not in ("yes", "no"):
             raise OptionsWrong(f"cleaning is {self.cleaning!r}: it must be yes or no")
         if not self.widths or min(self.widths) < 8:
-            raise OptionsWrong(
-                f"widths are {self.widths}: one or more stages of 8 channels or more"
-            )
+            raise OptionsWrong(f"widths are {self.widths}: stages of 8 channels or more")
         for name in ("rate", "embedding_rate", "threshold"):
             if not getattr(self, name) > 0:
                 raise OptionsWrong(f"{name} is {getattr(self, name)}: it must be above 0")
@@ -191,17 +181,6 @@ class WordLearner(Learner):
         return self.network.recognise(batch["crop"]).logits
 
 
-def given_file(name: str, path: str) -> Path:
-    """The file that an option names.
-
-    Raises:
-        OptionsWrong: it is not there.
-    """
-    if not Path(path).is_file():
-        raise OptionsWrong(f"no file at {path}, which --{name.replace('_', '-')} names")
-    return Path(path)
-
-
 def new_embedding(options: Emo135Options) -> ExpressionEmbedding:
     """An embedding that has not learned anything."""
     return ExpressionEmbedding(FaceTrunk(widths=options.widths, blocks=options.blocks))
@@ -218,31 +197,19 @@ def emo135_network(
     options: Emo135Options, classes: int, similarity_KK: Matrix | None = None
 ) -> CorrelationNet:
     """The network of a variant; F_exp None where a checkpoint will fill in its layers."""
-    if similarity_KK is None:
-        similarity_KK = np.eye(classes, dtype=np.float32)
-    parts = VARIANTS[options.variant]
-    return CorrelationNet(
-        new_embedding(options),
-        torch.from_numpy(similarity_KK),
-        embedded=parts.embedding,
-        correlated=parts.layers,
-    )
+    similarity = torch.eye(classes) if similarity_KK is None else torch.from_numpy(similarity_KK)
+    embedding, layers, _ = VARIANTS[options.variant]
+    return CorrelationNet(new_embedding(options), similarity, embedded=embedding, correlated=layers)
 
 
 def triplets_of(options: Emo135Options, data: Splits, split: str) -> Triplets:
     """A split's triplets: judged ones, or drawn where the file has none of it."""
-    if options.triplets:
-        judged = judged_triplets(Path(options.triplets), data)[split]
-        if len(judged):
-            return judged
-    faces = getattr(data, split)
-    return drawn_triplets(
-        faces,
-        len(faces),
-        seed=(options.seed, list(SPLITS).index(split)),
-        blendshape_share=options.blendshape_share,
-        gap=options.triplet_gap,
-    )
+    judged = judged_triplets(Path(options.triplets), data)[split] if options.triplets else None
+    if judged:
+        return judged
+    faces, seed = getattr(data, split), (options.seed, list(SPLITS).index(split))
+    share, gap = options.blendshape_share, options.triplet_gap
+    return drawn_triplets(faces, len(faces), seed=seed, blendshape_share=share, gap=gap)
 
 
 def correlations_of(
@@ -271,8 +238,8 @@ def emo135_stages(options: Emo135Options, data: Splits, run: RunFolder) -> Seque
         raise OptionsWrong(f"{len(data.labels)} labels: correlations need at least 3")
     known = load_correlations(run.path)
     if options.ratings:
-        read_similarity(given_file("ratings", options.ratings), data.labels)
-    vectors = given_file("word_vectors", options.word_vectors) if options.word_vectors else None
+        read_similarity(Path(options.ratings), data.labels)
+    vectors = Path(options.word_vectors) if options.word_vectors else None
     meaning = known.meaning if known else similarity_of_labels(data.labels, vectors)
 
     def images(split: str, augmentation: str | None) -> FaceImages:
@@ -331,8 +298,7 @@ def emo135_measured(
     assert found is not None, "the stage of the words has left it"
     for split in ("validation", "test"):
         points = embedded_faces(embedding, getattr(data, split), options.crop_px)
-        rows = triplets_of(options, data, split).rows
-        a, b, odd = (torch.from_numpy(points[side]) for side in rows.T)
+        a, b, odd = torch.from_numpy(points[triplets_of(options, data, split).rows]).unbind(1)
         metrics[split]["triplet_accuracy"] = float(triplet_accuracy(a, b, odd))
     typical = cleaned(
         points, data.test.label, neighbours=options.neighbours, threshold=options.threshold
