@@ -85,23 +85,24 @@ class MsauOptions(Options):
     def fast(cls) -> Self:
         """Smaller faces and layers, detection learning on: a look, not a result."""
         return cls(
-            limit=8_000,
+            limit=7_000,
             unit_epochs=1,
             epochs=3,
-            batch=64,
+            batch=32,
             precision="fp32",
             unit_detection="learning",
             optimizer="adamw",
-            rate=2e-3,
+            rate=1.5e-3,
             one_cycle=0.3,
-            balance=0.3,
+            balance=0.0,
             augmentation="crops",
-            crop_px=90,
+            crop_px=82,
+            grid=6,
             stem=8,
             last=96,
             hidden=256,
             full=128,
-            dropout=0.2,
+            dropout=0.1,
         )
 
     def check(self) -> None:
