@@ -26,7 +26,8 @@ TMSAU = "tmsau"
 def msau_options(options: TmsauOptions) -> MsauOptions:
     """MSAU-Net's options in a run that trains it itself; what is not named here is the paper's.
 
-    ``frames_width`` scales its convolutions, and its square the fully connected layers.
+    ``frames_width`` scales its convolutions (its root the slender ones in the middle), and its
+    square the fully connected layers.
     """
     width, paper = options.frames_width, MsauOptions()
 
@@ -49,6 +50,7 @@ def msau_options(options: TmsauOptions) -> MsauOptions:
         one_cycle=options.one_cycle,
         crop_px=options.crop_px,
         stem=scaled(paper.stem, width),
+        middle=scaled(paper.middle, width**0.5),
         last=scaled(paper.last, width),
         hidden=scaled(paper.hidden, width * width),
         full=scaled(paper.full, width * width),

@@ -93,13 +93,13 @@ class TmsauOptions(Options):
             clip_px=64,
             crop_px=74,
             unit_detection="learning",
-            unit_epochs=2,
-            frames_epochs=8,
+            unit_epochs=4,
+            frames_epochs=16,
             frames_batch=32,
-            frames_rate=2e-3,
+            frames_rate=3e-3,
             frames_width=0.25,
             epochs=30,
-            temporal_epochs=12,
+            temporal_epochs=24,
             batch=32,
             stream_px=64,
             width=0.125,
@@ -107,7 +107,7 @@ class TmsauOptions(Options):
             dropout=0.2,
             optimizer="adamw",
             one_cycle=0.3,
-            rate=1e-3,
+            rate=3e-3,
         )
 
     @property
