@@ -6,6 +6,7 @@ M made faces, S side of the crop.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,19 +16,24 @@ from torch import Tensor, nn
 from .adversarial import AdversarialLearner
 from .checkpoint import load_weights
 from .data.learning_faces import LearningFaces
-from .data.pose_images import made_faces, with_made
+from .data.pose_images import PosePairs, held_out_pairs, made_faces, pairs_to_learn, with_made
 from .data.pose_pairs import Wanted
+from .data.task_faces import TaskFaces
+from .errors import OptionsWrong
 from .fit import processes
 from .learner import Batch, Recipe
 from .losses_gan import BETAS, discriminator_loss, generator_loss
 from .networks.fape_gan import FaPEDiscriminator, FaPEGenerator
 from .options import Options
 from .run_folder import RunFolder
+from .system import Stage
 
 STAGE = "gan"
+HELD_OUT = 128
+"""Pairs at most on which the generator is validated."""
 MADE = "made.npz"
-"""Made faces and which face was turned to whose pose, in the run's folder: a run that is taken up
-goes on with the same ones."""
+"""Made faces and which face was turned to whose pose, in the stage's folder: a run that is taken
+up goes on with the same ones."""
 
 
 class FaPEGan(nn.Module):
@@ -69,6 +75,32 @@ class FaPELearner(AdversarialLearner):
         return loss, {"adversarial": adversarial, "l1": distance}
 
 
+def pose_stage(
+    learner: Callable[[], FaPELearner],
+    data: TaskFaces,
+    crop_px: int,
+    seed: int,
+    epochs: int,
+    batch: int,
+) -> Stage:
+    """The training of FaPE-GAN on pairs of the training faces alone; what it makes of held-out
+    ones is watched."""
+
+    def train() -> PosePairs:
+        return PosePairs(data.train, pairs_to_learn(data.train, seed), crop_px)
+
+    def validation() -> PosePairs:
+        held = held_out_pairs(data.train, data.validation, HELD_OUT, seed)
+        if held is None:
+            raise OptionsWrong(
+                "no validation face has the same person and expression in another pose: give "
+                "more faces or a larger --validation-share"
+            )
+        return PosePairs(*held, crop_px)
+
+    return Stage(STAGE, learner, train, validation, epochs, batch)
+
+
 def load_gan(network: FaPEGan, run: RunFolder) -> FaPEGan:
     """FaPE-GAN as its stage left it, on the CPU.
 
@@ -89,7 +121,7 @@ def balanced_faces(
     seed: int,
 ) -> LearningFaces:
     """The training faces, and FaPE-GAN's where a pose of an expression is rare (Fig. 5)."""
-    path = run.path / MADE
+    path = run.stage(STAGE) / MADE
     if not path.exists():
         device = "cuda" if torch.cuda.is_available() else "cpu"
         made, wanted = made_faces(
@@ -103,7 +135,7 @@ def balanced_faces(
 
 def kept_faces(run: RunFolder) -> tuple[np.ndarray[tuple[int, ...], np.dtype[np.uint8]], Wanted]:
     """The faces that a run made, (M, S, S), and which face was turned to whose pose."""
-    with np.load(run.path / MADE) as stored:
+    with np.load(run.stage(STAGE) / MADE) as stored:
         return stored["pixels"], Wanted(stored["source"], stored["target"])
 
 

@@ -143,10 +143,10 @@ def test_a_stopped_run_ends_as_if_it_had_never_been(
         with lightning_warns(), pytest.raises(Stopped):
             train_system(SYSTEM, options, tmp_path / "run", folder)
         monkeypatch.undo()
-    kept = (tmp_path / "run" / "made.npz").stat().st_mtime_ns
+    kept = (tmp_path / "run" / "gan" / "made.npz").stat().st_mtime_ns
     with lightning_warns():
         done = train_system(SYSTEM, options, tmp_path / "run", folder)
-    assert (tmp_path / "run" / "made.npz").stat().st_mtime_ns == kept, "the same made faces"
+    assert (tmp_path / "run" / "gan" / "made.npz").stat().st_mtime_ns == kept, "the same made faces"
     for stage in STAGES:
         alone, stopped = weights_of(run, stage), weights_of(done, stage)
         assert all(torch.equal(value, stopped[name]) for name, value in alone.items()), stage
@@ -231,7 +231,7 @@ def test_every_variant_trains(folder: str, tmp_path: Path, changes: dict[str, An
     gan = options.synthesis == "yes"
     wanted = {"expressions": True, "gan": gan, "pretrain": bool(options.pretrain)}
     assert stages == {stage for stage, there in wanted.items() if there}
-    assert gan == (run.path / "made.npz").exists() == (run.path / "samples.png").exists()
+    assert gan == (run.stage("gan") / "made.npz").exists() == (run.path / "samples.png").exists()
     assert run.metrics()["test"]["n"] > 0
     assert json.loads((run.path / "run.json").read_text())["data"]["protocol"] == options.protocol
     (falls,) = {stage.learner().recipe.decay_epochs for stage in f2ed_stages(

@@ -7,8 +7,8 @@ section 4.1; the generator sees their training faces only.
 
 Where the paper is silent: generator and face network see the same aligned crops of 128 pixels,
 LightCNN's, not the 256 of the pictures; its "10 steps" between two falls of the rate are epochs;
-batches of 16 pairs; a hundred epochs of pre-training; no weight decay; random shifts and nothing
-else vary the crops; a tenth of the training faces validate where it has no validation set.
+batches of 16 pairs; a hundred epochs of pre-training; Nesterov's momentum, no weight decay; random
+shifts alone vary the crops; a tenth of the training faces validate where it has no validation set.
 "The real input image" of eq. 1 is the face to be turned; the generator minimises -log D
 (training.losses_gan). F2ED is not public: the usual faces are the 3D head's in F2ED's four poses
 and 54 words, and what is measured on them is synthetic.
@@ -16,15 +16,17 @@ and 54 words, and what is measured on them is synthetic.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from ..checkpoint import load_weights
 from ..data.face_images import AUGMENTATIONS, FaceImages
-from ..data.pose_images import PosePairs, held_out_pairs, pairs_to_learn
+from ..data.face_splits import Splits
+from ..data.learning_faces import LearningFaces
 from ..data.task_faces import PROTOCOLS, TaskFaces, load_task
 from ..errors import OptionsWrong
 from ..learner import Batch, Learner, Recipe
@@ -34,12 +36,12 @@ from ..networks.fape_gan import RESIDUAL_BLOCKS, WIDTH
 from ..networks.light_cnn import BLOCKS, WIDTHS, FaNet
 from ..options import Options
 from ..pose_figures import add_made_figures, add_task_figures
-from ..pose_gan import STAGE, FaPEGan, FaPELearner, balanced_faces, kept_faces, load_gan
+from ..pose_gan import FaPEGan, FaPELearner, balanced_faces, kept_faces, load_gan, pose_stage
 from ..run_folder import RunFolder
 from ..system import Found, Stage, System, measured
 
-HELD_OUT = 128
-"""Pairs at most on which the generator is validated."""
+PRETRAIN, EXPRESSIONS = "pretrain", "expressions"
+"""Fa-Net's stages; FaPE-GAN's comes before them."""
 CHOICES = {
     "protocol": PROTOCOLS,
     "synthesis": ("yes", "no"),
@@ -53,8 +55,8 @@ class F2edOptions(Options):
     """The default values are the paper's."""
 
     faces: str = "synthetic:f2ed54:poses"
-    """synthetic:f2ed54:poses (F2ED is not public), a folder that `ferstream data prepare` made of
-    F2ED or of other faces, or fer2013plus with --protocol none and --synthesis no"""
+    """synthetic:f2ed54:poses, a folder that `ferstream data prepare` made of F2ED or others,
+    or fer2013plus with --protocol none and --synthesis no"""
     epochs: int = 100
     """Times that Fa-Net is shown every face, real or made"""
     batch: int = 128
@@ -116,6 +118,7 @@ class F2edOptions(Options):
             limit=4_000,
             epochs=8,
             batch=64,
+            precision="fp32",
             crop_px=48,
             gan_epochs=4,
             gan_width=16,
@@ -136,15 +139,15 @@ class F2edOptions(Options):
         for name, known in CHOICES.items():
             if getattr(self, name) not in known:
                 raise OptionsWrong(f"{name} {getattr(self, name)!r}: there are {', '.join(known)}")
-        self.at_least(1, "gan_epochs", "gan_batch", "gan_blocks", "decay_every")
-        self.at_least(1, "pretrain_epochs", "pretrain_batch")
+        self.at_least(1, "gan_epochs", "gan_batch", "gan_blocks", "pretrain_epochs")
+        self.at_least(1, "pretrain_batch", "decay_every")
         self.at_least(0, "l1_weight", "made_most", "dropout", "validation_share")
         self.at_least(4, "gan_width")
         for name in ("rate", "gan_rate", "pretrain_rate", "decay"):
             if not getattr(self, name) > 0:
                 raise OptionsWrong(f"{name} is {getattr(self, name)}: it must be above 0")
         for name in ("dropout", "validation_share"):
-            if not getattr(self, name) < 1:
+            if getattr(self, name) >= 1:
                 raise OptionsWrong(f"{name} is {getattr(self, name)}: it must be below 1")
         if self.crop_px % 16 or self.crop_px < 32:
             raise OptionsWrong(f"crop_px is {self.crop_px}: it must be a multiple of 16 from 32 on")
@@ -171,7 +174,7 @@ class FaNetLearner(Learner):
 
     def losses(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Cross entropy of the expression."""
-        return vote_cross_entropy(self.network(batch["crop"]), batch["target"], batch["counts"]), {}
+        return vote_cross_entropy(self.scores(batch), batch["target"], batch["counts"]), {}
 
     def scores(self, batch: Batch) -> Tensor:
         return self.network.recognise(batch["crop"]).logits
@@ -179,14 +182,9 @@ class FaNetLearner(Learner):
 
 def fa_net(options: F2edOptions, classes: int) -> FaNet:
     """Fa-Net for K classes."""
-    stem, first, second, third, fourth = options.widths
-    return FaNet(
-        classes,
-        layers=options.layers,
-        crop_px=options.crop_px,
-        widths=(stem, first, second, third, fourth),
-        dropout=options.dropout,
-    )
+    a, b, c, d, e = options.widths
+    size = {"layers": options.layers, "crop_px": options.crop_px}
+    return FaNet(classes, widths=(a, b, c, d, e), dropout=options.dropout, **size)
 
 
 def fape_gan(options: F2edOptions) -> FaPEGan:
@@ -209,83 +207,68 @@ def f2ed_faces(options: F2edOptions, folder: str | None) -> TaskFaces:
 
 
 def f2ed_stages(options: F2edOptions, data: TaskFaces, run: RunFolder) -> Sequence[Stage]:
-    """FaPE-GAN where its faces are wanted, pre-training where it is, and the expressions."""
-    stages = [_expressions(options, data, run)]
-    if data.pretraining is not None:
-        stages.insert(0, _pretraining(options, data))
-    if options.synthesis == "yes":
-        stages.insert(0, _poses(options, data))
-    return stages
+    """FaPE-GAN where its faces are wanted, pre-training where it is (section 5.1), and the task."""
+    stages = [_poses(options, data)] if options.synthesis == "yes" else []
+    if (before := data.pretraining) is not None:
+        fresh = partial(fa_net, options, len(before.labels))
+        length = (options.pretrain_rate, options.pretrain_epochs, options.pretrain_batch)
+        stages.append(_fa_net(PRETRAIN, options, before, fresh, lambda: before.train, *length))
+    network, faces = partial(_begun, options, data, run), partial(_balanced, options, data, run)
+    length = (options.rate, options.epochs, options.batch)
+    return [*stages, _fa_net(EXPRESSIONS, options, data, network, faces, *length)]
 
 
 def _poses(options: F2edOptions, data: TaskFaces) -> Stage:
     """FaPE-GAN learns from pairs of the training faces alone."""
-    pairs = pairs_to_learn(data.train, options.seed)
 
     def learner() -> FaPELearner:
         torch.manual_seed(options.seed)
         return FaPELearner(fape_gan(options), options, options.gan_rate, options.l1_weight)
 
-    def train() -> PosePairs:
-        return PosePairs(data.train, pairs, options.crop_px)
-
-    def validation() -> PosePairs:
-        held = held_out_pairs(data.train, data.validation, HELD_OUT, options.seed)
-        if held is None:
-            raise OptionsWrong(
-                "no validation face has the same person and expression in another pose: give "
-                "more faces or a larger --validation-share"
-            )
-        return PosePairs(*held, options.crop_px)
-
-    return Stage(STAGE, learner, train, validation, options.gan_epochs, options.gan_batch)
+    epochs, batch = options.gan_epochs, options.gan_batch
+    return pose_stage(learner, data, options.crop_px, options.seed, epochs, batch)
 
 
-def _pretraining(options: F2edOptions, data: TaskFaces) -> Stage:
-    """Fa-Net learns the labels of another set (section 5.1)."""
-    before = data.pretraining
-    assert before is not None
+def _fa_net(
+    name: str,
+    options: F2edOptions,
+    data: Splits,
+    network: Callable[[], FaNet],
+    faces: Callable[[], LearningFaces],
+    rate: float,
+    epochs: int,
+    batch: int,
+) -> Stage:
+    """Fa-Net learns the labels of a set from these faces."""
 
     def learner() -> FaNetLearner:
         torch.manual_seed(options.seed)
-        classes, epochs = len(before.labels), options.pretrain_epochs
-        network = fa_net(options, classes)
-        return FaNetLearner(network, options, classes, options.pretrain_rate, epochs)
+        return FaNetLearner(network(), options, len(data.labels), rate, epochs)
 
     def train() -> FaceImages:
-        return FaceImages(before.train, options.crop_px, augmentation=options.augmentation)
-
-    def validation() -> FaceImages:
-        return FaceImages(before.validation, options.crop_px)
-
-    epochs, batch = options.pretrain_epochs, options.pretrain_batch
-    return Stage("pretrain", learner, train, validation, epochs, batch)
-
-
-def _expressions(options: F2edOptions, data: TaskFaces, run: RunFolder) -> Stage:
-    """Fa-Net learns the task's expressions from real and made faces."""
-    classes = len(data.labels)
-
-    def learner() -> FaNetLearner:
-        torch.manual_seed(options.seed)
-        network = fa_net(options, classes)
-        if data.pretraining is not None:
-            network = fa_net(options, len(data.pretraining.labels))
-            load_weights(network, run.checkpoint("pretrain"), run.system, "pretrain")
-            network = network.for_expressions(classes)
-        return FaNetLearner(network, options, classes, options.rate, options.epochs)
-
-    def train() -> FaceImages:
-        faces = data.train
-        if options.synthesis == "yes":
-            gan, most = fape_gan(options), options.made_most or None
-            faces = balanced_faces(run, gan, faces, options.crop_px, most=most, seed=options.seed)
-        return FaceImages(faces, options.crop_px, augmentation=options.augmentation)
+        return FaceImages(faces(), options.crop_px, augmentation=options.augmentation)
 
     def validation() -> FaceImages:
         return FaceImages(data.validation, options.crop_px)
 
-    return Stage("expressions", learner, train, validation, options.epochs)
+    return Stage(name, learner, train, validation, epochs, batch)
+
+
+def _begun(options: F2edOptions, data: TaskFaces, run: RunFolder) -> FaNet:
+    """Fa-Net fresh, or as pre-training left it with a fresh classifier."""
+    if data.pretraining is None:
+        return fa_net(options, len(data.labels))
+    network = fa_net(options, len(data.pretraining.labels))
+    load_weights(network, run.checkpoint(PRETRAIN), run.system, PRETRAIN)
+    return network.for_expressions(len(data.labels))
+
+
+def _balanced(options: F2edOptions, data: TaskFaces, run: RunFolder) -> LearningFaces:
+    """Real training faces, and made ones where they are wanted."""
+    if options.synthesis == "no":
+        return data.train
+    gan, most = fape_gan(options), options.made_most or None
+    return balanced_faces(run, gan, data.train, options.crop_px, most=most, seed=options.seed)
 
 
 def f2ed_measured(
@@ -293,10 +276,9 @@ def f2ed_measured(
 ) -> Found:
     """The usual figures, the tasks' own, and the generator's."""
     metrics, predictions = measured(network, data, options.crop_px)
-    synthesis = options.synthesis == "yes"
-    made = len(kept_faces(run)[0]) if synthesis else None
+    made = len(kept_faces(run)[0]) if options.synthesis == "yes" else None
     add_task_figures(metrics, predictions, data, made)
-    if synthesis:
+    if made is not None:
         maker = load_gan(fape_gan(options), run).maker
         add_made_figures(metrics, maker, data, options.crop_px, run.path, options.seed)
     return metrics, predictions
@@ -304,12 +286,11 @@ def f2ed_measured(
 
 SYSTEM = System(
     name="f2ed",
-    paper="004, A Fine-Grained Facial Expression Database for End-to-End Multi-Pose Facial "
-    "Expression Recognition",
+    paper="004, A Fine-Grained Facial Expression Database (F2ED)",
     options=F2edOptions,
     crop_px=lambda options: int(options.crop_px),
     stages=f2ed_stages,
-    last_stage="expressions",
+    last_stage=EXPRESSIONS,
     network=fa_net,
     data=f2ed_faces,
     measure=f2ed_measured,
