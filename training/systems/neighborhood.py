@@ -122,7 +122,7 @@ class NeighborhoodOptions(Options):
         """Small crops, small networks, few faces: a look, not a result."""
         return cls(
             limit=8_000,
-            epochs=6,
+            epochs=5,
             precision="fp32",
             crop_px=48,
             widths=(16, 32, 64, 128, 64),
@@ -135,9 +135,9 @@ class NeighborhoodOptions(Options):
             autoencoder_epochs=2,
             autoencoder_batch=64,
             autoencoder_rate=0.03,
-            refine_epochs=1,
-            refine_rate=1e-3,
-            critic_rate=2e-4,
+            refine_epochs=2,
+            refine_rate=3e-4,
+            critic_rate=1e-4,
             augmentation="rich",
         )
 
