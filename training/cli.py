@@ -82,7 +82,9 @@ def tables(
     data: Data = None,
     seeds: Annotated[str, typer.Option(help="With commas between them.")] = "0,1,2",
     jobs: Annotated[int, typer.Option(min=1, help="Trainings at the same time.")] = 2,
-    only: Annotated[str, typer.Option(help="Rows whose table/name begins so.")] = "",
+    only: Annotated[
+        str, typer.Option(help="Rows whose table/name begins so, with commas between.")
+    ] = "",
     show: Annotated[
         bool, typer.Option("--show", help="Train nothing, show what is there.")
     ] = False,

@@ -45,17 +45,21 @@ def command(folder: Path, row: Row, seed: int, data: str | None = None) -> list[
     return [*words, "--run", str(run_path(folder, row, seed))]
 
 
-def chosen_rows(beginning: str) -> list[Row]:
-    """Rows whose table/name begins so.
+def chosen_rows(beginnings: str) -> list[Row]:
+    """Rows whose table/name begins so; of several beginnings, with commas between them, in their
+    order.
 
     Raises:
         OptionsWrong: none does.
     """
-    found = [row for row in ROWS if f"{row.table}/{row.name}".startswith(beginning)]
-    if not found:
-        names = ", ".join(f"{row.table}/{row.name}" for row in ROWS)
-        raise OptionsWrong(f"no row begins with {beginning!r}: there are {names}")
-    return found
+    found: dict[Row, None] = {}
+    for beginning in beginnings.split(","):
+        some = [row for row in ROWS if f"{row.table}/{row.name}".startswith(beginning.strip())]
+        if not some:
+            names = ", ".join(f"{row.table}/{row.name}" for row in ROWS)
+            raise OptionsWrong(f"no row begins with {beginning!r}: there are {names}")
+        found |= dict.fromkeys(some)
+    return list(found)
 
 
 def seeds_of(text: str) -> list[int]:
