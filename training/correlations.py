@@ -5,7 +5,9 @@ N training faces, K emotions, D dimensions of the embedding.
 
 Decisions: training faces alone are cleaned; the figures are of all validation and test faces, where
 the paper split its set after cleaning all of it. A category of which sigma would leave fewer than
-K + 1 faces keeps its K + 1 most typical ones, or F_exp and the classifier would lack it.
+K + 1 faces keeps its K + 1 most typical ones, or F_exp and the classifier would lack it. Sigma's
+scale is the embedding's: one whose points lie close together loses nothing to the paper's 0.2. So
+sigma may also be taken where a given share of the faces goes; the paper's took away 0.31.
 """
 
 from __future__ import annotations
@@ -37,6 +39,7 @@ class Correlations:
         hausdorff: (K, K) directed distances of eq. 1.
         similarity: (K, K) F_exp of eq. 2 and 3, rows summing to 1.
         meaning: (K, K) similarity of the words, of which F_word is made; -1..1.
+        threshold: () sigma, as given or as taken.
     """
 
     distance: npt.NDArray[np.float32]
@@ -45,6 +48,7 @@ class Correlations:
     hausdorff: Matrix
     similarity: Matrix
     meaning: Matrix
+    threshold: npt.NDArray[np.float64]
 
     @property
     def removed(self) -> float:
@@ -76,9 +80,13 @@ def find_correlations(
     *,
     neighbours: int,
     threshold: float,
+    share: float = 0.0,
     clean: bool = True,
 ) -> Correlations:
     """Algorithm 1, then F_exp of what it leaves. Without ``clean`` every face stays.
+
+    Where ``share`` is above 0, sigma is such that this share of all faces goes, before small
+    categories get theirs back.
 
     Raises:
         OptionsWrong: an emotion without a training face, or see `training.data.cleaning`.
@@ -91,12 +99,15 @@ def find_correlations(
             "take more faces with --limit, or leave the label out of the set"
         )
     found = cleaned(embedding_ND, label_N, neighbours=neighbours, threshold=threshold)
-    keep = found.keep if clean else np.ones(len(label_N), np.bool_)
+    if share:
+        threshold = float(np.quantile(found.distance, 1 - share, method="higher"))
+    keep = found.distance < threshold if clean else np.ones(len(label_N), np.bool_)
     rescued = _rescued(found.distance, keep, label_N, neighbours + 1)
     keep = keep | rescued
     distance = hausdorff_matrix(embedding_ND[keep], label_N[keep], len(labels))
     similarity = expression_similarity(distance)
-    return Correlations(found.distance, keep, rescued, distance, similarity, meaning_KK)
+    sigma = np.array(threshold)
+    return Correlations(found.distance, keep, rescued, distance, similarity, meaning_KK, sigma)
 
 
 def _rescued(

@@ -37,7 +37,9 @@ def set_tables(
     """What cleaning did to the training faces, and what it would have done to the test faces."""
     logits, target = predictions["test_logits"], predictions["test_target"]
     return {
-        "Cleaning (Algorithm 1)": cleaning_table(found, train.label, train.labels),
+        f"Cleaning (Algorithm 1, sigma {float(found.threshold):.3g})": cleaning_table(
+            found, train.label, train.labels
+        ),
         "Test faces that cleaning would have kept": typical_table(
             logits, target, typical_N, train.labels
         ),

@@ -8,6 +8,11 @@ word for itself, a basic expression for the words that fit it), and two labels a
 their words are: the cosine of the two shares under the words' similarity. For two of the 135 words
 that is the shipped similarity itself. The affinities and similarities behind it are the project's
 own judgement, not a norm; a file of word vectors stands in for all of it.
+
+F_word of labels that are families of words comes through the words too: a label becomes its words,
+F_word of the 135 spreads them, and each word goes back to the labels that it belongs to. Equation 5
+itself, on eight labels, would give half of a label to the one or two that are a little like it:
+surprise would become happiness nearly as much as surprise. It was made for many words.
 """
 
 from __future__ import annotations
@@ -21,7 +26,7 @@ import numpy.typing as npt
 from .data.words import word_similarity
 from .errors import OptionsWrong
 from .label_maps import word_shares
-from .word_distance import similarity_of_words
+from .word_distance import similarity_of_words, word_matrix
 
 Array = npt.NDArray[np.float32]
 
@@ -43,6 +48,28 @@ def similarity_of_labels(labels: Sequence[str], vectors: Path | None = None) -> 
             f"{error}, nor is it known what it is like: give a file of word vectors"
         ) from error
     return shared_similarity(share, word_similarity())
+
+
+def matrix_of_labels(labels: Sequence[str], meaning_KK: Array, vectors: bool = False) -> Array:
+    """F_word (K, K), each row summing to 1.
+
+    Eq. 4 and 5 of the labels' own similarities where word ``vectors`` gave these; else the words'
+    F_word, rolled up, which for the 135 words is the same. Neutral is itself alone.
+    """
+    if vectors:
+        return word_matrix(meaning_KK)
+    return rolled_up(word_shares(tuple(labels)), word_matrix(word_similarity()))
+
+
+def rolled_up(share_KW: Array, word_WW: Array) -> Array:
+    """Labels to words (``share_KW``), words to like words, and back to labels: (K, K)."""
+    share = np.asarray(share_KW, np.float64)
+    mass = share.sum(axis=1, keepdims=True)
+    share = share / np.where(mass > 0, mass, 1)
+    belongs = share / np.maximum(share.sum(axis=0, keepdims=True), 1e-12)
+    matrix = belongs @ np.asarray(word_WW, np.float64) @ share.T
+    matrix[mass[:, 0] == 0, mass[:, 0] == 0] = 1
+    return np.asarray(matrix / matrix.sum(axis=1, keepdims=True), np.float32)
 
 
 def shared_similarity(share_KW: Array, similarity_WW: Array) -> Array:

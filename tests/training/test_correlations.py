@@ -16,8 +16,14 @@ from training.correlations import find_correlations, load_correlations
 from training.data.words import word_similarity
 from training.emo135_figures import meaning_tops, models_table
 from training.errors import OptionsWrong
-from training.label_similarity import shared_similarity, similarity_of_labels
+from training.label_similarity import (
+    matrix_of_labels,
+    rolled_up,
+    shared_similarity,
+    similarity_of_labels,
+)
 from training.losses_emo135 import all_triplets_loss, triplet_loss
+from training.word_distance import word_matrix
 
 Array = npt.NDArray[Any]
 BASIC8 = load_taxonomy("basic8").labels
@@ -71,6 +77,9 @@ def test_no_label_loses_all_its_faces(tmp_path: Path) -> None:
     )
     assert whole.keep.all() and whole.removed == 0
     assert not np.allclose(whole.similarity, found.similarity), "an outlier moves F_exp"
+    some = find_correlations(points, label, names, meaning, neighbours=5, threshold=9.0, share=0.25)
+    assert (some.distance >= some.threshold).mean() == pytest.approx(0.25, abs=0.01)
+    assert not some.keep[30] and some.removed <= 0.26
     with pytest.raises(OptionsWrong, match="no training face of d"):
         find_correlations(points, label, (*names, "d"), meaning, neighbours=5, threshold=0.05)
 
@@ -93,6 +102,23 @@ def test_words_are_as_alike_as_shipped() -> None:
     assert found[3].tolist() == [0, 0, 0, 1]
     with pytest.raises(OptionsWrong, match=r"'blorp'.*give a file of word vectors"):
         similarity_of_labels(("anger", "blorp"))
+
+
+def test_f_word_of_expressions_comes_through_their_words() -> None:
+    """For the 135 words it is eq. 5; of the eight each stays mostly itself, and neutral wholly."""
+    words = load_taxonomy("emo135").labels
+    plain = word_matrix(word_similarity())
+    np.testing.assert_allclose(matrix_of_labels(words, plain), plain, atol=1e-6)
+    matrix = matrix_of_labels(BASIC8, similarity_of_labels(BASIC8))
+    assert np.allclose(matrix.sum(1), 1) and matrix[0].tolist() == [1, 0, 0, 0, 0, 0, 0, 0]
+    off = matrix - np.diag(matrix.diagonal())
+    assert matrix.diagonal().min() > 0.6 > 2 * off.max() > 0
+    by_vectors = matrix_of_labels(("a", "b", "c"), np.full((3, 3), 0.3, np.float32), vectors=True)
+    assert np.allclose(by_vectors.diagonal(), 0.5), "eq. 5"
+    share = np.array([[1, 1, 0, 0], [0, 0, 1, 0]], np.float32)
+    word = np.array([[6, 2, 2, 0], [2, 6, 0, 2], [2, 0, 6, 2], [0, 2, 2, 6]], np.float32) / 10
+    expected = np.array([[0.8, 0.2], [0.1, 0.6]]) / np.array([[1.0], [0.7]])
+    np.testing.assert_allclose(rolled_up(share, word), expected, atol=1e-6)
 
 
 def test_a_word_model_is_compared_with_ratings_and_looks(tmp_path: Path) -> None:

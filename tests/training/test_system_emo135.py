@@ -105,7 +105,7 @@ def test_cleaning_is_told_label_by_label(run: RunFolder, tiny_dir: Path) -> None
     assert left.min() >= min(11, np.bincount(train.label).min())
     plainly = found.keep & ~found.rescued
     assert (found.distance[plainly] < 0.01).all() and (found.distance[~found.keep] >= 0.01).all()
-    whole, *labels = run.metrics()["tables"]["Cleaning (Algorithm 1)"]["rows"]
+    whole, *labels = run.metrics()["tables"]["Cleaning (Algorithm 1, sigma 0.01)"]["rows"]
     assert int(whole[2]) == sum(int(row[2]) for row in labels) == int((~found.keep).sum())
     assert (run.path / "removed.png").is_file()
 
@@ -273,6 +273,7 @@ def test_the_bundle_plays(run: RunFolder, tiny_dir: Path, tmp_path: Path) -> Non
     [
         (["--variant", "best"], "variant 'best': there are full, no-embedding"),
         (["--cleaning", "maybe"], "cleaning is 'maybe': it must be yes or no"),
+        (["--remove", "1.5"], "remove is 1.5: it must be 0 to 1"),
         (["--threshold", "0"], "threshold is 0.0: it must be above 0"),
         (["--word-vectors", "nowhere.txt"], "no file of word vectors at nowhere.txt"),
         (["--ratings", "nowhere.csv"], "no file of rated similarities at nowhere.csv"),

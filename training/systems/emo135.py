@@ -11,7 +11,7 @@ file of such triplets the raters' votes and a teacher's blendshapes tell the odd
 faces in a batch; so a batch teaches more than its judged triplets would. That
 embedding's training (Adam here) and size (`training.networks.expression_embedding`); momentum of
 0.9 for SGD, no decay. Y is the raters' vote distribution where there is one. What cleaning may
-touch: `training.correlations`. Like words: `training.label_similarity`. The paper's set with 135
+touch: `training.correlations`. F_word of labels that are no words: `training.label_similarity`. The paper's set with 135
 words is not to be had; any set does, FER+'s eight expressions too. "Without embedding" the
 classifier reads a trunk of the same size that saw no triplets; cleaning and F_exp stay, as in the
 paper, whose set was made before.
@@ -41,7 +41,7 @@ from ..emo135_figures import draw_pictures, set_tables, word_tables
 from ..errors import OptionsWrong
 from ..expression_similarity import Matrix
 from ..fit import processes
-from ..label_similarity import similarity_of_labels
+from ..label_similarity import matrix_of_labels, similarity_of_labels
 from ..learner import Batch, Learner, Recipe
 from ..losses import vote_cross_entropy
 from ..losses_emo135 import transformed_cross_entropy, triplet_accuracy
@@ -50,7 +50,7 @@ from ..networks.expression_embedding import ExpressionEmbedding, FaceTrunk, embe
 from ..options import Options
 from ..run_folder import RunFolder
 from ..system import Found, Stage, System, measured
-from ..word_distance import read_similarity, word_matrix
+from ..word_distance import read_similarity
 
 
 class Parts(NamedTuple):
@@ -111,6 +111,8 @@ class Emo135Options(Options):
     """K of Algorithm 1"""
     threshold: float = THRESHOLD
     """Sigma of Algorithm 1, of squared distances on the unit sphere"""
+    remove: float = 0.0
+    """Sigma is such that this share of training faces goes (0.31 in the paper); 0: as given"""
     word_vectors: str = ""
     """File of word vectors (word2vec or GloVe, text) for F_word; none: the shipped similarities"""
     ratings: str = ""
@@ -124,20 +126,21 @@ class Emo135Options(Options):
             epochs=9,
             batch=64,
             crop_px=48,
-            rate=0.05,
+            rate=0.1,
             one_cycle=0.3,
             widths=(32, 64, 128, 256),
             blocks=1,
             triplet_batch=64,
             embedding_epochs=4,
             embedding_rate=3e-3,
+            remove=0.1,
             precision="fp32",
         )
 
     def check(self) -> None:
         super().check()
         self.at_least(1, "blocks", "triplet_batch", "embedding_epochs", "neighbours")
-        self.at_least(0, "triplet_gap", "blendshape_share", "one_cycle")
+        self.at_least(0, "triplet_gap", "blendshape_share", "one_cycle", "remove")
         self.at_least(32, "crop_px")
         if self.variant not in VARIANTS:
             raise OptionsWrong(f"variant {self.variant!r}: there are {', '.join(VARIANTS)}")
@@ -152,7 +155,7 @@ class Emo135Options(Options):
         for name in ("rate", "embedding_rate", "threshold"):
             if not getattr(self, name) > 0:
                 raise OptionsWrong(f"{name} is {getattr(self, name)}: it must be above 0")
-        for name in ("blendshape_share", "one_cycle"):
+        for name in ("blendshape_share", "one_cycle", "remove"):
             if getattr(self, name) > 1:
                 raise OptionsWrong(f"{name} is {getattr(self, name)}: it must be 0 to 1")
 
@@ -225,6 +228,7 @@ def correlations_of(
         meaning_KK,
         neighbours=options.neighbours,
         threshold=options.threshold,
+        share=options.remove,
         clean=options.cleaning == "yes",
     )
     if processes()[1] == 0:
@@ -270,7 +274,8 @@ def emo135_stages(options: Emo135Options, data: Splits, run: RunFolder) -> Seque
         network = emo135_network(options, len(data.labels), found.similarity)
         if VARIANTS[options.variant].embedding:
             network.backbone.load_state_dict(learned_embedding(options, run).state_dict())
-        return WordLearner(network, options, word_matrix(found.meaning))
+        word = matrix_of_labels(data.labels, found.meaning, bool(options.word_vectors))
+        return WordLearner(network, options, word)
 
     def kept() -> FaceImages:
         rows = np.flatnonzero(correlations_of(options, data, run, meaning).keep)
@@ -300,9 +305,8 @@ def emo135_measured(
         points = embedded_faces(embedding, getattr(data, split), options.crop_px)
         a, b, odd = torch.from_numpy(points[triplets_of(options, data, split).rows]).unbind(1)
         metrics[split]["triplet_accuracy"] = float(triplet_accuracy(a, b, odd))
-    typical = cleaned(
-        points, data.test.label, neighbours=options.neighbours, threshold=options.threshold
-    ).keep
+    sigma = float(found.threshold)
+    typical = cleaned(points, data.test.label, neighbours=options.neighbours, threshold=sigma).keep
     metrics["tables"] = {
         **set_tables(found, data.train, predictions, typical),
         **word_tables(found, data.labels, predictions, options.ratings, options.word_vectors),
