@@ -182,16 +182,16 @@ def draw_removed(path: Path, faces: LearningFaces, found: Correlations) -> None:
     shown = [label for label in range(len(faces.labels)) if (faces.label[removed] == label).any()]
     if not shown:
         return
-    figure, _ = canvas(1 + SHEET_COLUMNS * 0.7, 0.75 * len(shown) + 0.3)
-    figure.clear()
-    grid = figure.subplots(len(shown), 1, squeeze=False)[:, 0]
-    for axes, label in zip(grid, shown, strict=True):
+    sheet = np.full((len(shown) * TILE_PX, SHEET_COLUMNS * TILE_PX), 255, np.uint8)
+    for line, label in enumerate(shown):
         rows = removed[faces.label[removed] == label]
         rows = rows[np.argsort(-found.distance[rows], kind="stable")[:SHEET_COLUMNS]]
-        strip = np.full((TILE_PX, TILE_PX * SHEET_COLUMNS), 255, np.uint8)
         for at, row in enumerate(rows.tolist()):
-            strip[:, at * TILE_PX : (at + 1) * TILE_PX] = faces.crop(row, TILE_PX)
-        axes.imshow(strip, cmap="gray", vmin=0, vmax=255)
-        axes.set_axis_off()
-        axes.set_title(f"{faces.labels[label]}", fontsize=7, loc="left", pad=1)
+            place = slice(line * TILE_PX, (line + 1) * TILE_PX)
+            sheet[place, at * TILE_PX : (at + 1) * TILE_PX] = faces.crop(row, TILE_PX)
+    figure, axes = canvas(1.5 + SHEET_COLUMNS * 0.5, len(shown) * 0.5)
+    axes.imshow(sheet, cmap="gray", vmin=0, vmax=255)
+    middles = [(line + 0.5) * TILE_PX for line in range(len(shown))]
+    axes.set_yticks(middles, [faces.labels[label] for label in shown])
+    axes.set_xticks([])
     save(figure, path)

@@ -8,13 +8,13 @@ labels that F_word spreads over words of like meaning (eq. 4 to 6).
 
 Where the paper is silent: triplets. Its embedding comes from a set that people judged; without a
 file of such triplets the raters' votes and a teacher's blendshapes tell the odd one, of any three
-faces in a batch; so a batch teaches more than its judged triplets would. That
-embedding's training (Adam here) and size (`training.networks.expression_embedding`); momentum of
-0.9 for SGD, no decay. Y is the raters' vote distribution where there is one. What cleaning may
-touch: `training.correlations`. F_word of labels that are no words: `training.label_similarity`. The paper's set with 135
-words is not to be had; any set does, FER+'s eight expressions too. "Without embedding" the
-classifier reads a trunk of the same size that saw no triplets; cleaning and F_exp stay, as in the
-paper, whose set was made before.
+faces in a batch; so a batch teaches more than its judged triplets would. That embedding's training
+(Adam here) and size (`training.networks.expression_embedding`); momentum of 0.9 for SGD, no decay.
+Y is the raters' vote distribution where there is one. What cleaning may touch:
+`training.correlations`. F_word of labels that are no words: `training.label_similarity`. The
+paper's set with 135 words is not to be had; any set does, FER+'s eight expressions too. "Without
+embedding" the classifier reads a trunk of the same size that saw no triplets; cleaning and F_exp
+stay, as in the paper, whose set was made before.
 """
 
 from __future__ import annotations
