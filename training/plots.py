@@ -101,9 +101,6 @@ def square_canvas(
     side = max(4.2, (0.13 if many else 0.52) * len(labels) + 1.6)
     figure, axes = canvas(side, side * 0.92)
     axes.imshow(values_KK, cmap="Blues", vmin=0, vmax=vmax)
-    if many:  # Fitting hundreds of letters takes seconds: margins for the longest words instead.
-        figure.set_layout_engine("none")
-        figure.subplots_adjust(left=0.12, bottom=0.12, right=0.99, top=0.99)
     turn, side_of = (90, "center") if many else (45, "right")
     axes.set_xticks(range(len(labels)), labels, rotation=turn, ha=side_of)
     axes.set_yticks(range(len(labels)), labels)
