@@ -39,6 +39,19 @@ class MfmConv(nn.Sequential):
         )
 
 
+def keep_variance(layer: nn.Module) -> None:
+    """Begins a layer with weights of variance one over its inputs and no bias.
+
+    The larger of two such numbers has the same mean square as each, so that a signal passes any
+    number of layers unweakened; PyTorch's usual weights leave a third of it each time, and with
+    those nine layers without normalisation did not begin to learn F2ED's 54 classes in 650 steps.
+    Residual branches stay as usual, small.
+    """
+    assert isinstance(layer, nn.Conv2d | nn.Linear) and layer.bias is not None
+    nn.init.kaiming_normal_(layer.weight, nonlinearity="linear")
+    nn.init.zeros_(layer.bias)
+
+
 class MfmResidual(nn.Module):
     """Two 3x3 convolutions with max-feature-map beside a plain shortcut, no normalisation."""
 
@@ -84,6 +97,9 @@ class LightCNN(nn.Module):
         self.embed = nn.Sequential(
             nn.Linear(channels * side * side, 2 * embedding), MaxFeatureMap()
         )
+        for module in (*self.stages, self.embed):
+            if isinstance(module, nn.Sequential):
+                keep_variance(module[0])
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.as_tensor(self.embed(self.stages(x).flatten(1)))

@@ -116,22 +116,22 @@ class F2edOptions(Options):
         """Small crops and narrow networks: a look, not a result."""
         return cls(
             limit=4_000,
-            epochs=8,
+            epochs=12,
             batch=64,
             precision="fp32",
             crop_px=48,
-            gan_epochs=4,
+            gan_epochs=3,
+            gan_rate=1e-3,
             gan_width=16,
             gan_blocks=3,
             layers=9,
             widths=(16, 32, 64, 64, 64),
-            dropout=0.3,
+            dropout=0.2,
             schedule="cycle",
-            rate=2e-3,
-            augmentation="rich",
-            pretrain_epochs=6,
+            rate=1e-3,
+            pretrain_epochs=8,
             pretrain_batch=64,
-            pretrain_rate=2e-3,
+            pretrain_rate=1e-3,
         )
 
     def check(self) -> None:
