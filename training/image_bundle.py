@@ -54,6 +54,8 @@ Array = npt.NDArray[np.float32]
 
 FIELDS, MOTION_PX = 1, 32
 CLIP_FRAMES, CLIP_S = 32, 1.0
+HEADS = ("basic8", "fg33", "emo135")
+"""What a label set may be, in the order in which that is asked (as in label_maps.word_shares)."""
 FRAMES = ("mean", "attention")
 INT8_SAMPLES = 512
 """Training crops from which ranges are taken."""
@@ -166,24 +168,11 @@ def manifest_of(
     system: System, run: RunFolder, labels: tuple[str, ...], crop_px: int, features: int
 ) -> Manifest:
     """What the bundle says of itself, before anything was measured."""
-    own = set(labels) <= set(load_taxonomy("basic8").labels)
-    spread = "spread over the words that fit them by the project's own word affinity"
-    notes = {
-        "basic8": f"trained on the labels of {run.about['data']['name']}"
-        if own
-        else f"derived: the probabilities of {len(labels)} labels shared out",
-        "emo135": f"derived: {len(labels)} labels {spread}; nothing was trained on these words"
-        if own
-        else f"{len(labels)} labels of {run.about['data']['name']}, where they are these words",
-        "fg33": "derived: the 135 words' probabilities added up",
-    }
     heads = []
-    for name in ("basic8", "emo135", "fg33"):
+    for name, (kind, told) in taught_heads(labels, run.about["data"]["name"]).items():
         taxonomy = load_taxonomy(name)
         families = tuple(taxonomy.families[at] if at >= 0 else "" for at in taxonomy.family_of)
-        trained = name == "basic8" if own else name == "emo135"
-        kind = "trained" if trained else "derived"
-        heads.append(Head(name, taxonomy.labels, families, kind, 1.0, notes[name]))  # type: ignore[arg-type]
+        heads.append(Head(name, taxonomy.labels, families, kind, 1.0, told))
     unit_names: tuple[str, ...] = ()
     how: Supervision = "derived"
     note = "none: this system estimates no action units"
@@ -212,6 +201,27 @@ def manifest_of(
         commit=run.about["commit"],
         created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
     )
+
+
+def taught_heads(labels: tuple[str, ...], data: str) -> dict[str, tuple[Supervision, str]]:
+    """Which head of a bundle these labels of a data set teach, and how the others come about."""
+    own = {name: set(labels) <= set(load_taxonomy(name).labels) for name in HEADS}
+    trained = next((name for name, all_known in own.items() if all_known), "")
+    count = f"{len(labels)} labels of {data}"
+    told = {
+        "basic8": f"derived: {count} shared out among the basic expressions",
+        "emo135": f"derived: {count} shared out among the words that fit them, by the project's "
+        "own judgement; nothing was trained on these words",
+        "fg33": "derived: the 135 words' probabilities added up",
+    }
+    if trained:
+        told[trained] = f"trained on {count}"
+    if trained == "fg33":
+        told["emo135"] = f"derived: {count} shared out evenly among the words below each"
+    kinds: dict[str, Supervision] = {
+        name: "trained" if name == trained else "derived" for name in told
+    }
+    return {name: (kinds[name], told[name]) for name in told}
 
 
 def labelled(faces: LearningFaces, crop_px: int) -> LabelledFaces:

@@ -35,6 +35,16 @@ FACES = {"limit": 8000, "precision": "fp32"}
 """What all systems share on photographs."""
 
 
+FA_NET: dict[str, Any] = {
+    "protocol": "none",
+    "synthesis": "no",
+    "epochs": 8,
+    "rate": 2e-3,
+    "dropout": 0.3,
+    "augmentation": "rich",
+}
+
+
 def _faces(name: str, system: str, figures: tuple[str, ...] = (), **options: Any) -> Row:
     return Row("faces", name, system, {**FACES, **options}, figures=figures)
 
@@ -44,7 +54,7 @@ def _after(row: Row, base: str, option: str) -> Row:
 
 
 _CLIPS = ("spatial_top1", "temporal_top1", "six_top1")
-_POSES = ("rare_recall", "made_l1")
+_POSES = ("rare_recall", "rare_pose_top1", "made_l1")
 PROTOCOLS = ("er-ss", "er-ue", "er-up", "er-zid")
 
 ROWS: tuple[Row, ...] = (
@@ -86,8 +96,8 @@ ROWS: tuple[Row, ...] = (
         _faces(f"emo135-{variant}", "emo135", variant=variant)
         for variant in ("full", "no-embedding", "no-layers", "no-label", "plain")
     ),
-    _faces("fa-net", "f2ed", protocol="none", synthesis="no"),
-    _faces("fa-net-pretrained", "f2ed", protocol="none", synthesis="no", pretrain="synthetic"),
+    _faces("fa-net", "f2ed", **FA_NET),
+    _faces("fa-net-pretrained", "f2ed", **FA_NET, pretrain="synthetic"),
     Row("clips", "tmsau", "tmsau", figures=_CLIPS),
     *(
         Row("clips", name, "tmsau", options, "tmsau", "msau", _CLIPS)

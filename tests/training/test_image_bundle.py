@@ -18,6 +18,7 @@ from engines import contract
 from engines.bundle import Bundle, load_bundle
 from engines.engine import open_engine
 from engines.ort import OrtEngine
+from engines.taxonomy import load_taxonomy
 from stream.recognize import Recognizer
 from stream.sources import open_source
 from training import cli
@@ -25,7 +26,7 @@ from training.compare import compare
 from training.data.face_splits import load_splits
 from training.errors import RunMismatch, RunUnfinished
 from training.image_attention import learned_attention, spoiled_clips
-from training.image_bundle import bundle_from_run, write_image_networks
+from training.image_bundle import bundle_from_run, taught_heads, write_image_networks
 from training.metrics import classifier_figures
 from training.run_folder import RunFolder
 from training.system import open_system, trained_network
@@ -61,6 +62,28 @@ def test_the_bundle_says_what_it_is(bundle: Bundle, paper_run: RunFolder) -> Non
     assert paper_run.about["data"]["fingerprint"] in manifest.training_data
     assert manifest.measured["basic8"]["n"] == 96
     assert manifest.sets is not None
+
+
+@pytest.mark.parametrize(
+    ("labels", "trained"),
+    [
+        (("neutral", "fear"), "basic8"),
+        (load_taxonomy("emo135").labels[:5], "emo135"),
+        (load_taxonomy("fg33").labels, "fg33"),
+        (load_taxonomy("f2ed54").labels, ""),
+    ],
+)
+def test_only_the_head_that_the_labels_name_is_trained(
+    labels: tuple[str, ...], trained: str
+) -> None:
+    found = taught_heads(labels, "synthetic:words")
+    assert list(found) == ["basic8", "emo135", "fg33"]
+    assert [name for name, (kind, _) in found.items() if kind == "trained"] == [trained] * bool(
+        trained
+    )
+    for kind, told in found.values():
+        assert told.startswith(kind)
+        assert "synthetic:words" in told or told.startswith("derived: the 135")
 
 
 @pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])

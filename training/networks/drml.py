@@ -108,6 +108,9 @@ class Drml(nn.Module):
             nn.Linear(size.hidden, size.full),
             nn.ReLU(),
         )
+        for layer in (*self.trunk, *self.embedding):
+            if isinstance(layer, nn.Conv2d | nn.Linear):
+                _begin(layer)
         self.units = nn.Linear(size.full, size.units) if size.units else None
         """DRML's last layer: action units from the fully connected feature"""
 
@@ -130,3 +133,11 @@ class Drml(nn.Module):
         yield from self.trunk.parameters()
         if self.units is not None:
             yield from self.units.parameters()
+
+
+def _begin(layer: nn.Conv2d | nn.Linear) -> None:
+    """Weights by He et al. (2015), so that nine rectified layers, one of which is normalised, do not
+    weaken the signal: with PyTorch's usual ones the network stayed at chance on few pictures."""
+    nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
