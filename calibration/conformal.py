@@ -16,6 +16,8 @@ import numpy.typing as npt
 
 from engines.calibrator import PredictionSets
 
+from .errors import SamplesUnfit
+
 Array = npt.NDArray[np.floating[Any]]
 Labels = npt.NDArray[np.integer[Any]]
 
@@ -32,14 +34,18 @@ def with_threshold(
     The (n + 1)-corrected quantile: the promise holds for the next face, not only for these.
 
     Raises:
-        ValueError: too few samples for this coverage, or a coverage outside 0..1.
+        SamplesUnfit: too few samples for this coverage.
+        ValueError: a coverage outside 0..1.
     """
     if not 0 < coverage < 1:
         raise ValueError(f"a coverage lies between 0 and 1, not at {coverage}")
     count = len(label_N)
     rank = int(np.ceil((count + 1) * coverage))
     if rank > count:
-        raise ValueError(f"{count} samples are too few to promise a coverage of {coverage:g}")
+        raise SamplesUnfit(
+            f"{count} samples are too few to promise a coverage of {coverage:g}: give a larger "
+            "validation set"
+        )
     open_ended = PredictionSets("basic8", coverage, np.inf, penalty, free)
     score_N = open_ended.scores(probability_NK)[np.arange(count), label_N]
     # Rounded up: the last digit must not cost coverage.
@@ -63,7 +69,8 @@ def fit_sets(
     has not seen: there the promise is a guarantee, under hardship it is an observation.
 
     Raises:
-        ValueError: too few samples for this coverage, or a coverage outside 0..1.
+        SamplesUnfit: too few samples for this coverage.
+        ValueError: a coverage outside 0..1.
     """
     half_N = np.random.default_rng(seed).permutation(len(label_N)) % 2 == 0
     first_NK, label = probability_NK[half_N], label_N[half_N]
