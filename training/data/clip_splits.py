@@ -125,7 +125,7 @@ def _synthetic(
     options = SyntheticOptions(**{**synthetic_options(name).__dict__, **changes})
     head = load_head(folder)
     labels = SyntheticFaces(head, options).labels
-    share = limit / CLIPS["train"][0] if limit else 1.0
+    share = min(1.0, limit / CLIPS["train"][0]) if limit else 1.0
     count = max(len(labels), round(share * usual))
     columns = rendered(
         "clips", head, {**options.__dict__, "count": count}, lambda: _columns(head, options, count)

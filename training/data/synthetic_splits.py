@@ -66,7 +66,7 @@ def synthetic_split(name: str, split: str, folder: str | Path | None, limit: int
     options = SyntheticOptions(**{**about.__dict__, "people": people, "seed": number})
     head = load_synthetic_head(folder)
     labels = SyntheticFaces(head, options).labels
-    share = limit / SYNTHETIC["train"][0] if limit else 1.0
+    share = min(1.0, limit / SYNTHETIC["train"][0]) if limit else 1.0
     count = max(len(labels), round(share * usual))
     about_them = {**options.__dict__, "count": count, "moments": "one in all poses"}
     columns = rendered("faces", head, about_them, lambda: _columns(head, options, count))
