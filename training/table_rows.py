@@ -36,6 +36,7 @@ FACES = {"limit": 8000, "precision": "fp32"}
 
 
 FA_NET: dict[str, Any] = {
+    "faces": "fer2013plus",
     "protocol": "none",
     "synthesis": "no",
     "epochs": 8,
