@@ -27,8 +27,8 @@ class Row:
     """The option that names that run"""
     figures: tuple[str, ...] = ()
     """What of metrics["test"] is shown beside the usual figures"""
-    said: str = ""
-    """What the table calls it; the name by default"""
+    against: str = ""
+    """A row of the same table that this one's top-1 is held against, test face by test face"""
 
 
 FACES = {"limit": 8000, "precision": "fp32"}
@@ -46,79 +46,76 @@ FA_NET: dict[str, Any] = {
 }
 
 
-def _faces(name: str, system: str, figures: tuple[str, ...] = (), **options: Any) -> Row:
-    return Row("faces", name, system, {**FACES, **options}, figures=figures)
-
-
-def _after(row: Row, base: str, option: str) -> Row:
-    return replace(row, after=base, after_option=option)
-
-
-_CLIPS = ("spatial_top1", "temporal_top1", "six_top1")
-_POSES = ("rare_recall", "rare_pose_top1", "made_l1")
 PROTOCOLS = ("er-ss", "er-ue", "er-up", "er-zid")
 
+
+def _faces(name: str, system: str, against: str, *figures: str, **options: Any) -> Row:
+    return Row("faces", name, system, {**FACES, **options}, figures=figures, against=against)
+
+
+def _slfer(variant: str) -> Row:
+    """Paper 002, Table 1."""
+    options = {"variant": variant, "crop_px": 48, "epochs": 3}
+    return _faces(f"slfer-{variant}", "slfer", "slfer-baseline", **options)
+
+
+def _msau(variant: str) -> Row:
+    """Paper 003, Table II."""
+    return _faces(variant, "msau", "plain-cnn", "unit_f1", variant=variant)
+
+
+def _neighborhood(name: str, **options: Any) -> Row:
+    """Paper 001, Tables VII and VIII; the autoencoder is one and the same."""
+    figures = ("failure_cases", "consistent_failures")
+    row = _faces(
+        f"neighborhood-{name}", "neighborhood", "neighborhood-no-mask", *figures, **options
+    )
+    if name in ("batch", "no-mask"):
+        return row
+    return replace(row, after="neighborhood-batch", after_option="teacher")
+
+
+def _emo135(variant: str) -> Row:
+    """Paper 000, Table 2."""
+    return _faces(f"emo135-{variant}", "emo135", "emo135-full", variant=variant)
+
+
+def _clips(name: str, **options: Any) -> Row:
+    """Paper 003, Tables II and V; MSAU-Net is one and the same."""
+    figures = ("spatial_top1", "temporal_top1", "six_top1")
+    row = Row("clips", name, "tmsau", options, figures=figures, against="tmsau")
+    if name in ("tmsau", "two-stream"):
+        return row
+    return replace(row, after="tmsau", after_option="msau")
+
+
+def _poses(protocol: str, synthesis: str) -> Row:
+    """Paper 004, Table 5."""
+    return Row(
+        "poses",
+        f"{protocol}-{'with' if synthesis == 'yes' else 'without'}-gan",
+        "f2ed",
+        {"faces": "synthetic:f2ed54:poses", "protocol": protocol, "synthesis": synthesis},
+        figures=("rare_recall", "rare_pose_top1", "made_l1"),
+        against=f"{protocol}-without-gan",
+    )
+
+
 ROWS: tuple[Row, ...] = (
-    *(
-        _faces(f"slfer-{variant}", "slfer", variant=variant, crop_px=48, epochs=3)
-        for variant in ("baseline", "ct", "st", "ct+st", "proposed")
-    ),
-    *(
-        _faces(name, "msau", ("unit_f1",) if "cnn" not in name[:9] else (), variant=name)
-        for name in ("plain-cnn", "au-cnn", "au-z-cnn", "msau")
-    ),
-    _faces(
-        "neighborhood-batch", "neighborhood", ("failure_cases", "consistent_failures"), mask="batch"
-    ),
-    *(
-        _after(row, "neighborhood-batch", "teacher")
-        for row in (
-            _faces(
-                "neighborhood-threshold",
-                "neighborhood",
-                ("failure_cases", "consistent_failures"),
-                mask="threshold",
-            ),
-            _faces(
-                "neighborhood-unbalanced",
-                "neighborhood",
-                ("failure_cases", "consistent_failures"),
-                balance="none",
-            ),
-        )
-    ),
-    _faces(
-        "neighborhood-no-mask",
-        "neighborhood",
-        ("failure_cases", "consistent_failures"),
-        mask="none",
-    ),
-    *(
-        _faces(f"emo135-{variant}", "emo135", variant=variant)
-        for variant in ("full", "no-embedding", "no-layers", "no-label", "plain")
-    ),
-    _faces("fa-net", "f2ed", **FA_NET),
-    _faces("fa-net-pretrained", "f2ed", **FA_NET, pretrain="synthetic"),
-    Row("clips", "tmsau", "tmsau", figures=_CLIPS),
-    *(
-        Row("clips", name, "tmsau", options, "tmsau", "msau", _CLIPS)
-        for name, options in (
-            ("nan", {"variant": "nan"}),
-            ("mean", {"attention": "mean"}),
-            ("vgg16-lstm", {"back_end": "vgg16-lstm"}),
-            ("c3d-lstm", {"back_end": "c3d-lstm"}),
-        )
-    ),
-    Row("clips", "two-stream", "tmsau", {"variant": "two-stream"}, figures=_CLIPS),
-    *(
-        Row(
-            "poses",
-            f"{protocol}-{'with' if synthesis == 'yes' else 'without'}-gan",
-            "f2ed",
-            {"faces": "synthetic:f2ed54:poses", "protocol": protocol, "synthesis": synthesis},
-            figures=_POSES,
-        )
-        for protocol in PROTOCOLS
-        for synthesis in ("no", "yes")
-    ),
+    *map(_slfer, ("baseline", "ct", "st", "ct+st", "proposed")),
+    *map(_msau, ("plain-cnn", "au-cnn", "au-z-cnn", "msau")),
+    _neighborhood("no-mask", mask="none"),
+    _neighborhood("batch", mask="batch"),
+    _neighborhood("threshold", mask="threshold"),
+    _neighborhood("unbalanced", balance="none"),
+    *map(_emo135, ("full", "no-embedding", "no-layers", "no-label", "plain")),
+    _faces("fa-net", "f2ed", "fa-net", **FA_NET),
+    _faces("fa-net-pretrained", "f2ed", "fa-net", **FA_NET, pretrain="synthetic"),
+    _clips("tmsau"),
+    _clips("nan", variant="nan"),
+    _clips("mean", attention="mean"),
+    _clips("vgg16-lstm", back_end="vgg16-lstm"),
+    _clips("c3d-lstm", back_end="c3d-lstm"),
+    _clips("two-stream", variant="two-stream"),
+    *(_poses(protocol, how) for protocol in PROTOCOLS for how in ("no", "yes")),
 )

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import threading
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import ferstream
@@ -73,6 +76,26 @@ def test_seeds_make_a_mean(toy_rows: list[Row], paper_run: RunFolder, tmp_path: 
         metrics["test"]["top1"] = top1
         (path / "metrics.json").write_text(json.dumps(metrics))
     assert "| first | 2 | 60.0 ± 14.1 % |" in markdown(tmp_path, toy_rows, [0, 1, 2])
+
+
+def test_rows_are_compared_face_by_face(
+    toy_rows: list[Row], paper_run: RunFolder, tmp_path: Path
+) -> None:
+    """A run that is right about ten faces more than the same run otherwise."""
+    for name in ("first", "next"):
+        shutil.copytree(paper_run.path, tmp_path / "faces" / f"{name}-0")
+    file = tmp_path / "faces" / "next-0" / "predictions.npz"
+    found = paper_run.predictions()
+    wrong = found["test_logits"].argmax(1) != found["test_target"].argmax(1)
+    rows = np.flatnonzero(wrong)[:10]
+    found["test_logits"][rows] = 9 * found["test_target"][rows]
+    np.savez(file, **found)
+    points = 100 * len(rows) / len(wrong)
+    told = tables.gained(tmp_path, replace(NEXT, against="first"), [0, 1])
+    gain, low, high = (float(part) for part in re.findall(r"[+-][0-9.]+", told))
+    assert len(rows) == 10 and gain == pytest.approx(points, abs=0.05)
+    assert 0 < low < gain < high
+    assert tables.gained(tmp_path, FIRST, [0]) == "", "held against nothing"
 
 
 def test_a_run_waits_for_the_one_it_builds_on(toy_rows: list[Row], tmp_path: Path) -> None:
