@@ -136,7 +136,7 @@ class Drml(nn.Module):
 
 
 def _begin(layer: nn.Conv2d | nn.Linear) -> None:
-    """Weights by He et al. (2015), so that nine rectified layers, one of which is normalised, do not
+    """Weights by He et al. (2015), so that nine rectified layers, one of them normalised, do not
     weaken the signal: with PyTorch's usual ones the network stayed at chance on few pictures."""
     nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
     if layer.bias is not None:
