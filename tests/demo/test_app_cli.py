@@ -45,19 +45,23 @@ def test_it_starts_answers_and_ends_clean(
         stderr=subprocess.PIPE,
         text=True,
     ) as process:
-        assert process.stdout is not None and process.stderr is not None
-        line = process.stdout.readline()
-        found = re.search(r"http://127\.0\.0\.1:\d+/", line)
-        assert found, line + process.stderr.read()
-        with httpx.Client(base_url=found[0], timeout=30) as client:
-            # The line is out a moment before the first answer.
-            assert "ferstream" in client.get("").text
-            visit = client.post("page/visits").json()["visit"]
-            assert any(tmp_path.glob(f"ferstream-page-*/{visit}"))
-            assert "Traceback" not in line
-        process.send_signal(number)
-        assert process.wait(30) in (0, 130)
-        assert process.stderr.read() == ""
+        try:
+            assert process.stdout is not None and process.stderr is not None
+            line = process.stdout.readline()
+            found = re.search(r"http://127\.0\.0\.1:\d+/", line)
+            assert found, line + process.stderr.read()
+            with httpx.Client(base_url=found[0], timeout=30) as client:
+                # The line is out a moment before the first answer.
+                assert "ferstream" in client.get("").text
+                visit = client.post("page/visits").json()["visit"]
+                assert any(tmp_path.glob(f"ferstream-page-*/{visit}"))
+                assert "Traceback" not in line
+            process.send_signal(number)
+            assert process.wait(30) in (0, 130)
+            assert process.stderr.read() == ""
+        finally:
+            # A failure before the signal would else wait for ever.
+            process.kill()
     assert not list(tmp_path.glob("ferstream-page-*"))
 
 
