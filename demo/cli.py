@@ -107,6 +107,8 @@ def demo(
         server = uvicorn.Server(config)
         scheme = "https" if certificate else "http"
         address = f"{scheme}://{_shown(host)}:{listening.getsockname()[1]}/"
+        # From the line on, whoever comes waits for an answer instead of being refused.
+        listening.listen(config.backlog)
         print(f"ferstream: {address}  (Ctrl-C ends)", flush=True)
         if user is None and not is_loopback(host):
             print(

@@ -51,7 +51,6 @@ def test_it_starts_answers_and_ends_clean(
             found = re.search(r"http://127\.0\.0\.1:\d+/", line)
             assert found, line + process.stderr.read()
             with httpx.Client(base_url=found[0], timeout=30) as client:
-                # The line is out a moment before the first answer.
                 assert "ferstream" in client.get("").text
                 visit = client.post("page/visits").json()["visit"]
                 assert any(tmp_path.glob(f"ferstream-page-*/{visit}"))
