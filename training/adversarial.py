@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-import torch
 from torch import Tensor, nn
 
 from .learner import Batch, Learner, Recipe, optimizer_of, schedule_of
@@ -18,12 +17,9 @@ from .options import Options
 class AdversarialLearner(Learner):
     """Trains ``network.maker`` by `losses` and ``network.judge`` by `judge_loss`, in turn.
 
-    In every batch the judge learns first; in every ``judge_steps``-th the maker does too, while
-    the judge stays as it is. Gradients are not accumulated over batches.
+    In every batch the judge learns first, where it is its turn; then the maker does, while the
+    judge stays as it is. Gradients are not accumulated over batches.
     """
-
-    judge_steps: int = 1
-    """Steps of the judge for one of the maker."""
 
     def __init__(
         self, network: nn.Module, options: Options, recipe: Recipe, judge_recipe: Recipe
@@ -48,21 +44,18 @@ class AdversarialLearner(Learner):
         maker, judge = cast("list[Any]", self.optimizers())
         schedules = cast("list[Any]", self.lr_schedulers())
         found: dict[str, Tensor] = {}
-        loss = torch.zeros((), device=self.device)
         if self.judge_learns(index):
-            loss, parts = self.judge_loss(batch)
-            self._step(judge, loss)
+            judged, parts = self.judge_loss(batch)
+            self._step(judge, judged)
             self.after_judge_step()
-            found |= {"judge": loss, **parts}
-        schedules[1].step()
-        if (index + 1) % self.judge_steps == 0:
-            self.judge.requires_grad_(False)
-            loss, parts = self.losses(batch)
-            self._step(maker, loss)
-            self.judge.requires_grad_(True)
-            schedules[0].step()
-            found |= {"": loss, **parts}
-        self.tally_losses(found)
+            found |= {"judge": judged, **parts}
+        self.judge.requires_grad_(False)
+        loss, parts = self.losses(batch)
+        self._step(maker, loss)
+        self.judge.requires_grad_(True)
+        for schedule in schedules:
+            schedule.step()
+        self.tally_losses({**found, "": loss, **parts})
         self.log("loss_step", loss, prog_bar=True, on_step=True, on_epoch=False, batch_size=1)
         return loss.detach()
 
@@ -83,13 +76,10 @@ class AdversarialLearner(Learner):
 
     def configure_optimizers(self) -> Any:
         epochs = self.trainer.max_epochs or 1
-        sides = (
-            (self.maker, self.recipe, self.steps // self.judge_steps),
-            (self.judge, self.judge_recipe, self.steps),
-        )
+        sides = ((self.maker, self.recipe), (self.judge, self.judge_recipe))
         optimizers, schedules = [], []
-        for network, recipe, steps in sides:
+        for network, recipe in sides:
             wanted = [p for p in network.parameters() if p.requires_grad]
             optimizers.append(optimizer_of(recipe, wanted))
-            schedules.append(schedule_of(recipe, optimizers[-1], max(steps, 1), epochs))
+            schedules.append(schedule_of(recipe, optimizers[-1], self.steps, epochs))
         return optimizers, schedules

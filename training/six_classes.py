@@ -1,11 +1,9 @@
 """Clips of fine labels measured on the six basic classes (paper 003, V-D).
 
-"When assigning a image with certain label during testing, our model takes the corresponding basic
-class regardless of the fine-grained class. However, this operation is not suitable for "disgust"",
-which is a leaf under anger in the paper's tree and a class of its own elsewhere: only the leaf
-"disgust" counts as disgust, its siblings as anger. A guess of "love" "is treated as negative for
-all the six basic classes". Clips whose own label is a kind of love have no place among the six and
-are left out.
+A guess counts for the basic class above its leaf, whichever leaf it is. Two exceptions are the
+paper's: "disgust" is a leaf under anger in its tree and a class of its own among the six, so that
+leaf alone counts as disgust and its siblings as anger; and a guess of a kind of love is wrong for
+all six. Clips whose own label is a kind of love have no place among the six and are left out.
 
 N clips, K labels.
 """

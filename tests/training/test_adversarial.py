@@ -44,8 +44,6 @@ class Two(nn.Module):
 class Toy(AdversarialLearner):
     """A line that should make numbers like those of the set."""
 
-    judge_steps = 2
-
     def __init__(self) -> None:
         torch.manual_seed(0)
         super().__init__(Two(), Options(batch=4, precision="fp32"), MAKER, JUDGE)
@@ -63,6 +61,9 @@ class Toy(AdversarialLearner):
     def losses(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         loss = F.softplus(-self.judge(self.made(batch))).mean()
         return loss, {"fooling": loss}
+
+    def judge_learns(self, index: int) -> bool:
+        return index % 2 == 0
 
     def after_judge_step(self) -> None:
         self.clipped += 1
@@ -86,7 +87,7 @@ def trained(run: Path, epochs: int, stop_after: int = 0) -> Toy:
     if stop_after:
 
         def stop(*_: Any) -> None:
-            if len(toy.seen) == stop_after:
+            if len(toy.seen) >= stop_after:
                 raise KeyboardInterrupt
 
         toy.after_judge_step = stop  # type: ignore[method-assign]
@@ -105,10 +106,10 @@ def trained(run: Path, epochs: int, stop_after: int = 0) -> Toy:
     return toy
 
 
-def test_the_judge_moves_always_and_the_maker_every_second_batch(tmp_path: Path) -> None:
+def test_the_maker_moves_always_and_the_judge_when_it_is_its_turn(tmp_path: Path) -> None:
     toy = trained(tmp_path, 2)
-    assert toy.seen == [(False, True), (True, True)] * 8
-    assert toy.clipped == 16
+    assert toy.seen == [(True, True), (True, False)] * 8
+    assert toy.clipped == 8
     assert all(p.requires_grad for p in toy.network.parameters())
     rates = [optimizer.param_groups[0]["lr"] for optimizer in toy.trainer.optimizers]
     assert rates == pytest.approx([0.01, 0.01]), "the maker's fell after the first epoch"
@@ -118,7 +119,7 @@ def test_parts_are_logged_over_the_batches_that_had_them(tmp_path: Path) -> None
     toy = trained(tmp_path, 1)
     logged = toy.trainer.logged_metrics
     assert {"loss", "loss_judge", "loss_false", "loss_fooling", "validation_loss"} <= set(logged)
-    assert toy._trained["loss_judge"][1] == 8 and toy._trained["loss_fooling"][1] == 4
+    assert toy._trained["loss_judge"][1] == 4 and toy._trained["loss_fooling"][1] == 8
     assert logged["loss"] == pytest.approx(float(logged["loss_fooling"]))
 
 
@@ -129,6 +130,6 @@ def test_a_stopped_contest_goes_on_as_if_it_had_not(tmp_path: Path) -> None:
     state = read_checkpoint(tmp_path / "stopped" / "last.ckpt")
     assert 0 < state["global_step"] < 24
     resumed = trained(tmp_path / "stopped", 2)
-    assert len(resumed.seen) == 16 - 3
+    assert len(resumed.seen) == 16 - 4
     for a, b in zip(alone.parameters(), resumed.parameters(), strict=True):
         assert torch.equal(a, b)

@@ -9,7 +9,6 @@ T frames of a clip.
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import OptionsWrong
-from .face_splits import Splits, completed, numbered
+from .face_splits import Splits, about_splits, completed, numbered
 from .fer import SPLITS
 from .learning_clips import LearningClips
 from .readers.pixels import spread
@@ -52,12 +51,7 @@ class ClipSplits:
     def about(self) -> dict[str, Any]:
         """What a run folder keeps of it: name, sizes, a fingerprint of all of it."""
         parts = {split: getattr(self, split) for split in SPLITS}
-        joined = "".join(part.fingerprint for part in parts.values())
-        return {
-            "name": f"{self.train.name} clips",
-            "fingerprint": hashlib.sha256(joined.encode()).hexdigest()[:12],
-            **{split: len(part) for split, part in parts.items()},
-        }
+        return about_splits(f"{self.train.name} clips", parts)
 
     def stills(self, each: int) -> Splits:
         """The frames about the clips' key frames as an image system's data; one of each clip to

@@ -45,13 +45,17 @@ class Splits:
 
     def about(self) -> dict[str, Any]:
         """What a run folder keeps of it: name, sizes, a fingerprint of all of it."""
-        parts = {split: getattr(self, split) for split in SPLITS}
-        joined = "".join(part.fingerprint for part in parts.values())
-        return {
-            "name": self.train.name,
-            "fingerprint": hashlib.sha256(joined.encode()).hexdigest()[:12],
-            **{split: len(part) for split, part in parts.items()},
-        }
+        return about_splits(self.train.name, {name: getattr(self, name) for name in SPLITS})
+
+
+def about_splits(name: str, parts: dict[str, Any]) -> dict[str, Any]:
+    """Name, fingerprint of all parts together, and the size of each."""
+    joined = "".join(part.fingerprint for part in parts.values())
+    return {
+        "name": name,
+        "fingerprint": hashlib.sha256(joined.encode()).hexdigest()[:12],
+        **{split: len(part) for split, part in parts.items()},
+    }
 
 
 def load_splits(name: str, folder: str | Path | None, *, limit: int = 0, seed: int = 0) -> Splits:
