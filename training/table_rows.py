@@ -80,6 +80,11 @@ def _emo135(variant: str) -> Row:
     return _faces(f"emo135-{variant}", "emo135", "emo135-full", variant=variant)
 
 
+def _compact(name: str, **options: Any) -> Row:
+    """The default bundle's network; nothing of it is a paper's table."""
+    return _faces(name, "compact", "compact", **options)
+
+
 def _clips(name: str, **options: Any) -> Row:
     """Paper 003, Tables II and V; MSAU-Net is one and the same."""
     figures = ("spatial_top1", "temporal_top1", "six_top1")
@@ -111,6 +116,10 @@ ROWS: tuple[Row, ...] = (
     *map(_emo135, ("full", "no-embedding", "no-layers", "no-label", "plain")),
     _faces("fa-net", "f2ed", "fa-net", **FA_NET),
     _faces("fa-net-pretrained", "f2ed", "fa-net", **FA_NET, pretrain="synthetic"),
+    _compact("compact"),
+    _compact("compact-ct+st", segmentation_weight=0.5, component_weight=0.5),
+    _compact("compact-pretrained", pretrain="synthetic"),
+    _compact("compact-longer", epochs=10),
     _clips("tmsau"),
     _clips("nan", variant="nan"),
     _clips("mean", attention="mean"),

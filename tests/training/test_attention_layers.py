@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from training.data.words import word_affinity
 from training.networks.blocks import RegionLayer, ResidualBlock, SqueezeExcite, residual_stages
 from training.networks.compact_msau import (
-    CompactMSAU,
+    CompactBody,
     descriptor,
     normalised,
     strongest_cell,
@@ -152,7 +152,7 @@ def test_the_descriptor_is_each_channels_maximum_and_mean() -> None:
 
 def test_the_fine_scale_reads_the_zoomed_window() -> None:
     """Changing pixels far from the window changes no fine feature, given the same window."""
-    network = CompactMSAU().eval()
+    network = CompactBody().eval()
     x = normalised(torch.randint(0, 255, (1, 1, 48, 48), dtype=torch.uint8))
     far = x.clone()
     far[:, :, :8] += 1

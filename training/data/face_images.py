@@ -10,18 +10,22 @@ from stream.align import warp
 
 from ..draws import Draw
 from .augment import CORNER_CROPS, RANDOM_CROPS, Augmentation, random_matrix, vary_light
+from .crops import mirrored_blendshapes
 from .learning_faces import LearningFaces
 from .parsing import IGNORED, Parsing, dominant
+from .synthetic.action_units import ARKIT_NAMES
 
 AUGMENTATIONS = {"crops": RANDOM_CROPS, "rich": Augmentation(), "corners": CORNER_CROPS}
 """By the name that options give them."""
 MIRRORING = ("rich", "corners")
 """Those that also mirror half of the crops."""
+MIRROR_IMAGES = mirrored_blendshapes(ARKIT_NAMES)
 
 
 class FaceImages(Dataset[dict[str, torch.Tensor]]):
     """Items: crop (1, S, S) uint8, target (K,), counts (); with parsing also semantic (S, S)
-    int64, components (8,) and parsed (), 1 where the two are known.
+    int64, components (8,) and parsed (), 1 where the two are known; with blendshapes also those
+    (52,), left and right changed over where the crop is mirrored, and seen (), 1 where known.
 
     Args:
         faces: N faces.
@@ -30,6 +34,7 @@ class FaceImages(Dataset[dict[str, torch.Tensor]]):
         parsing: where pixels' labels come from; None leaves them out.
         components: so many parts of a face count as dominant.
         weights: (N,) how often each face is drawn in training; None: once an epoch.
+        blendshapes: with them; the faces must have some.
     """
 
     def __init__(
@@ -41,11 +46,13 @@ class FaceImages(Dataset[dict[str, torch.Tensor]]):
         parsing: Parsing | None = None,
         components: int = 4,
         weights: torch.Tensor | None = None,
+        blendshapes: bool = False,
     ) -> None:
         self.faces, self.crop_px, self.parsing = faces, crop_px, parsing
         self.augmentation = AUGMENTATIONS[augmentation] if augmentation else None
         self.mirrors = augmentation in MIRRORING
         self.components, self.weights = components, weights
+        self.blendshapes = faces.blendshapes if blendshapes else None
         if parsing is not None:
             parsing.check(faces)
 
@@ -55,6 +62,7 @@ class FaceImages(Dataset[dict[str, torch.Tensor]]):
     def __getitem__(self, draw: Draw) -> dict[str, torch.Tensor]:
         row, rng = draw.row, draw.rng()
         matrix = self.faces.matrix(row, self.crop_px)
+        mirror = False
         if self.augmentation is not None:
             mirror = self.mirrors and bool(rng.random() < 0.5)
             varied = random_matrix(rng, self.augmentation, mirror, self.crop_px)
@@ -73,5 +81,11 @@ class FaceImages(Dataset[dict[str, torch.Tensor]]):
                 "semantic": torch.from_numpy(labels.astype(np.int64)),
                 "components": torch.from_numpy(dominant(labels, self.components)),
                 "parsed": torch.tensor(float((labels != IGNORED).any())),
+            }
+        if self.blendshapes is not None:
+            shapes = self.blendshapes[row]
+            item |= {
+                "blendshapes": torch.from_numpy(shapes[MIRROR_IMAGES] if mirror else shapes),
+                "seen": torch.tensor(float(self.faces.seen[row])),
             }
         return item

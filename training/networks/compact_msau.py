@@ -1,6 +1,6 @@
 """MSAU-Net's structure (paper 003, IV-A) on a compact backbone made for a CPU and INT8.
 
-B batch, C channels, D features, Z side of the zoomed crop, R its reach in the crop.
+B batch, C channels, D and Dc features, Z side of the zoomed crop, R its reach in the crop.
 
 Two scales. The coarse one sees the whole crop: stem, region layer, residual stages; from its
 last map come the fully connected feature, the MAC descriptor (each channel's maximum) and the
@@ -19,10 +19,23 @@ from torch.nn import functional as F
 from .blocks import RegionLayer, residual_stages
 
 
+class Sight(NamedTuple):
+    """What both scales see, before any head: feature (B, D) of both and its beginning coarse
+    (B, Dc) of the first; the first's maps at a quarter, third (B, 112, 12, 12), and an eighth of
+    the crop's side, fourth (B, 176, 6, 6); zoom (B, 2), centre of the magnified part, x and y in
+    0..1 of the crop."""
+
+    feature: Tensor
+    coarse: Tensor
+    third: Tensor
+    fourth: Tensor
+    zoom: Tensor
+
+
 class SpatialOutput(NamedTuple):
     """feature (B, D); basic8 (B, 8) and emo135 (B, 135) logits of both scales together;
     coarse_basic8 (B, 8) logits of the first scale alone, for the ranking loss; au (B, 52)
-    logits; zoom (B, 2) centre of the magnified part, x and y in 0..1 of the crop."""
+    logits; zoom (B, 2) as of `Sight`."""
 
     feature: Tensor
     basic8: Tensor
@@ -71,8 +84,8 @@ def descriptor(maps: Tensor) -> Tensor:
     return torch.cat([maps.amax((2, 3)), maps.mean((2, 3))], dim=1)
 
 
-class CompactMSAU(nn.Module):
-    """Crops (B, 1, 48, 48) uint8 to `SpatialOutput`; D = 672 as built."""
+class CompactBody(nn.Module):
+    """Crops (B, 1, 48, 48) uint8 to `Sight`; D = 672 and Dc = 480 as built."""
 
     def __init__(
         self,
@@ -85,8 +98,6 @@ class CompactMSAU(nn.Module):
         fine_widths: tuple[int, ...] = (32, 64, 96),
         reach_px: int = 24,
         zoom_px: int = 32,
-        action_units: int = 52,
-        dropout: float = 0.3,
     ) -> None:
         super().__init__()
         self.reach_px, self.zoom_px = reach_px, zoom_px
@@ -94,7 +105,8 @@ class CompactMSAU(nn.Module):
             nn.Conv2d(1, stem, 3, padding=1, bias=False), nn.BatchNorm2d(stem), nn.ReLU()
         )
         self.regions = RegionLayer(stem, grid)
-        self.coarse = residual_stages(stem, widths, 2)
+        self.early = residual_stages(stem, widths[:-1], 2)
+        self.late = residual_stages(widths[-2], widths[-1:], 2)
         self.squeeze = nn.Conv2d(widths[-1], 32, 1)
         self.full = nn.Sequential(
             nn.Linear(32 * 6 * 6, full, bias=False), nn.BatchNorm1d(full), nn.ReLU()
@@ -105,28 +117,42 @@ class CompactMSAU(nn.Module):
             nn.ReLU(),
             residual_stages(fine_stem, fine_widths, 1),
         )
-        coarse_features = full + 2 * widths[-1]
-        self.features = coarse_features + 2 * fine_widths[-1]
+        self.map_channels = (widths[-2], widths[-1])
+        self.coarse_features = full + 2 * widths[-1]
+        self.features = self.coarse_features + 2 * fine_widths[-1]
+
+    def forward(self, crop: Tensor) -> Sight:
+        x = normalised(crop)
+        third = self.early(self.regions(self.stem(x)))
+        fourth = self.late(third)
+        full = self.full(self.squeeze(fourth).flatten(1))
+        coarse = torch.cat([full, descriptor(fourth)], dim=1)
+        zoom = strongest_cell(fourth.detach())
+        fine = descriptor(self.fine(zoom_in(x, zoom, self.reach_px, self.zoom_px)))
+        return Sight(torch.cat([coarse, fine], dim=1), coarse, third, fourth, zoom)
+
+
+class CompactMSAU(nn.Module):
+    """The default bundle's spatial network: crops (B, 1, 48, 48) uint8 to `SpatialOutput`."""
+
+    def __init__(self, *, action_units: int = 52, dropout: float = 0.3) -> None:
+        super().__init__()
+        self.body = CompactBody()
+        self.features = self.body.features
         self.dropout = nn.Dropout(dropout)
-        self.action_units = nn.Linear(coarse_features, action_units)
-        self.coarse_basic8 = nn.Linear(coarse_features, 8)
+        self.action_units = nn.Linear(self.body.coarse_features, action_units)
+        self.coarse_basic8 = nn.Linear(self.body.coarse_features, 8)
         self.basic8 = nn.Linear(self.features, 8)
         self.emo135 = nn.Linear(self.features, 135)
 
     def forward(self, crop: Tensor) -> SpatialOutput:
-        x = normalised(crop)
-        maps = self.coarse(self.regions(self.stem(x)))
-        full = self.full(self.squeeze(maps).flatten(1))
-        coarse = torch.cat([full, descriptor(maps)], dim=1)
-        zoom = strongest_cell(maps.detach())
-        fine = descriptor(self.fine(zoom_in(x, zoom, self.reach_px, self.zoom_px)))
-        feature = torch.cat([coarse, fine], dim=1)
-        kept = self.dropout(feature)
+        seen = self.body(crop)
+        kept = self.dropout(seen.feature)
         return SpatialOutput(
-            feature=feature,
+            feature=seen.feature,
             basic8=self.basic8(kept),
             emo135=self.emo135(kept),
-            coarse_basic8=self.coarse_basic8(kept[:, : coarse.shape[1]]),
-            au=self.action_units(self.dropout(coarse)),
-            zoom=zoom,
+            coarse_basic8=self.coarse_basic8(kept[:, : self.body.coarse_features]),
+            au=self.action_units(self.dropout(seen.coarse)),
+            zoom=seen.zoom,
         )

@@ -7,6 +7,7 @@ The paper leaves the widths of its heads open; here they halve from layer to lay
 
 from __future__ import annotations
 
+import itertools
 from typing import NamedTuple
 
 import torch
@@ -38,20 +39,31 @@ class SegmentationTask(nn.Module):
     """ST: which part of the face each pixel belongs to, from two stages' maps.
 
     `StageMaps` of an S x S picture to logits (B, J, S, S). The fourth stage's map is enlarged to
-    the third's and joined with it; convolution, normalisation, ReLU, enlarging; then three pairs
-    of enlarging and convolution, the last of which classifies, so without normalisation.
+    the third's and joined with it; convolution, normalisation, ReLU, enlarging; then pairs of
+    enlarging and convolution (three behind a ResNet18), the last of which classifies, so without
+    normalisation.
+
+    Args:
+        width: of the first convolution.
+        channels: of the third and the fourth stage's maps.
+        doublings: how often the third's side must be doubled to be the picture's, 2 or more.
     """
 
-    def __init__(self, width: int = 256, classes: int = SEMANTIC_CLASSES) -> None:
+    def __init__(
+        self,
+        width: int = 256,
+        classes: int = SEMANTIC_CLASSES,
+        *,
+        channels: tuple[int, int] = (256, 512),
+        doublings: int = 4,
+    ) -> None:
         super().__init__()
-        self.joined = _conv_norm_relu(512 + 256, width)
-        self.pairs = nn.ModuleList(
-            [
-                _conv_norm_relu(width, width // 2),
-                _conv_norm_relu(width // 2, width // 4),
-                nn.Conv2d(width // 4, classes, 3, padding=1),
-            ]
-        )
+        self.joined = _conv_norm_relu(sum(channels), width)
+        halved = [width >> step for step in range(doublings - 1)]
+        pairs: list[nn.Module] = [
+            _conv_norm_relu(wide, narrow) for wide, narrow in itertools.pairwise(halved)
+        ]
+        self.pairs = nn.ModuleList([*pairs, nn.Conv2d(halved[-1], classes, 3, padding=1)])
 
     def forward(self, maps: StageMaps) -> Tensor:
         coarse = F.interpolate(

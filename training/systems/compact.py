@@ -1,0 +1,307 @@
+"""The default bundle's network on any labelled faces, and what the papers' ideas add to it.
+
+CompactMSAU's body (paper 003, IV-A, on a backbone made for a CPU) learns in up to three stages:
+
+before       another set's labels and blendshapes, such as the synthetic face's (``pretrain``);
+blendshapes  the intensities of 52 action units, where the faces have a teacher's;
+joint        expressions by both scales, the second to be surer (eq. 1), blendshapes on beside them.
+
+``segmentation_weight`` and ``component_weight`` give all stages paper 002's two tasks as company
+(eq. 2, 3 and 5). The options' default values are those of the default bundle's spatial network
+(training.systems.spatial), which learns the 135 words beside this.
+
+B batch, K expressions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from typing_extensions import Self
+
+from engines.bundle import Supervision
+
+from ..checkpoint import load_weights
+from ..data.augment import CROP_PX
+from ..data.face_images import AUGMENTATIONS, FaceImages
+from ..data.face_splits import Splits
+from ..data.learning_faces import LearningFaces
+from ..data.parsing import Parsing
+from ..data.synthetic.action_units import ARKIT_NAMES
+from ..data.task_faces import TaskFaces, load_task
+from ..errors import OptionsWrong
+from ..learner import Batch, Learner, Recipe
+from ..losses import action_unit_loss, ranking_loss, vote_cross_entropy
+from ..networks.compact_expressions import CompactExpressions
+from ..options import Options
+from ..run_folder import RunFolder
+from ..system import Stage, System
+from .slfer import component_loss, segmentation_loss
+from .spatial import sampling_weights
+
+BEFORE, BLENDSHAPES, JOINT = "before", "blendshapes", "joint"
+
+
+@dataclass(frozen=True)
+class CompactOptions(Options):
+    """The default values are the default bundle's."""
+
+    epochs: int = 51
+    """Times that every face is shown in the joint training"""
+    batch: int = 128
+    """Faces behind one step of the optimizer, over all processes"""
+    average_decay: float = 0.998
+    """Of the moving average of weights that is validated and kept; 0: no average"""
+    blendshape_epochs: int = 3
+    """Of the training on blendshapes alone, which comes before; 0: none"""
+    pretrain: str = ""
+    """Another set to learn from first, as for --faces; none: from scratch"""
+    pretrain_epochs: int = 10
+    """Of that"""
+    rate: float = 0.1
+    """Highest learning rate of SGD with momentum 0.9"""
+    warmup: float = 0.15
+    """Share of steps in which the rate climbs, before it falls to nothing"""
+    weight_decay: float = 5e-4
+    """Pull of the weights towards 0"""
+    balance: float = 0.4
+    """Rarer classes are shown more often: 1 all alike, 0 as they come"""
+    blendshape_weight: float = 2.0
+    """Of the blendshapes' loss; 0: a network without them"""
+    coarse_weight: float = 0.5
+    """Of the first scale's own cross entropy"""
+    ranking_weight: float = 0.5
+    """Of the ranking loss"""
+    margin: float = 0.05
+    """By how much the second scale should be surer (paper 003, eq. 1)"""
+    segmentation_weight: float = 0.0
+    """Of the segmentation task (paper 002: 0.5); 0: without"""
+    component_weight: float = 0.0
+    """Of the component task (paper 002: 0.5); 0: without"""
+    components: int = 4
+    """How many parts of a face dominate it (paper 002, Figure 3)"""
+    parsing: str = "landmarks"
+    """Labels of the pixels of faces that bring none: landmarks (polygons) or a folder of masks"""
+    mask_classes: int = 19
+    """Labels in that folder's masks: 19, put together to eight, or 8"""
+    segmentation_width: int = 64
+    """Channels of the segmentation task's first convolution"""
+    augmentation: str = "rich"
+    """rich (turned, scaled, mirrored, lit, erased), crops or corners"""
+    dropout: float = 0.3
+    """Of the heads' features"""
+
+    @classmethod
+    def fast(cls) -> Self:
+        """Few faces, shown few times: a look, not a result."""
+        return cls(
+            limit=8_000,
+            blendshape_epochs=1,
+            epochs=7,
+            pretrain_epochs=6,
+            batch=64,
+            rate=0.05,
+            precision="fp32",
+            balance=0.0,
+            average_decay=0.99,
+        )
+
+    def check(self) -> None:
+        super().check()
+        self.at_least(0, "blendshape_epochs", "blendshape_weight", "coarse_weight", "margin")
+        self.at_least(0, "ranking_weight", "segmentation_weight", "component_weight", "balance")
+        self.at_least(0, "weight_decay", "warmup", "dropout")
+        self.at_least(1, "pretrain_epochs", "components")
+        self.at_least(4, "segmentation_width")
+        for name in ("dropout", "warmup"):
+            if getattr(self, name) >= 1:
+                raise OptionsWrong(f"{name} is {getattr(self, name)}: it must be below 1")
+        if self.augmentation not in AUGMENTATIONS:
+            raise OptionsWrong(
+                f"augmentation {self.augmentation!r}: there are {', '.join(AUGMENTATIONS)}"
+            )
+        if not self.rate > 0:
+            raise OptionsWrong(f"rate is {self.rate}: it must be above 0")
+
+
+class CompactLearner(Learner):
+    """Expressions where ``classes`` is above 0, blendshapes where the faces have some
+    (``told``), and paper 002's tasks where the network has them."""
+
+    network: CompactExpressions
+    options: CompactOptions
+
+    def __init__(
+        self, network: CompactExpressions, options: CompactOptions, classes: int, told: bool
+    ) -> None:
+        decay, warmup = options.weight_decay, options.warmup
+        recipe = Recipe("sgd", options.rate, weight_decay=decay, one_cycle=warmup)
+        super().__init__(network, options, recipe)
+        self.classes, self.told = classes, told
+        if not classes:
+            for idle in (network.head, network.coarse_head, network.body.fine):
+                idle.requires_grad_(False)
+        if network.blendshapes is not None:
+            network.blendshapes.requires_grad_(told)
+
+    def losses(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """The weighted sum of what these faces teach; paper 002's part is its eq. 5."""
+        out, options = self.network(batch["crop"]), self.options
+        target, counts = batch["target"], batch["counts"]
+        parts: dict[str, Tensor] = {}
+        loss = torch.zeros((), device=self.device)
+        if self.classes:
+            parts["expression"] = vote_cross_entropy(out.logits, target, counts)
+            parts["coarse"] = vote_cross_entropy(out.coarse, target, counts)
+            parts["ranking"] = ranking_loss(out.coarse, out.logits, target, options.margin)
+            loss = (
+                parts["expression"]
+                + options.coarse_weight * parts["coarse"]
+                + options.ranking_weight * parts["ranking"]
+            )
+        if self.told and out.blendshapes is not None:
+            known = batch["seen"] * counts
+            parts["blendshapes"] = action_unit_loss(out.blendshapes, batch["blendshapes"], known)
+            loss = loss + options.blendshape_weight * parts["blendshapes"]
+        if out.semantic is not None:
+            parts["segmentation"] = segmentation_loss(out.semantic, batch["semantic"])
+            loss = loss + options.segmentation_weight * parts["segmentation"]
+        if out.components is not None:
+            labels, parsed = batch["components"], batch["parsed"]
+            parts["components"] = component_loss(out.components, labels, parsed)
+            loss = loss + options.component_weight * parts["components"]
+        return loss, parts
+
+    def scores(self, batch: Batch) -> Tensor:
+        return self.network.recognise(batch["crop"]).logits
+
+
+def compact_network(options: CompactOptions, classes: int) -> CompactExpressions:
+    """The network with the tasks that the options ask for, for K labels."""
+    network = CompactExpressions(
+        classes,
+        blendshapes=options.blendshape_weight > 0,
+        segmentation=options.segmentation_weight > 0,
+        components=options.component_weight > 0,
+        width=options.segmentation_width,
+        dropout=options.dropout,
+    )
+    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+
+def compact_faces(options: CompactOptions, folder: str | None) -> TaskFaces:
+    """The faces with their own splits, and those to learn from first.
+
+    Raises:
+        OptionsWrong: blendshapes are wanted and none of them has any.
+    """
+    data = load_task(
+        options.faces,
+        folder,
+        "none",
+        rare_pose="",
+        validation_share=0.0,
+        pretrain=options.pretrain,
+        limit=options.limit,
+        seed=options.seed,
+    )
+    before = data.pretraining.train.blendshapes if data.pretraining is not None else None
+    if options.blendshape_weight > 0 and before is None and data.train.blendshapes is None:
+        raise OptionsWrong(
+            f"{data.train.name} has no blendshapes to learn action units from: give "
+            "--blendshape-weight 0, or --pretrain synthetic, whose faces have some"
+        )
+    return data
+
+
+def compact_stages(options: CompactOptions, data: TaskFaces, run: RunFolder) -> Sequence[Stage]:
+    """What is learned before, blendshapes where the faces have some, then all together."""
+    stages: list[Stage] = []
+    labels = 0
+    """Of the stage before."""
+
+    def add(name: str, faces: Splits, epochs: int, expressions: bool = True) -> None:
+        nonlocal labels
+        before = (stages[-1].name, labels) if stages else None
+        stages.append(_stage(name, options, faces, epochs, expressions, run, before))
+        labels = len(faces.labels)
+
+    if data.pretraining is not None:
+        add(BEFORE, data.pretraining, options.pretrain_epochs)
+    told = options.blendshape_weight > 0 and data.train.blendshapes is not None
+    if told and options.blendshape_epochs:
+        add(BLENDSHAPES, data, options.blendshape_epochs, expressions=False)
+    add(JOINT, data, options.epochs)
+    return stages
+
+
+def _stage(
+    name: str,
+    options: CompactOptions,
+    faces: Splits,
+    epochs: int,
+    expressions: bool,
+    run: RunFolder,
+    before: tuple[str, int] | None,
+) -> Stage:
+    """A stage on these faces; it goes on from the stage ``before`` of so many labels."""
+    told = options.blendshape_weight > 0 and faces.train.blendshapes is not None
+    tasks = options.segmentation_weight > 0 or options.component_weight > 0
+    known = "given" if faces.train.parsing is not None else options.parsing
+    parsing = Parsing(known, options.mask_classes) if tasks else None
+    weights = sampling_weights(faces.train.target, options.balance) if options.balance else None
+
+    def learner() -> CompactLearner:
+        torch.manual_seed(options.seed)
+        network = compact_network(options, len(faces.labels))
+        if before is not None:
+            stage, labels = before
+            learned = compact_network(options, labels)
+            load_weights(learned, run.checkpoint(stage), run.system, stage)
+            network.go_on_from(learned)
+        return CompactLearner(network, options, len(faces.labels) if expressions else 0, told)
+
+    def images(part: LearningFaces, augmentation: str | None = None) -> FaceImages:
+        return FaceImages(
+            part,
+            CROP_PX,
+            augmentation=augmentation,
+            parsing=parsing,
+            components=options.components,
+            weights=weights if augmentation else None,
+            blendshapes=told,
+        )
+
+    return Stage(
+        name,
+        learner,
+        lambda: images(faces.train, options.augmentation),
+        lambda: images(faces.validation),
+        epochs,
+    )
+
+
+def told_blendshapes(options: CompactOptions) -> tuple[tuple[str, ...], Supervision, str]:
+    """Names of the units that a bundle tells, and how they were learned."""
+    if not options.blendshape_weight:
+        return (), "derived", "none: this network was trained without action units"
+    whose = " and ".join(name for name in (options.pretrain, options.faces) if name)
+    if "fer2013plus" in whose:
+        return ARKIT_NAMES, "weakly supervised", f"a teacher's blendshapes of {whose}"
+    return ARKIT_NAMES, "trained", f"blendshapes of {whose}"
+
+
+SYSTEM = System(
+    name="compact",
+    paper="003, IV-A, on a compact backbone",
+    options=CompactOptions,
+    crop_px=lambda options: CROP_PX,
+    stages=compact_stages,
+    last_stage=JOINT,
+    network=compact_network,
+    data=compact_faces,
+    units=told_blendshapes,
+)
