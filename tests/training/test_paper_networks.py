@@ -24,6 +24,8 @@ from engines.contract import NetworkSpec
 from engines.ort import OrtEngine
 from training.data.fer import FerPlus
 from training.evaluate import crops_of
+from training.networks.compact_expressions import CompactExpressions
+from training.networks.compact_msau import CompactBody
 from training.networks.image_stream import FrameAggregation, ImageSpatial, LabelRollUp, NoMotion
 from training.networks.resnet_se import ResNet18, StageMaps
 from training.networks.slfer import ComponentTask, SegmentationTask, Slfer
@@ -70,6 +72,8 @@ EXCITE = sum(2 * 2 * c * (c // 16) + 2 * (c // 16 + c) for c in (64, 128, 256, 5
 ECT = 512 * 256 + 256 + 256 * 128 + 128 + 128 * 8 + 8
 CT = 512 * 256 + 256 + 256 * 8 + 8
 ST_16 = 768 * 16 * 9 + 2 * 16 + 16 * 8 * 9 + 2 * 8 + 8 * 4 * 9 + 2 * 4 + 4 * 8 * 9 + 8
+COMPACT = sum(p.numel() for p in CompactBody().parameters()) + 480 * 60 + 60 + 672 * 8 + 8
+COMPACT_TASKS = 288 * 16 * 9 + 2 * 16 + 16 * 8 * 9 + 8 + 480 * 240 + 240 + 240 * 8 + 8
 
 CASES = {
     case.name: case
@@ -117,6 +121,16 @@ CASES = {
             parameters=RESNET18 + EXCITE + ECT + CT + ST_16,
             exported=_rolled,
             spec=contract.spatial(512, units=0),
+            int8=0.12,
+        ),
+        Case(
+            "compact",
+            lambda: CompactExpressions(8, segmentation=True, components=True, width=16),
+            inputs=((4, 1, 48, 48),),
+            outputs=((4, 8), (4, 8), (4, 52), (4, 8, 48, 48), (4, 8)),
+            parameters=COMPACT + COMPACT_TASKS,
+            exported=_rolled,
+            spec=contract.spatial(672),
             int8=0.12,
         ),
     )

@@ -1,4 +1,4 @@
-"""A small prepared set of action units without expressions, as DISFA and BP4D leave one."""
+"""A small prepared set of action units, without expressions as DISFA and BP4D leave one."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from training.data.learning_faces import LearningFaces
 from training.data.readers import prepared
 
 
-def write_prepared(folder: Path, faces: LearningFaces, names: tuple[str, ...]) -> Path:
-    """Faces without expressions but with units, as `ferstream data prepare` leaves them."""
+def write_prepared(
+    folder: Path, faces: LearningFaces, names: tuple[str, ...], labels: tuple[str, ...] = ()
+) -> Path:
+    """Faces with units, as `ferstream data prepare` leaves them; each label in turn, if any."""
     folder.mkdir()
     count = len(faces)
     facts = {
@@ -21,7 +23,7 @@ def write_prepared(folder: Path, faces: LearningFaces, names: tuple[str, ...]) -
         "about": folder.name,
         "layout": "disfa",
         "kind": "images",
-        "labels": [],
+        "labels": list(labels),
         "units": list(names),
         "shards": 1,
         "options": {"crop_px": 48},
@@ -37,7 +39,7 @@ def write_prepared(folder: Path, faces: LearningFaces, names: tuple[str, ...]) -
         split=np.array(["all"] * count),
         subject=np.array([f"person {row // 4}" for row in range(count)]),
         pose=np.array([""] * count),
-        label=np.full(count, -1, np.int16),
+        label=(np.arange(count) % len(labels) if labels else np.full(count, -1)).astype(np.int16),
         votes=np.zeros((count, 0), np.uint8),
         units=np.where(np.arange(count)[:, None] % 2, 1, -1).repeat(len(names), 1).astype(np.int8),
     )

@@ -1,0 +1,233 @@
+"""The default bundle's network as a system: its stages, what it takes over, export, stops."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import ferstream
+from engines.bundle import Bundle, load_bundle
+from stream.recognize import Recognizer
+from stream.sources import open_source
+from training import cli
+from training.checkpoint import read_checkpoint
+from training.data.augment import RANDOM_CROPS
+from training.data.face_images import MIRROR_IMAGES, FaceImages
+from training.data.face_splits import Splits, load_splits
+from training.data.synthetic.action_units import ARKIT_NAMES
+from training.draws import Draw
+from training.errors import OptionsWrong
+from training.run_folder import RunFolder, open_run, start_run
+from training.system import loader_of, open_system, train_system, trained_network
+from training.systems.compact import (
+    BEFORE,
+    BLENDSHAPES,
+    JOINT,
+    CompactLearner,
+    CompactOptions,
+    compact_faces,
+    compact_network,
+    compact_stages,
+    told_blendshapes,
+)
+
+from .conftest import lightning_warns
+from .unit_layout import write_prepared
+
+STILL = replace(RANDOM_CROPS, shift=0.0)
+TOY: dict[str, Any] = {
+    "epochs": 2,
+    "blendshape_epochs": 1,
+    "pretrain": "fer2013plus",
+    "pretrain_epochs": 1,
+    "batch": 24,
+    "rate": 0.01,
+    "precision": "fp32",
+    "average_decay": 0.5,
+    "segmentation_weight": 0.5,
+    "component_weight": 0.5,
+    "segmentation_width": 8,
+}
+
+
+def train(run: Path, data: Path, **changes: Any) -> RunFolder:
+    """By the command line's own words."""
+    words = ["train", "compact", "--run", str(run), "--data", str(data)]
+    for name, value in {**TOY, **changes}.items():
+        words += [f"--{name.replace('_', '-')}", str(value)]
+    with lightning_warns(), pytest.raises(SystemExit) as ended:
+        ferstream.main(words)
+    assert ended.value.code == 0
+    return open_run(run)
+
+
+def weights(run: RunFolder, stage: str) -> dict[str, torch.Tensor]:
+    state: dict[str, torch.Tensor] = read_checkpoint(run.checkpoint(stage))["state_dict"]
+    return {name.removeprefix("network."): value for name, value in state.items()}
+
+
+@pytest.fixture(scope="module")
+def done(tiny_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    return train(tmp_path_factory.mktemp("compact") / "run", tiny_dir)
+
+
+@pytest.fixture(scope="module")
+def bundle(done: RunFolder, tiny_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    out = tmp_path_factory.mktemp("bundle") / "compact"
+    cli.export(done.path, out, str(tiny_dir))
+    return load_bundle(out)
+
+
+@pytest.fixture(scope="module")
+def data(tiny_dir: Path) -> Splits:
+    return load_splits("fer2013plus", str(tiny_dir))
+
+
+def test_a_run_learns_all_that_it_was_asked_to(done: RunFolder, data: Splits) -> None:
+    metrics, found = done.metrics(), done.predictions()
+    guess = found["test_logits"].argmax(1)
+    assert metrics["test"]["top1"] == pytest.approx((guess == data.test.label).mean())
+    company = {"loss_blendshapes", "loss_segmentation", "loss_components"}
+    scales = {"loss_expression", "loss_coarse", "loss_ranking"}
+    assert company | scales <= done.curves(BEFORE).keys()
+    assert company | scales <= done.curves(JOINT).keys()
+    curves = done.curves(BLENDSHAPES).keys()
+    assert company <= curves and not scales & curves and "validation_loss" in curves
+
+
+def test_a_stopped_run_ends_as_if_it_had_never_been_stopped(
+    done: RunFolder, tiny_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    losses = CompactLearner.losses
+
+    def stopped(self: Any, batch: Any) -> Any:
+        if self.training and self.global_step == 6:
+            raise RuntimeError("stopped")
+        return losses(self, batch)
+
+    system, options = open_system("compact"), CompactOptions(**TOY, save_every_min=0)
+    with monkeypatch.context() as patched, lightning_warns(), pytest.raises(RuntimeError):
+        patched.setattr(CompactLearner, "losses", stopped)
+        train_system(system, options, tmp_path / "run", str(tiny_dir))
+    assert not open_run(tmp_path / "run").finished
+    with lightning_warns():
+        again = train_system(system, options, tmp_path / "run", str(tiny_dir))
+    wanted, found = weights(done, JOINT), weights(again, JOINT)
+    assert all(torch.equal(value, found[name]) for name, value in wanted.items())
+    assert again.metrics() == done.metrics()
+
+
+def test_stages_go_on_from_all_but_the_heads(
+    done: RunFolder, data: Splits, tiny_dir: Path, tmp_path: Path
+) -> None:
+    """The heads' labels may be another set's: they start afresh."""
+    options = CompactOptions(**TOY)
+    stages = compact_stages(options, compact_faces(options, str(tiny_dir)), done)
+    assert [stage.name for stage in stages] == [BEFORE, BLENDSHAPES, JOINT]
+    torch.manual_seed(0)
+    fresh = compact_network(options, 8).state_dict()
+    for before, stage in zip((BEFORE, BLENDSHAPES), stages[1:], strict=True):
+        learned, begun = weights(done, before), stage.learner().network.state_dict()
+        for name, value in begun.items():
+            head = name.startswith(("head", "coarse_head"))
+            assert torch.equal(value, (fresh if head else learned)[name]), name
+
+
+def test_the_head_says_of_features_what_the_network_says_of_crops(
+    done: RunFolder, data: Splits
+) -> None:
+    network: Any = trained_network(open_system("compact"), done, 8)
+    crops = torch.from_numpy(data.test.crops(48)[:5])
+    out = network.recognise(crops)
+    torch.testing.assert_close(network.head(out.feature), out.logits)
+    looked, units, zoom = network.look(crops)
+    torch.testing.assert_close(looked.logits, out.logits)
+    torch.testing.assert_close(units.logit(), network(crops).blendshapes)
+    assert units.shape == (5, 52) and 0 <= float(zoom.min()) <= float(zoom.max()) <= 1
+
+
+def test_a_bundle_plays_the_sample(bundle: Bundle) -> None:
+    assert bundle.manifest.crop.px == 48 and bundle.manifest.name == "compact"
+    with Recognizer(bundle, threads=1) as recognizer:
+        results = [recognizer.process(frame) for frame in islice(open_source("sample").frames(), 3)]
+    (face,) = results[-1].faces
+    assert sum(face.emotions.basic8.values()) == pytest.approx(1, abs=1e-4)
+    units = bundle.manifest.head("au")
+    assert units.labels == ARKIT_NAMES and units.supervision == "weakly supervised"
+    assert face.au.shape == (52,) and 0 < face.au.min() <= face.au.max() < 1
+
+
+def test_faces_without_blendshapes_are_learned_from_without(data: Splits, tmp_path: Path) -> None:
+    some = data.train.take(np.arange(60))
+    folder = write_prepared(tmp_path / "set", some, (), ("happiness", "anger"))
+    with pytest.raises(OptionsWrong, match="give --blendshape-weight 0, or --pretrain synthetic"):
+        compact_faces(CompactOptions(faces=str(folder)), None)
+    options = CompactOptions(faces=str(folder), blendshape_weight=0.0, batch=8)
+    assert told_blendshapes(options)[:2] == ((), "derived")
+    faces = compact_faces(options, None)
+    run = start_run(tmp_path / "run", "compact", options, faces.about())
+    (stage,) = compact_stages(options, faces, run)
+    learner: Any = stage.learner()
+    batch = next(iter(loader_of(stage.train(), options, training=True)))
+    loss, parts = learner.losses(batch)
+    assert parts.keys() == {"expression", "coarse", "ranking"}
+    torch.autograd.backward(loss)
+    assert all(p.grad is not None for p in learner.parameters() if p.requires_grad)
+    _, units, _ = learner.network.look(batch["crop"])
+    assert units.shape == (len(batch["crop"]), 0)
+
+
+def test_the_losses_are_added_with_their_weights(done: RunFolder, tiny_dir: Path) -> None:
+    changes = {"coarse_weight": 0.3, "ranking_weight": 0.7, "blendshape_weight": 3.0}
+    changes |= {"segmentation_weight": 0.2, "component_weight": 0.4}
+    options = CompactOptions(**{**TOY, **changes})
+    stages = compact_stages(options, compact_faces(options, str(tiny_dir)), done)
+    batch = next(iter(loader_of(stages[-1].train(), options, training=True)))
+    loss, parts = stages[-1].learner().losses(batch)
+    weight = {"expression": 1.0, "coarse": 0.3, "ranking": 0.7, "blendshapes": 3.0}
+    weight |= {"segmentation": 0.2, "components": 0.4}
+    assert parts.keys() == weight.keys()
+    wanted = torch.stack([weight[name] * part for name, part in parts.items()]).sum()
+    torch.testing.assert_close(loss, wanted)
+
+
+def test_a_mirrored_crop_has_mirrored_blendshapes(data: Splits) -> None:
+    row, faces = 3, data.train
+    assert faces.blendshapes is not None
+    straight = FaceImages(faces, 48, blendshapes=True)[Draw(row, 0)]
+    np.testing.assert_array_equal(straight["blendshapes"], faces.blendshapes[row])
+    assert straight["seen"] == float(faces.seen[row])
+    mirrored = 0
+    images = FaceImages(faces, 48, augmentation="rich", blendshapes=True)
+    images.augmentation = STILL
+    for key in range(20):
+        item = images[Draw(row, key)]
+        shown = item["crop"][0].numpy().astype(int)
+        plain = straight["crop"][0].numpy().astype(int)
+        other = np.abs(shown[:, ::-1] - plain).mean() < np.abs(shown - plain).mean()
+        wanted = faces.blendshapes[row][MIRROR_IMAGES] if other else faces.blendshapes[row]
+        np.testing.assert_array_equal(item["blendshapes"], wanted)
+        mirrored += other
+    assert 4 < mirrored < 16
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"augmentation": "poor"}, "there are crops, rich, corners"),
+        ({"rate": 0.0}, "rate is 0.0: it must be above 0"),
+        ({"warmup": 1.0}, "warmup is 1.0: it must be below 1"),
+        ({"segmentation_weight": -0.1}, "segmentation_weight is -0.1: it must be 0 or more"),
+        ({"pretrain_epochs": 0}, "pretrain_epochs is 0: it must be 1 or more"),
+    ],
+)
+def test_wrong_options_end_in_one_line(changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(OptionsWrong, match=said) as caught:
+        CompactOptions(**{**TOY, **changes})
+    assert "\n" not in str(caught.value)
