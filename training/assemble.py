@@ -21,13 +21,13 @@ from engines.taxonomy import roll_up
 from .data.augment import CROP_PX
 from .data.fer import FerPlus, load_fer_plus
 from .data.words import word_affinity, word_targets
+from .draws import sampling_weights
 from .evaluate import crops_of
 from .networks.compact_msau import CompactMSAU
 from .networks.fusion import Fusion
 from .networks.motion_net import MotionNet
-from .stages import blendshape_names, trained_attention, trained_spatial, trained_temporal
+from .stages import DEFAULT, trained_attention, trained_spatial, trained_temporal
 from .systems.attention import StreamClips, features_of, stream_clips
-from .systems.spatial import SpatialOptions, sampling_weights
 from .systems.temporal import face_shape
 
 Array = npt.NDArray[np.float32]
@@ -41,12 +41,11 @@ WEIGHTS = tuple(round(0.1 * step, 1) for step in range(11))
 
 @dataclass(frozen=True)
 class TrainedNetworks:
-    """The three networks, their heads calibrated, and the blendshapes' names."""
+    """The three networks, their heads calibrated."""
 
     spatial: CompactMSAU
     temporal: MotionNet
     fusion: Fusion
-    blendshape_names: tuple[str, ...]
 
 
 def assemble(run: Path, folder: str | None) -> tuple[TrainedNetworks, dict[str, Any]]:
@@ -64,24 +63,25 @@ def assemble(run: Path, folder: str | None) -> tuple[TrainedNetworks, dict[str, 
     fold(temporal.basic8, warmth)
     fusion = Fusion(spatial.features, torch.from_numpy(word_affinity())).eval()
     fusion.attend = attention
-    fusion.basic8.load_state_dict(spatial.basic8.state_dict())
-    fusion.emo135.load_state_dict(spatial.emo135.state_dict())
+    fusion.basic8.load_state_dict(spatial.head.state_dict())
+    assert spatial.words is not None
+    fusion.emo135.load_state_dict(spatial.words.state_dict())
     sweep = sweep_weights(fusion, clip_features(spatial, clips), logits / warmth, clips)
     fusion.weight = min(WEIGHTS, key=lambda weight: sweep[weight]["nll"])
     fusion.mixture_temperature = sweep[fusion.weight]["temperature"]
     report |= {"temporal_temperature": warmth, "fusion": sweep, "weight": fusion.weight}
     report["words"] = couple_words(spatial, fusion, folder)
-    return TrainedNetworks(spatial, temporal, fusion, blendshape_names(folder)), report
+    return TrainedNetworks(spatial, temporal, fusion), report
 
 
 def calibrate_heads(network: CompactMSAU, folder: str | None) -> dict[str, float]:
-    """Fold class prior and temperature into the basic8 head; returns what was chosen.
+    """Fold class prior and temperature into the expressions' head; returns what was chosen.
 
     The balanced sampler showed rare emotions more often than they are; how much of that is taken
     back trades top-1 against the recall of rare emotions, and the validation split decides.
     """
     data, features = validation_features(network, folder)
-    logits = network.basic8(features).detach().numpy()
+    logits = network.head(features).detach().numpy()
     shift = sampled_prior(folder)
     label = data.majority
 
@@ -92,7 +92,7 @@ def calibrate_heads(network: CompactMSAU, folder: str | None) -> dict[str, float
 
     step = max(PRIOR_STEPS, key=worth)
     temperature = fit_temperature(logits - step * shift, one_hot(label))
-    fold(network.basic8, temperature, torch.from_numpy(-step * shift).float())
+    fold(network.head, temperature, torch.from_numpy(-step * shift).float())
     return {"prior": step, "basic8_temperature": temperature}
 
 
@@ -143,7 +143,7 @@ def sampled_prior(folder: str | None) -> Array:
     """Log of how much more often than in the data the sampler showed each emotion, (8,)."""
     data = load_fer_plus("train", folder)
     data = data.subset(data.rated)
-    weight = sampling_weights(data.votes, SpatialOptions().balance).numpy()[:, None]
+    weight = sampling_weights(data.votes, DEFAULT.balance).numpy()[:, None]
     shown = (data.votes * weight).sum(axis=0) / weight.sum()
     return np.asarray(np.log(shown / data.votes.mean(axis=0)), np.float32)
 

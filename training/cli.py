@@ -37,11 +37,10 @@ def _chosen(options: Any, epochs: int | None, seed: int) -> Any:
 def spatial(
     run: Run = DEFAULT_RUN, data: Data = None, epochs: Epochs = None, seed: Seed = 0
 ) -> None:
-    """The spatial network: action units first, then emotions."""
-    from .stages import train_spatial
-    from .systems.spatial import SpatialOptions
+    """The spatial network: action units first, then emotions (`compact` with words)."""
+    from .stages import DEFAULT, train_spatial
 
-    train_spatial(run, data, _chosen(SpatialOptions(), epochs, seed))
+    train_spatial(run, data, _chosen(DEFAULT, epochs, seed))
 
 
 @app.command()

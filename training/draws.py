@@ -45,6 +45,14 @@ class DrawnSet(Protocol):
     def __getitem__(self, draw: Draw) -> dict[str, torch.Tensor]: ...
 
 
+def sampling_weights(votes: npt.NDArray[np.float32], balance: float) -> torch.Tensor:
+    """How often each photograph is shown, (N,): the rarer its emotions, the more often; ``balance``
+    0 shows them as they are, 1 shows every emotion as often."""
+    share = votes.mean(axis=0)
+    per_class = (1 / np.maximum(share, 1e-6)) ** balance
+    return torch.from_numpy(votes @ per_class).double()
+
+
 class DrawBatches(Sampler[list[Draw]]):
     """Batches of draws for one of `processes`; all of them together make up each whole batch.
 

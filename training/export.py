@@ -31,6 +31,7 @@ from .data.augment import CROP_PX
 from .data.fer import FerPlus, load_fer_plus
 from .data.motion import FIELDS
 from .data.motion_set import load_motion_set
+from .data.synthetic.action_units import ARKIT_NAMES
 from .evaluate import crops_of, figures
 from .onnx import onnx_from_fusion, onnx_from_spatial, onnx_from_temporal
 
@@ -73,7 +74,7 @@ def manifest_for(networks: TrainedNetworks, fusion: dict[str, float], commit: st
             "emo135", emo135.labels, families("emo135"), "weakly supervised", 1.0, NOTES["emo135"]
         ),
         Head("fg33", fg33.labels, families("fg33"), "derived", 1.0, NOTES["fg33"]),
-        Head("au", networks.blendshape_names, (), "trained", 1.0, NOTES["au"]),
+        Head("au", ARKIT_NAMES, (), "trained", 1.0, NOTES["au"]),
     )
     return Manifest(
         name="default",

@@ -19,7 +19,7 @@ OPSET = 20
 
 
 class SpatialGraph(nn.Module):
-    """`CompactMSAU` with the contract's outputs: action units as probabilities.
+    """`CompactMSAU` with words and blendshapes under the contract: the latter as probabilities.
 
     A crop is judged together with its mirror image: feature and scores are means over both, which
     steadies them for the price of a second pass. Action units know left from right and zoom has a
@@ -37,9 +37,11 @@ class SpatialGraph(nn.Module):
         out = self.network(torch.cat([crop, crop.flip(3)]))
         feature, basic8, emo135 = (
             both.reshape(2, -1, both.shape[1]).mean(0)
-            for both in (out.feature, out.basic8, out.emo135)
+            for both in (out.feature, out.logits, out.words)
         )
-        units, zoom = (both.reshape(2, -1, both.shape[1])[0] for both in (out.au, out.zoom))
+        units, zoom = (
+            both.reshape(2, -1, both.shape[1])[0] for both in (out.blendshapes, out.zoom)
+        )
         return feature, basic8, emo135, torch.sigmoid(units), zoom
 
 

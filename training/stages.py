@@ -1,6 +1,7 @@
 """The stages of the default bundle's training, each resumable, each one command.
 
-A run folder holds spatial/, temporal/ and attention/, each with last.ckpt and its log.
+A run folder holds spatial/, a run of the system `compact`, and temporal/ and attention/, each with
+last.ckpt and its log.
 """
 
 from __future__ import annotations
@@ -9,13 +10,15 @@ from pathlib import Path
 
 import torch
 
-from .data.fer import load_fer_plus
+from .errors import RunUnfinished
 from .fit import fit
 from .networks.compact_msau import CompactMSAU
 from .networks.fusion import CascadedAttention
 from .networks.motion_net import MotionNet
+from .run_folder import RunFolder, open_run
+from .system import train_system, trained_network
 from .systems.attention import AttentionOptions, AttentionTraining, clip_loader, view_clips
-from .systems.spatial import SpatialOptions, SpatialTraining, spatial_loaders
+from .systems.compact import SYSTEM, CompactOptions
 from .systems.temporal import (
     TemporalOptions,
     TemporalTraining,
@@ -29,14 +32,14 @@ class StageMissing(FileNotFoundError):
     """A stage was asked for whose forerunner has not run."""
 
 
-def train_spatial(run: Path, folder: str | None, options: SpatialOptions) -> Path:
-    """Both stages of the spatial network; returns the last checkpoint."""
-    train, validation = spatial_loaders(options, folder)
-    module = SpatialTraining(options, len(train))
-    module.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    epochs = options.unit_epochs + options.epochs
-    place = run / "spatial"
-    return fit(module, train, validation, run=place, epochs=epochs, seed=options.seed)
+DEFAULT = CompactOptions(word_weight=0.5)
+"""How the default bundle's spatial network is trained."""
+CLASSES = 8
+
+
+def train_spatial(run: Path, folder: str | None, options: CompactOptions) -> RunFolder:
+    """The spatial network: blendshapes, then expressions and words; measured, with a report."""
+    return train_system(SYSTEM, options, run / "spatial", folder)
 
 
 def train_temporal(run: Path, folder: str | None, options: TemporalOptions) -> Path:
@@ -66,7 +69,7 @@ def train_attention(run: Path, folder: str | None, options: AttentionOptions) ->
     validation = view_clips(network, shape, "validation", folder, options, clips=None, spoiled=half)
     loader = clip_loader(train, options.batch, shuffle=True)
     steps = len(loader) * options.epochs
-    module = AttentionTraining(network.basic8, network.features, options, steps)
+    module = AttentionTraining(network.head, network.features, options, steps)
     return fit(
         module,
         loader,
@@ -79,10 +82,19 @@ def train_attention(run: Path, folder: str | None, options: AttentionOptions) ->
 
 
 def trained_spatial(run: Path) -> CompactMSAU:
-    """The spatial network of a run, averaged weights, in evaluation mode."""
-    network = CompactMSAU()
-    network.load_state_dict(averaged_weights(run / "spatial" / "last.ckpt", "network."))
-    return network.eval()
+    """The spatial network of a run, averaged weights, in evaluation mode, without what only kept
+    it company in training.
+
+    Raises:
+        StageMissing: it has not been trained to its end.
+    """
+    try:
+        network = trained_network(SYSTEM, open_run(run / "spatial"), CLASSES)
+    except RunUnfinished as error:
+        raise StageMissing(f"{error}: run `ferstream train spatial` first") from error
+    assert isinstance(network, CompactMSAU)
+    network.segmentation = network.components = None
+    return network
 
 
 def trained_temporal(run: Path) -> MotionNet:
@@ -114,8 +126,3 @@ def averaged_weights(checkpoint: Path, prefix: str) -> dict[str, torch.Tensor]:
         for name, value in stored.items()
         if name.startswith(prefix)
     }
-
-
-def blendshape_names(folder: str | None) -> tuple[str, ...]:
-    """The 52 action units' names, in the order of the network's outputs."""
-    return load_fer_plus("validation", folder).blendshape_names

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,8 @@ from training.data.fer import FerPlus, load_fer_plus
 from training.data.motion import FaceShape, fit_face_shape
 from training.export import export
 from training.run_folder import RunFolder
-from training.stages import train_attention, train_spatial, train_temporal
+from training.stages import DEFAULT, train_attention, train_spatial, train_temporal
 from training.systems.attention import AttentionOptions
-from training.systems.spatial import SpatialOptions
 from training.systems.temporal import TemporalOptions
 
 from .layout import write_layout
@@ -28,7 +28,7 @@ from .toy_runs import train_toy
 
 Exported = tuple[Bundle, dict[str, Any]]
 
-SPATIAL = SpatialOptions(unit_epochs=1, epochs=1, batch=32)
+SPATIAL = replace(DEFAULT, blendshape_epochs=1, epochs=1, batch=32)
 TEMPORAL = TemporalOptions(stacks=64, epochs=2, batch=32)
 ATTENTION = AttentionOptions(clips=16, views=4, epochs=1, batch=8)
 

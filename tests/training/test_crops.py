@@ -1,18 +1,27 @@
+"""Crops as training shows them: where they are cut, how they are varied, what goes with them."""
+
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import DataLoader
 
 from stream.align import ANCHOR_LANDMARKS
 from stream.align import crop as run_time_crop
 from training.data.augment import CROP_PX, Augmentation, random_matrix, vary_light
-from training.data.crops import CropDataset, mirrored_blendshapes
+from training.data.face_images import MIRROR_IMAGES, FaceImages
+from training.data.face_splits import load_splits
 from training.data.fer import FerPlus
+from training.data.learning_faces import LearningFaces
+from training.data.synthetic.action_units import ARKIT_NAMES
+from training.data.words import word_targets
+from training.draws import Draw
 from training.evaluate import crops_of
+
+Item = dict[str, torch.Tensor]
 
 STILL = Augmentation(0, 0, 0, 0, 0, 0, 0, 0, 0)
 """No change at all."""
@@ -25,104 +34,96 @@ def full_mesh(data: FerPlus, row: int) -> np.ndarray[tuple[int, ...], np.dtype[n
     return mesh
 
 
-def assert_crops_match(data: FerPlus, rows: list[int]) -> None:
-    dataset, measured = CropDataset(data), crops_of(data.subset(np.array(rows)), CROP_PX)
+@pytest.fixture(scope="module")
+def faces(tiny_dir: Path) -> LearningFaces:
+    """The rated photographs of the training split, in the order of the files."""
+    return load_splits("fer2013plus", str(tiny_dir)).train
+
+
+def shown(faces: LearningFaces, row: int, key: int = 0, how: Augmentation | None = None) -> Item:
+    """One showing, mirrored or not as the key has it where it is varied."""
+    images = FaceImages(faces, CROP_PX, augmentation="rich" if how else None, blendshapes=True)
+    images.augmentation = how
+    return images[Draw(row, key)]
+
+
+def assert_crops_match(data: FerPlus, faces: LearningFaces | None, rows: list[int]) -> None:
+    measured = crops_of(data.subset(np.array(rows)), CROP_PX)
     for position, row in enumerate(rows):
         at_run_time = run_time_crop(data.pixels[row], full_mesh(data, row), CROP_PX)
-        np.testing.assert_array_equal(dataset[row]["crop"][0].numpy(), at_run_time)
         np.testing.assert_array_equal(measured[position, 0], at_run_time)
+        if faces is not None:
+            np.testing.assert_array_equal(shown(faces, row)["crop"][0].numpy(), at_run_time)
 
 
-def test_a_training_crop_is_the_run_time_crop_bit_for_bit(tiny: FerPlus) -> None:
+def test_a_training_crop_is_the_run_time_crop_bit_for_bit(
+    tiny: FerPlus, faces: LearningFaces
+) -> None:
     assert set(ANCHOR_LANDMARKS) <= set(tiny.landmark_index.tolist())
-    assert_crops_match(tiny, np.flatnonzero(tiny.seen).tolist())
+    rated = tiny.subset(tiny.rated)
+    assert_crops_match(rated, faces, np.flatnonzero(rated.seen).tolist())
 
 
 def test_real_crops_match_too(real: FerPlus) -> None:
-    assert_crops_match(real.subset(np.arange(300)), np.flatnonzero(real.seen[:300]).tolist())
+    some = real.subset(np.arange(300))
+    assert_crops_match(some, None, np.flatnonzero(some.seen).tolist())
 
 
-def test_augmentation_of_no_size_changes_nothing(tiny: FerPlus) -> None:
-    plain, still = CropDataset(tiny), CropDataset(tiny, augmentation=STILL)
-    for row in range(0, len(tiny), 7):
-        difference = still.crop(row).astype(int) - plain.crop(row)
-        assert np.abs(difference).max() <= 1
+def test_augmentation_of_no_size_changes_nothing_but_the_side(faces: LearningFaces) -> None:
+    """Half of the showings are mirrored, picture and blendshapes together."""
+    assert faces.blendshapes is not None
+    mirrored = 0
+    for key, row in enumerate(range(0, len(faces), 4)):
+        plain, still = shown(faces, row), shown(faces, row, key, STILL)
+        own, other = faces.blendshapes[row], faces.blendshapes[row][MIRROR_IMAGES]
+        crop, varied = (item["crop"][0].numpy().astype(int) for item in (plain, still))
+        np.testing.assert_array_equal(plain["blendshapes"], own)
+        if np.array_equal(still["blendshapes"], own) and not np.array_equal(own, other):
+            assert np.abs(varied - crop).max() <= 1
+            continue
+        np.testing.assert_array_equal(still["blendshapes"], other)
+        difference = np.abs(varied[:, ::-1] - crop)[:, 2:-2]
+        assert np.median(difference) <= 1 and difference.max() < 20
+        mirrored += 1
+    assert 4 < mirrored < 20
 
 
-def test_a_mirrored_crop_is_the_mirror_image(tiny: FerPlus) -> None:
-    plain, still = CropDataset(tiny), CropDataset(tiny, augmentation=STILL)
-    mirrored = still.crop(0, mirror=True).astype(int)
-    difference = np.abs(mirrored[:, ::-1] - plain.crop(0))[:, 2:-2]
-    assert np.median(difference) <= 1 and difference.max() < 20
-
-
-def test_mirroring_blendshapes_swaps_left_and_right(tiny: FerPlus) -> None:
-    names = tiny.blendshape_names
-    mirror = mirrored_blendshapes(names)
-    np.testing.assert_array_equal(mirror[mirror], np.arange(52))
-    assert sorted(mirror.tolist()) == list(range(52))
-    assert names[mirror[names.index("mouthSmileLeft")]] == "mouthSmileRight"
-    assert names[mirror[names.index("jawLeft")]] == "jawRight"
-    assert names[mirror[names.index("mouthRight")]] == "mouthLeft"
+def test_the_mirror_swaps_left_and_right() -> None:
+    names = ARKIT_NAMES
+    np.testing.assert_array_equal(MIRROR_IMAGES[MIRROR_IMAGES], np.arange(52))
+    assert names[MIRROR_IMAGES[names.index("mouthSmileLeft")]] == "mouthSmileRight"
+    assert names[MIRROR_IMAGES[names.index("jawLeft")]] == "jawRight"
+    assert names[MIRROR_IMAGES[names.index("mouthRight")]] == "mouthLeft"
     middle = [n for n in names if not n.endswith(("Left", "Right"))]
     assert len(middle) == 12
-    assert all(names[mirror[names.index(name)]] == name for name in middle)
+    assert all(names[MIRROR_IMAGES[names.index(name)]] == name for name in middle)
 
 
-def test_mirroring_knows_the_real_names(real: FerPlus) -> None:
-    mirror = mirrored_blendshapes(real.blendshape_names)
-    np.testing.assert_array_equal(mirror[mirror], np.arange(52))
-    assert (mirror != np.arange(52)).sum() == 40
+def test_blendshapes_stand_in_the_order_of_the_networks(
+    tiny: FerPlus, faces: LearningFaces
+) -> None:
+    """The file has them in an order of its own; a face that the teacher did not see has none."""
+    rated = tiny.subset(tiny.rated)
+    assert faces.blendshapes is not None and rated.blendshape_names != ARKIT_NAMES
+    for name in ("jawOpen", "mouthSmileLeft"):
+        column = rated.blendshapes[:, rated.blendshape_names.index(name)] * rated.seen
+        np.testing.assert_array_equal(faces.blendshapes[:, ARKIT_NAMES.index(name)], column)
 
 
-def test_a_mirrored_sample_mirrors_its_units(tiny: FerPlus) -> None:
-    """Half of the samples are mirrored, picture and units together."""
-    dataset = CropDataset(tiny, augmentation=STILL, seed=1)
-    plain = CropDataset(tiny).crop(3).astype(int)
-    mirrored_units = torch.from_numpy(tiny.blendshapes[3][dataset.mirror])
-    seen = []
-    for _ in range(20):
-        sample = dataset[3]
-        mirrored = bool(torch.equal(sample["au"], mirrored_units))
-        assert mirrored or torch.equal(sample["au"], torch.from_numpy(tiny.blendshapes[3]))
-        shown = sample["crop"][0].numpy().astype(int)
-        straight = np.abs(shown - plain).mean() < np.abs(shown[:, ::-1] - plain).mean()
-        assert straight != mirrored
-        seen.append(mirrored)
-    assert 0 < sum(seen) < 20
+def test_words_are_targets_times_their_weights(tiny: FerPlus, faces: LearningFaces) -> None:
+    target, weight = word_targets(tiny.subset(tiny.rated))
+    assert faces.words is not None
+    np.testing.assert_allclose(faces.words.sum(1), weight, atol=1e-6)
+    told = weight > 0.1
+    np.testing.assert_allclose(faces.words[told] / weight[told][:, None], target[told], atol=1e-6)
 
 
-def test_augmentation_keeps_shape_and_type(tiny: FerPlus) -> None:
-    dataset = CropDataset(tiny, augmentation=Augmentation(erase_share=1, noise_share=1))
-    plain = CropDataset(tiny)
-    for row in range(len(tiny)):
-        sample = dataset[row]
-        assert sample["crop"].shape == (1, CROP_PX, CROP_PX)
-        assert sample["crop"].dtype == torch.uint8
-        assert not torch.equal(sample["crop"], plain[row]["crop"])
-        assert torch.equal(sample["votes"], plain[row]["votes"])
-
-
-def test_a_seed_repeats_the_augmentation(tiny: FerPlus) -> None:
-    first, again, other = (
-        CropDataset(tiny, augmentation=Augmentation(), seed=seed)[5]["crop"] for seed in (3, 3, 4)
-    )
-    assert torch.equal(first, again) and not torch.equal(first, other)
-
-
-def test_samples_stack_into_batches(tiny: FerPlus) -> None:
-    batch = next(iter(DataLoader(CropDataset(tiny), 16)))
-    shapes = {name: tuple(value.shape[1:]) for name, value in batch.items()}
-    assert shapes == {
-        "crop": (1, CROP_PX, CROP_PX),
-        "votes": (8,),
-        "words": (135,),
-        "word_weight": (),
-        "au": (52,),
-        "seen": (),
-        "rated": (),
-    }
-    assert all(v.dtype == torch.float32 for name, v in batch.items() if name != "crop")
+def test_augmentation_keeps_shape_and_type(faces: LearningFaces) -> None:
+    how = Augmentation(erase_share=1, noise_share=1)
+    for row in range(len(faces)):
+        item = shown(faces, row, row, how)
+        assert item["crop"].shape == (1, CROP_PX, CROP_PX) and item["crop"].dtype == torch.uint8
+        assert not torch.equal(item["crop"], shown(faces, row)["crop"])
 
 
 def test_random_matrices_stay_within_their_ranges() -> None:

@@ -19,6 +19,7 @@ from engines.bundle import NETWORKS, load_bundle, write_bundle
 from engines.engine import open_engine
 from training.assemble import WEIGHTS, fold, sampled_prior
 from training.data.fer import BASIC8, FerPlus, load_fer_plus
+from training.data.synthetic.action_units import ARKIT_NAMES
 from training.data.words import word_targets
 from training.evaluate import crops_of, figures
 from training.export import (
@@ -31,7 +32,6 @@ from training.export import (
 from training.stages import StageMissing, trained_spatial
 
 from .conftest import Exported
-from .layout import BLENDSHAPES
 
 
 def test_the_bundle_is_accepted(exported: Exported) -> None:
@@ -52,7 +52,7 @@ def test_the_manifest_says_what_is_in_it(exported: Exported) -> None:
         "family6": "derived",
     }
     assert manifest.head("basic8").labels == BASIC8
-    assert manifest.head("au").labels == BLENDSHAPES
+    assert manifest.head("au").labels == ARKIT_NAMES
     assert all(head.note for head in manifest.heads)
     assert manifest.crop.px == 48 and manifest.motion.fields == 8
     assert manifest.commit == current_commit()
@@ -100,7 +100,7 @@ def test_a_photograph_keeps_its_spatial_scores(
     network = trained_spatial(trained)
     with torch.no_grad():
         sides = torch.from_numpy(crops), torch.from_numpy(crops[..., ::-1].copy())
-        plain = torch.stack([network(side).basic8 for side in sides]).mean(0).numpy()
+        plain = torch.stack([network(side).logits for side in sides]).mean(0).numpy()
     heads = report["heads"]
     prior = np.log(prior_of_sampler(tiny))
     wanted = softmax((plain - heads["prior"] * prior) / heads["basic8_temperature"])

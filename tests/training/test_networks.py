@@ -60,7 +60,7 @@ CASES = {
     for case in (
         Case(
             "spatial",
-            CompactMSAU,
+            lambda: CompactMSAU(words=True),
             onnx_from_spatial,
             contract.spatial(FEATURES),
             parameters=2_100_000,

@@ -24,8 +24,7 @@ from engines.contract import NetworkSpec
 from engines.ort import OrtEngine
 from training.data.fer import FerPlus
 from training.evaluate import crops_of
-from training.networks.compact_expressions import CompactExpressions
-from training.networks.compact_msau import CompactBody
+from training.networks.compact_msau import CompactBody, CompactMSAU
 from training.networks.image_stream import FrameAggregation, ImageSpatial, LabelRollUp, NoMotion
 from training.networks.resnet_se import ResNet18, StageMaps
 from training.networks.slfer import ComponentTask, SegmentationTask, Slfer
@@ -125,9 +124,9 @@ CASES = {
         ),
         Case(
             "compact",
-            lambda: CompactExpressions(8, segmentation=True, components=True, width=16),
+            lambda: CompactMSAU(8, segmentation=True, components=True, width=16),
             inputs=((4, 1, 48, 48),),
-            outputs=((4, 8), (4, 8), (4, 52), (4, 8, 48, 48), (4, 8)),
+            outputs=((4, 672), (4, 8), (4, 8), None, (4, 52), (4, 8, 48, 48), (4, 8), (4, 2)),
             parameters=COMPACT + COMPACT_TASKS,
             exported=_rolled,
             spec=contract.spatial(672),

@@ -10,16 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import DataLoader
 
-from training.data.crops import CropDataset
 from training.data.fer import FerPlus
 from training.data.motion_set import load_motion_set
+from training.draws import sampling_weights
 from training.fit import fit
 from training.stages import (
     StageMissing,
     averaged_weights,
-    blendshape_names,
     train_attention,
     train_temporal,
     trained_attention,
@@ -27,11 +25,9 @@ from training.stages import (
     trained_temporal,
 )
 from training.systems.attention import features_of
-from training.systems.spatial import SpatialOptions, SpatialTraining, sampling_weights
 from training.systems.temporal import MotionDataset, TemporalTraining, temporal_loaders
 
 from .conftest import ATTENTION, TEMPORAL, lightning_warns
-from .layout import BLENDSHAPES
 
 
 def steps_of(checkpoint: Path) -> int:
@@ -40,7 +36,12 @@ def steps_of(checkpoint: Path) -> int:
 
 
 def test_every_stage_leaves_its_checkpoint_and_log(trained: Path) -> None:
-    for stage, steps in (("spatial", 6), ("temporal", 4), ("attention", 2)):
+    for stage, steps in (
+        ("spatial/blendshapes", 3),
+        ("spatial/joint", 3),
+        ("temporal", 4),
+        ("attention", 2),
+    ):
         assert steps_of(trained / stage / "last.ckpt") == steps
         assert list((trained / stage).glob("log/version_0/metrics.csv"))
 
@@ -73,10 +74,6 @@ def test_a_missing_stage_names_the_command(
     with pytest.raises(StageMissing, match=f"ferstream train {stage}") as caught:
         ask(tmp_path)
     assert isinstance(caught.value, FileNotFoundError) and str(tmp_path) in str(caught.value)
-
-
-def test_blendshapes_are_named_in_the_networks_order(tiny_dir: Path) -> None:
-    assert blendshape_names(str(tiny_dir)) == BLENDSHAPES
 
 
 class PowerCut(RuntimeError):
@@ -185,31 +182,3 @@ def test_rare_emotions_are_shown_more_often() -> None:
     assert float(weights[:8].sum()) == pytest.approx(float(weights[8:].sum()))
     half = sampling_weights(votes, 0.5)
     assert float(half[-1] / half[0]) == pytest.approx(2.0)
-
-
-def test_the_first_stage_learns_units_alone(tiny: FerPlus) -> None:
-    module = SpatialTraining(SpatialOptions(unit_epochs=1), steps_per_epoch=3)
-    module.log = lambda *args, **kwargs: None  # type: ignore[method-assign]
-    batch = next(iter(DataLoader(CropDataset(tiny), 16)))
-    torch.autograd.backward(module.training_step(batch, 0))
-    network = module.network
-    assert network.action_units.weight.grad is not None
-    for head in (network.basic8, network.emo135, network.coarse_basic8):
-        assert head.weight.grad is None
-
-
-def test_a_few_steps_learn_the_tiny_faces(tiny: FerPlus) -> None:
-    """The second stage's losses together fall on one batch."""
-    torch.manual_seed(0)
-    module = SpatialTraining(SpatialOptions(unit_epochs=0, epochs=1), steps_per_epoch=10)
-    module.log = lambda *args, **kwargs: None  # type: ignore[method-assign]
-    batch = next(iter(DataLoader(CropDataset(tiny.subset(tiny.rated)), 32, shuffle=True)))
-    optimizer = torch.optim.AdamW(module.parameters(), lr=0.002)
-    losses = []
-    for step in range(8):
-        loss = module.training_step(batch, step)
-        optimizer.zero_grad()
-        torch.autograd.backward(loss)
-        optimizer.step()
-        losses.append(loss.item())
-    assert losses[-1] < 0.75 * losses[0]

@@ -7,10 +7,10 @@ import pytest
 
 from stream.flow import MOTION_CROP_PX
 from training.data.augment import CROP_PX
-from training.data.crops import CropDataset
 from training.data.fer import FerPlus
 from training.data.motion import Crop, FaceShape, MovingFace, aligned_landmarks
 from training.data.views import SPOILS, ViewMaker
+from training.evaluate import crops_of
 
 ROWS = range(12, 96, 5)
 
@@ -27,9 +27,9 @@ def edges(view: Crop) -> float:
 
 @pytest.mark.parametrize("how", [how for how in SPOILS if how != "halfway"])
 def test_a_clean_view_is_nearer_to_the_crop(tiny: FerPlus, shape: FaceShape, how: str) -> None:
-    maker, plain = ViewMaker(tiny, shape, seed=0), CropDataset(tiny)
-    clean = [distance(maker.clean(row), plain.crop(row)) for row in ROWS]
-    spoiled = [distance(maker.spoiled(row, how), plain.crop(row)) for row in ROWS]
+    maker, plain = ViewMaker(tiny, shape, seed=0), crops_of(tiny, CROP_PX)[:, 0]
+    clean = [distance(maker.clean(row), plain[row]) for row in ROWS]
+    spoiled = [distance(maker.spoiled(row, how), plain[row]) for row in ROWS]
     assert 0 < np.mean(clean) < 0.7 * np.mean(spoiled)
 
 
@@ -42,22 +42,22 @@ def test_every_view_is_a_crop(tiny: FerPlus, shape: FaceShape, how: str | None) 
 
 
 def test_dark_is_dark_and_blur_has_no_edges(tiny: FerPlus, shape: FaceShape) -> None:
-    maker, plain = ViewMaker(tiny, shape, seed=0), CropDataset(tiny)
+    maker, plain = ViewMaker(tiny, shape, seed=0), crops_of(tiny, CROP_PX)[:, 0]
     for row in ROWS:
-        crop = plain.crop(row)
+        crop = plain[row]
         assert maker.spoiled(row, "dark").mean() < 0.4 * crop.mean()
         assert edges(maker.spoiled(row, "blur")) < 0.7 * edges(crop)
 
 
 def test_halfway_is_nearer_to_rest_than_to_the_expression(tiny: FerPlus, shape: FaceShape) -> None:
-    maker, plain = ViewMaker(tiny, shape, seed=0), CropDataset(tiny)
+    maker, plain = ViewMaker(tiny, shape, seed=0), crops_of(tiny, CROP_PX)[:, 0]
     matrices, landmarks = tiny.matrices(MOTION_CROP_PX), aligned_landmarks(tiny)
     nearer = []
     for row in np.flatnonzero(tiny.seen & (tiny.majority > 0))[::4]:
         face = MovingFace(tiny.pixels[row], matrices[row], landmarks[row])
         rest = face.render(-shape.expression(tiny.blendshapes[row]), crop_px=CROP_PX)
         view = maker.spoiled(int(row), "halfway")
-        nearer.append(distance(view, rest) < distance(view, plain.crop(int(row))))
+        nearer.append(distance(view, rest) < distance(view, plain[int(row)]))
     assert np.mean(nearer) > 0.9
 
 
@@ -75,7 +75,7 @@ def test_a_hand_covers_a_part(tiny: FerPlus, shape: FaceShape) -> None:
 def test_halfway_needs_landmarks_and_blurs_without(tiny: FerPlus, shape: FaceShape) -> None:
     blind = replace(tiny, seen=np.zeros(len(tiny), bool))
     view = ViewMaker(blind, shape, seed=0).spoiled(20, "halfway")
-    assert edges(view) < 0.7 * edges(CropDataset(blind).crop(20))
+    assert edges(view) < 0.7 * edges(crops_of(blind, CROP_PX)[20, 0])
 
 
 def test_a_clip_marks_its_spoiled_views(tiny: FerPlus, shape: FaceShape) -> None:

@@ -10,7 +10,6 @@ from stream.align import warp
 
 from ..draws import Draw
 from .augment import CORNER_CROPS, RANDOM_CROPS, Augmentation, random_matrix, vary_light
-from .crops import mirrored_blendshapes
 from .learning_faces import LearningFaces
 from .parsing import IGNORED, Parsing, dominant
 from .synthetic.action_units import ARKIT_NAMES
@@ -19,13 +18,25 @@ AUGMENTATIONS = {"crops": RANDOM_CROPS, "rich": Augmentation(), "corners": CORNE
 """By the name that options give them."""
 MIRRORING = ("rich", "corners")
 """Those that also mirror half of the crops."""
-MIRROR_IMAGES = mirrored_blendshapes(ARKIT_NAMES)
+
+
+def _mirrored(name: str) -> str:
+    """The blendshape of the other side; a middle one is its own."""
+    for side, other in (("Left", "Right"), ("Right", "Left")):
+        if name.endswith(side):
+            return name.removesuffix(side) + other
+    return name
+
+
+MIRROR_IMAGES = np.array([ARKIT_NAMES.index(_mirrored(name)) for name in ARKIT_NAMES])
+"""For each blendshape the number of its mirror image, (52,)."""
 
 
 class FaceImages(Dataset[dict[str, torch.Tensor]]):
     """Items: crop (1, S, S) uint8, target (K,), counts (); with parsing also semantic (S, S)
     int64, components (8,) and parsed (), 1 where the two are known; with blendshapes also those
-    (52,), left and right changed over where the crop is mirrored, and seen (), 1 where known.
+    (52,), left and right changed over where the crop is mirrored, and seen (), 1 where known; with
+    words also those (135,).
 
     Args:
         faces: N faces.
@@ -34,7 +45,7 @@ class FaceImages(Dataset[dict[str, torch.Tensor]]):
         parsing: where pixels' labels come from; None leaves them out.
         components: so many parts of a face count as dominant.
         weights: (N,) how often each face is drawn in training; None: once an epoch.
-        blendshapes: with them; the faces must have some.
+        blendshapes, words: with these columns of the faces.
     """
 
     def __init__(
@@ -47,12 +58,14 @@ class FaceImages(Dataset[dict[str, torch.Tensor]]):
         components: int = 4,
         weights: torch.Tensor | None = None,
         blendshapes: bool = False,
+        words: bool = False,
     ) -> None:
         self.faces, self.crop_px, self.parsing = faces, crop_px, parsing
         self.augmentation = AUGMENTATIONS[augmentation] if augmentation else None
         self.mirrors = augmentation in MIRRORING
         self.components, self.weights = components, weights
         self.blendshapes = faces.blendshapes if blendshapes else None
+        self.words = faces.words if words else None
         if parsing is not None:
             parsing.check(faces)
 
@@ -88,4 +101,6 @@ class FaceImages(Dataset[dict[str, torch.Tensor]]):
                 "blendshapes": torch.from_numpy(shapes[MIRROR_IMAGES] if mirror else shapes),
                 "seen": torch.tensor(float(self.faces.seen[row])),
             }
+        if self.words is not None:
+            item["words"] = torch.from_numpy(self.words[row])
         return item

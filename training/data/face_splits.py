@@ -22,7 +22,9 @@ from ..errors import OptionsWrong
 from .fer import BASIC8, SPLITS, load_fer_plus
 from .learning_faces import LearningFaces
 from .readers.prepared import load_prepared
+from .synthetic.action_units import ARKIT_NAMES
 from .synthetic_splits import SYNTHETIC, synthetic_split
+from .words import word_targets
 
 ENDING_AT_PEAK = ("ck+", "oulu-casia")
 """Layouts whose sequences go from neutral to an expression's peak."""
@@ -92,6 +94,8 @@ def load_splits(name: str, folder: str | Path | None, *, limit: int = 0, seed: i
 def _fer_plus(split: str, folder: str | Path | None) -> LearningFaces:
     data = load_fer_plus(split, Path(folder) if folder else None)
     data = data.subset(data.rated)
+    in_order = [data.blendshape_names.index(name) for name in ARKIT_NAMES]
+    words, weight = word_targets(data)
     return LearningFaces(
         name="fer2013plus",
         labels=BASIC8,
@@ -102,7 +106,8 @@ def _fer_plus(split: str, folder: str | Path | None) -> LearningFaces:
         seen=data.seen,
         landmarks_xy=data.landmarks_xy,
         landmark_index=data.landmark_index,
-        blendshapes=data.blendshapes * data.seen[:, None],
+        blendshapes=data.blendshapes[:, in_order] * data.seen[:, None],
+        words=words * weight[:, None],
     )
 
 

@@ -17,6 +17,8 @@ Image = npt.NDArray[np.uint8]
 Images = Sequence[Image] | Image
 """N images (H, W): a list of them, or one array (N, H, W)."""
 Floats = npt.NDArray[np.float32]
+OPTIONAL = ("people", "poses", "units", "blendshapes", "words", "contours_xy")
+"""Columns that a set may lack."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,8 @@ class LearningFaces:
             the set has none.
         unit_names: U names such as AU12.
         blendshapes: (N, 52) float32 0..1, ARKit's, a teacher's or a 3D face's; None without.
+        words: (N, 135) float32, targets over the emotion words whose sums, 0..1, are their weights
+            (see .words: weak supervision); None without.
         contours_xy: (N, 68, 2) float32 pixels, the 68 landmarks of Multi-PIE; None without.
     """
 
@@ -58,6 +62,7 @@ class LearningFaces:
     units: npt.NDArray[np.int8] | None = None
     unit_names: tuple[str, ...] = ()
     blendshapes: Floats | None = None
+    words: Floats | None = None
     contours_xy: Floats | None = None
 
     def __len__(self) -> int:
@@ -89,7 +94,7 @@ class LearningFaces:
         """The chosen rows only."""
         optional: dict[str, Any] = {
             name: None if (column := getattr(self, name)) is None else column[rows]
-            for name in ("people", "poses", "units", "blendshapes", "contours_xy")
+            for name in OPTIONAL
         }
         return replace(
             self,

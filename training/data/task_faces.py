@@ -28,11 +28,9 @@ from ..protocols import (
     zero_shot_subjects,
 )
 from .face_splits import Splits, load_splits
-from .learning_faces import Images, LearningFaces
+from .learning_faces import OPTIONAL, Images, LearningFaces
 
 PROTOCOLS = ("er-ss", "er-ue", "er-up", "er-zid", "none")
-OPTIONAL = ("people", "poses", "units", "blendshapes", "contours_xy")
-"""Columns that a set may lack."""
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """MSAU-Net's structure (paper 003, IV-A) on a compact backbone made for a CPU and INT8.
 
-B batch, C channels, D and Dc features, Z side of the zoomed crop, R its reach in the crop.
+B batch, C channels, D and Dc features, Z side of the zoomed crop, R its reach in the crop, K
+expressions, J parts of a face.
 
 Two scales. The coarse one sees the whole crop: stem, region layer, residual stages; from its
 last map come the fully connected feature, the MAC descriptor (each channel's maximum) and the
@@ -17,6 +18,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .blocks import RegionLayer, residual_stages
+from .resnet_se import StageMaps
+from .slfer import ComponentTask, ExpressionOutput, SegmentationTask
+
+BLENDSHAPES, WORDS = 52, 135
 
 
 class Sight(NamedTuple):
@@ -32,16 +37,18 @@ class Sight(NamedTuple):
     zoom: Tensor
 
 
-class SpatialOutput(NamedTuple):
-    """feature (B, D); basic8 (B, 8) and emo135 (B, 135) logits of both scales together;
-    coarse_basic8 (B, 8) logits of the first scale alone, for the ranking loss; au (B, 52)
-    logits; zoom (B, 2) as of `Sight`."""
+class CompactOutput(NamedTuple):
+    """feature (B, D), zoom (B, 2) as of `Sight`; logits (B, K) of both scales together and coarse
+    (B, K) of the first alone, for the ranking loss; words (B, 135), blendshapes (B, 52), semantic
+    (B, J, 48, 48) and components (B, J) logits, None where the network lacks them."""
 
     feature: Tensor
-    basic8: Tensor
-    emo135: Tensor
-    coarse_basic8: Tensor
-    au: Tensor
+    logits: Tensor
+    coarse: Tensor
+    words: Tensor | None
+    blendshapes: Tensor | None
+    semantic: Tensor | None
+    components: Tensor | None
     zoom: Tensor
 
 
@@ -133,26 +140,76 @@ class CompactBody(nn.Module):
 
 
 class CompactMSAU(nn.Module):
-    """The default bundle's spatial network: crops (B, 1, 48, 48) uint8 to `SpatialOutput`."""
+    """Crops (B, 1, 48, 48) uint8 to `CompactOutput`; with words the default bundle's network.
 
-    def __init__(self, *, action_units: int = 52, dropout: float = 0.3) -> None:
+    Args:
+        expressions: K.
+        words: with the logits of the 135 emotion words.
+        blendshapes: with the intensities of ARKit's 52, which stand for action units.
+        segmentation: with ST of paper 002, on the first scale's last two maps.
+        components: with CT of paper 002, on the first scale's feature.
+        width: of the first convolution of ST.
+    """
+
+    def __init__(
+        self,
+        expressions: int = 8,
+        *,
+        words: bool = False,
+        blendshapes: bool = True,
+        segmentation: bool = False,
+        components: bool = False,
+        width: int = 64,
+        dropout: float = 0.3,
+    ) -> None:
         super().__init__()
         self.body = CompactBody()
         self.features = self.body.features
+        coarse = self.body.coarse_features
         self.dropout = nn.Dropout(dropout)
-        self.action_units = nn.Linear(self.body.coarse_features, action_units)
-        self.coarse_basic8 = nn.Linear(self.body.coarse_features, 8)
-        self.basic8 = nn.Linear(self.features, 8)
-        self.emo135 = nn.Linear(self.features, 135)
+        self.head = nn.Linear(self.features, expressions)
+        """Features (B, D) to the logits (B, K) of both scales."""
+        self.coarse_head = nn.Linear(coarse, expressions)
+        self.words = nn.Linear(self.features, WORDS) if words else None
+        self.blendshapes = nn.Linear(coarse, BLENDSHAPES) if blendshapes else None
+        self.segmentation = (
+            SegmentationTask(width, channels=self.body.map_channels, doublings=2)
+            if segmentation
+            else None
+        )
+        self.components = ComponentTask(coarse) if components else None
 
-    def forward(self, crop: Tensor) -> SpatialOutput:
-        seen = self.body(crop)
-        kept = self.dropout(seen.feature)
-        return SpatialOutput(
+    def forward(self, crop: Tensor) -> CompactOutput:
+        seen: Sight = self.body(crop)
+        kept, coarse = self.dropout(seen.feature), self.dropout(seen.coarse)
+        words, shapes = self.words, self.blendshapes
+        segmentation, components = self.segmentation, self.components
+        return CompactOutput(
             feature=seen.feature,
-            basic8=self.basic8(kept),
-            emo135=self.emo135(kept),
-            coarse_basic8=self.coarse_basic8(kept[:, : self.body.coarse_features]),
-            au=self.action_units(self.dropout(seen.coarse)),
+            logits=self.head(kept),
+            coarse=self.coarse_head(kept[:, : seen.coarse.shape[1]]),
+            words=words(kept) if words else None,
+            blendshapes=shapes(coarse) if shapes else None,
+            semantic=segmentation(StageMaps(seen.third, seen.fourth)) if segmentation else None,
+            components=components(coarse) if components else None,
             zoom=seen.zoom,
         )
+
+    def go_on_from(self, other: CompactMSAU) -> None:
+        """Take over everything but the heads of expressions, whose labels may be others."""
+        self.body, self.words, self.blendshapes = other.body, other.words, other.blendshapes
+        self.segmentation, self.components = other.segmentation, other.components
+
+    def recognise(self, crop: Tensor) -> ExpressionOutput:
+        """What testing needs: features (B, D) and the logits (B, K) of both scales."""
+        feature = self.body(crop).feature
+        return ExpressionOutput(feature, self.head(feature))
+
+    def look(self, crop: Tensor) -> tuple[ExpressionOutput, Tensor, Tensor]:
+        """What `recognise` says, blendshapes (B, 52) 0..1, (B, 0) without, and the centre (B, 2)
+        of what the second scale magnifies, x and y in crop sides."""
+        seen: Sight = self.body(crop)
+        found = ExpressionOutput(seen.feature, self.head(seen.feature))
+        if self.blendshapes is None:
+            return found, found.logits[:, :0], seen.zoom
+        return found, torch.sigmoid(self.blendshapes(seen.coarse)), seen.zoom

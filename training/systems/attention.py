@@ -16,10 +16,10 @@ from torch.utils.data import DataLoader, TensorDataset
 from ..data.augment import CROP_PX
 from ..data.motion import FIELDS, FaceShape, MotionMaker, motion_target
 from ..data.views import ViewMaker
+from ..draws import sampling_weights
 from ..losses import vote_cross_entropy
 from ..networks.compact_msau import CompactMSAU
 from ..networks.fusion import CascadedAttention
-from .spatial import sampling_weights
 from .temporal import movable
 
 Array = npt.NDArray[np.float32]
@@ -66,7 +66,7 @@ def features_of(
     parts = []
     for part in torch.split(torch.from_numpy(crops)[:, None], 256):
         with torch.autocast(device.type, torch.bfloat16, enabled=not exact):
-            both = network(torch.cat([part, part.flip(3)]).to(device)).feature
+            both = network.body(torch.cat([part, part.flip(3)]).to(device)).feature
         parts.append(both.float().reshape(2, len(part), -1).mean(0).cpu())
     return torch.cat(parts)
 

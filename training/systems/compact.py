@@ -1,14 +1,16 @@
 """The default bundle's network on any labelled faces, and what the papers' ideas add to it.
 
-CompactMSAU's body (paper 003, IV-A, on a backbone made for a CPU) learns in up to three stages:
+`CompactMSAU` (paper 003, IV-A, on a backbone made for a CPU) learns in up to three stages:
 
 before       another set's labels and blendshapes, such as the synthetic face's (``pretrain``);
 blendshapes  the intensities of 52 action units, where the faces have a teacher's;
 joint        expressions by both scales, the second to be surer (eq. 1), blendshapes on beside them.
 
-``segmentation_weight`` and ``component_weight`` give all stages paper 002's two tasks as company
-(eq. 2, 3 and 5). The options' default values are those of the default bundle's spatial network
-(training.systems.spatial), which learns the 135 words beside this.
+The paper then fixes the action units' weights; here one small backbone serves both, so they keep
+learning. ``word_weight`` adds the 135 words on targets spread by the transformed cross entropy of
+paper 000 (training.data.words), ``segmentation_weight`` and ``component_weight`` give all stages
+paper 002's two tasks as company (its eq. 2, 3 and 5). The default bundle's spatial network is this
+with words (training.stages).
 
 B batch, K expressions.
 """
@@ -17,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -32,15 +35,15 @@ from ..data.learning_faces import LearningFaces
 from ..data.parsing import Parsing
 from ..data.synthetic.action_units import ARKIT_NAMES
 from ..data.task_faces import TaskFaces, load_task
+from ..draws import sampling_weights
 from ..errors import OptionsWrong
 from ..learner import Batch, Learner, Recipe
 from ..losses import action_unit_loss, ranking_loss, vote_cross_entropy
-from ..networks.compact_expressions import CompactExpressions
+from ..networks.compact_msau import CompactMSAU
 from ..options import Options
 from ..run_folder import RunFolder
 from ..system import Stage, System
 from .slfer import component_loss, segmentation_loss
-from .spatial import sampling_weights
 
 BEFORE, BLENDSHAPES, JOINT = "before", "blendshapes", "joint"
 
@@ -73,6 +76,9 @@ class CompactOptions(Options):
     """Of the blendshapes' loss; 0: a network without them"""
     coarse_weight: float = 0.5
     """Of the first scale's own cross entropy"""
+    word_weight: float = 0.0
+    """Of the 135 words' loss (the default bundle: 0.5), for faces that have such targets, which are
+    weakly supervised; 0: without"""
     ranking_weight: float = 0.5
     """Of the ranking loss"""
     margin: float = 0.05
@@ -113,7 +119,7 @@ class CompactOptions(Options):
         super().check()
         self.at_least(0, "blendshape_epochs", "blendshape_weight", "coarse_weight", "margin")
         self.at_least(0, "ranking_weight", "segmentation_weight", "component_weight", "balance")
-        self.at_least(0, "weight_decay", "warmup", "dropout")
+        self.at_least(0, "weight_decay", "warmup", "dropout", "word_weight")
         self.at_least(1, "pretrain_epochs", "components")
         self.at_least(4, "segmentation_width")
         for name in ("dropout", "warmup"):
@@ -128,24 +134,35 @@ class CompactOptions(Options):
 
 
 class CompactLearner(Learner):
-    """Expressions where ``classes`` is above 0, blendshapes where the faces have some
-    (``told``), and paper 002's tasks where the network has them."""
+    """Expressions where ``classes`` is above 0, blendshapes and words where the faces have some,
+    and paper 002's tasks where the network has them."""
 
-    network: CompactExpressions
+    network: CompactMSAU
     options: CompactOptions
 
     def __init__(
-        self, network: CompactExpressions, options: CompactOptions, classes: int, told: bool
+        self,
+        network: CompactMSAU,
+        options: CompactOptions,
+        classes: int,
+        *,
+        blendshapes: bool,
+        words: bool,
     ) -> None:
         decay, warmup = options.weight_decay, options.warmup
         recipe = Recipe("sgd", options.rate, weight_decay=decay, one_cycle=warmup)
         super().__init__(network, options, recipe)
-        self.classes, self.told = classes, told
-        if not classes:
-            for idle in (network.head, network.coarse_head, network.body.fine):
-                idle.requires_grad_(False)
-        if network.blendshapes is not None:
-            network.blendshapes.requires_grad_(told)
+        self.classes = classes
+        taught = {
+            network.head: classes > 0,
+            network.coarse_head: classes > 0,
+            network.body.fine: classes > 0 or words,
+            network.blendshapes: blendshapes,
+            network.words: words,
+        }
+        for module, learns in taught.items():
+            if module is not None:
+                module.requires_grad_(learns)
 
     def losses(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """The weighted sum of what these faces teach; paper 002's part is its eq. 5."""
@@ -162,7 +179,12 @@ class CompactLearner(Learner):
                 + options.coarse_weight * parts["coarse"]
                 + options.ranking_weight * parts["ranking"]
             )
-        if self.told and out.blendshapes is not None:
+        if out.words is not None and "words" in batch:
+            weight = batch["words"].sum(1)
+            words = batch["words"] / weight.clamp(min=1e-9)[:, None]
+            parts["words"] = vote_cross_entropy(out.words, words, weight * counts)
+            loss = loss + options.word_weight * parts["words"]
+        if out.blendshapes is not None and "blendshapes" in batch:
             known = batch["seen"] * counts
             parts["blendshapes"] = action_unit_loss(out.blendshapes, batch["blendshapes"], known)
             loss = loss + options.blendshape_weight * parts["blendshapes"]
@@ -179,10 +201,11 @@ class CompactLearner(Learner):
         return self.network.recognise(batch["crop"]).logits
 
 
-def compact_network(options: CompactOptions, classes: int) -> CompactExpressions:
+def compact_network(options: CompactOptions, classes: int) -> CompactMSAU:
     """The network with the tasks that the options ask for, for K labels."""
-    network = CompactExpressions(
+    network = CompactMSAU(
         classes,
+        words=options.word_weight > 0,
         blendshapes=options.blendshape_weight > 0,
         segmentation=options.segmentation_weight > 0,
         components=options.component_weight > 0,
@@ -196,7 +219,7 @@ def compact_faces(options: CompactOptions, folder: str | None) -> TaskFaces:
     """The faces with their own splits, and those to learn from first.
 
     Raises:
-        OptionsWrong: blendshapes are wanted and none of them has any.
+        OptionsWrong: blendshapes or words are wanted and none of them has any.
     """
     data = load_task(
         options.faces,
@@ -208,47 +231,44 @@ def compact_faces(options: CompactOptions, folder: str | None) -> TaskFaces:
         limit=options.limit,
         seed=options.seed,
     )
-    before = data.pretraining.train.blendshapes if data.pretraining is not None else None
-    if options.blendshape_weight > 0 and before is None and data.train.blendshapes is None:
+    sets = [data.train] if data.pretraining is None else [data.train, data.pretraining.train]
+    if options.blendshape_weight > 0 and all(faces.blendshapes is None for faces in sets):
         raise OptionsWrong(
             f"{data.train.name} has no blendshapes to learn action units from: give "
             "--blendshape-weight 0, or --pretrain synthetic, whose faces have some"
         )
+    if options.word_weight > 0 and data.train.words is None:
+        raise OptionsWrong(
+            f"{data.train.name} has no targets for the 135 words: give --word-weight 0"
+        )
     return data
+
+
+class Part(NamedTuple):
+    """One stage of the training: what is learned from, and for how long."""
+
+    name: str
+    faces: Splits
+    epochs: int
 
 
 def compact_stages(options: CompactOptions, data: TaskFaces, run: RunFolder) -> Sequence[Stage]:
     """What is learned before, blendshapes where the faces have some, then all together."""
-    stages: list[Stage] = []
-    labels = 0
-    """Of the stage before."""
-
-    def add(name: str, faces: Splits, epochs: int, expressions: bool = True) -> None:
-        nonlocal labels
-        before = (stages[-1].name, labels) if stages else None
-        stages.append(_stage(name, options, faces, epochs, expressions, run, before))
-        labels = len(faces.labels)
-
-    if data.pretraining is not None:
-        add(BEFORE, data.pretraining, options.pretrain_epochs)
+    parts = [Part(JOINT, data, options.epochs)]
     told = options.blendshape_weight > 0 and data.train.blendshapes is not None
     if told and options.blendshape_epochs:
-        add(BLENDSHAPES, data, options.blendshape_epochs, expressions=False)
-    add(JOINT, data, options.epochs)
-    return stages
+        parts.insert(0, Part(BLENDSHAPES, data, options.blendshape_epochs))
+    if data.pretraining is not None:
+        parts.insert(0, Part(BEFORE, data.pretraining, options.pretrain_epochs))
+    before = [None, *parts]
+    return [_stage(part, ground, options, run) for part, ground in zip(parts, before, strict=False)]
 
 
-def _stage(
-    name: str,
-    options: CompactOptions,
-    faces: Splits,
-    epochs: int,
-    expressions: bool,
-    run: RunFolder,
-    before: tuple[str, int] | None,
-) -> Stage:
-    """A stage on these faces; it goes on from the stage ``before`` of so many labels."""
-    told = options.blendshape_weight > 0 and faces.train.blendshapes is not None
+def _stage(part: Part, before: Part | None, options: CompactOptions, run: RunFolder) -> Stage:
+    """A part's stage, which goes on from what the part ``before`` left."""
+    faces, expressions = part.faces, part.name != BLENDSHAPES
+    blendshapes = options.blendshape_weight > 0 and faces.train.blendshapes is not None
+    words = expressions and options.word_weight > 0 and faces.train.words is not None
     tasks = options.segmentation_weight > 0 or options.component_weight > 0
     known = "given" if faces.train.parsing is not None else options.parsing
     parsing = Parsing(known, options.mask_classes) if tasks else None
@@ -258,29 +278,30 @@ def _stage(
         torch.manual_seed(options.seed)
         network = compact_network(options, len(faces.labels))
         if before is not None:
-            stage, labels = before
-            learned = compact_network(options, labels)
-            load_weights(learned, run.checkpoint(stage), run.system, stage)
+            learned = compact_network(options, len(before.faces.labels))
+            load_weights(learned, run.checkpoint(before.name), run.system, before.name)
             network.go_on_from(learned)
-        return CompactLearner(network, options, len(faces.labels) if expressions else 0, told)
+        classes = len(faces.labels) if expressions else 0
+        return CompactLearner(network, options, classes, blendshapes=blendshapes, words=words)
 
-    def images(part: LearningFaces, augmentation: str | None = None) -> FaceImages:
+    def images(split: LearningFaces, augmentation: str | None = None) -> FaceImages:
         return FaceImages(
-            part,
+            split,
             CROP_PX,
             augmentation=augmentation,
             parsing=parsing,
             components=options.components,
             weights=weights if augmentation else None,
-            blendshapes=told,
+            blendshapes=blendshapes,
+            words=words,
         )
 
     return Stage(
-        name,
+        part.name,
         learner,
         lambda: images(faces.train, options.augmentation),
         lambda: images(faces.validation),
-        epochs,
+        part.epochs,
     )
 
 

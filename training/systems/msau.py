@@ -39,6 +39,7 @@ from ..checkpoint import load_weights
 from ..data.face_images import FaceImages
 from ..data.face_splits import Splits
 from ..data.unit_labels import UnitImages, UnitSet, unit_sets
+from ..draws import sampling_weights
 from ..errors import OptionsWrong
 from ..learner import Batch, Learner
 from ..losses import ranking_loss, unit_label_loss, vote_cross_entropy
@@ -47,7 +48,6 @@ from ..networks.msau import VARIANTS, Msau, Scale, answer
 from ..run_folder import RunFolder
 from ..system import Stage, System
 from .msau_options import MsauOptions
-from .spatial import sampling_weights
 
 UNITS, JOINT = "units", "joint"
 __all__ = ["JOINT", "SYSTEM", "UNITS", "MsauOptions", "msau_network", "msau_stages"]

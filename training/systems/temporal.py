@@ -17,9 +17,9 @@ from torch.utils.data import DataLoader, Dataset
 from ..data.fer import FerPlus, load_fer_plus
 from ..data.motion import FIELDS, FaceShape, fit_face_shape
 from ..data.motion_set import MotionSet, load_motion_set, make_motion_set, save_motion_set
+from ..draws import sampling_weights
 from ..losses import vote_cross_entropy
 from ..networks.motion_net import MotionNet
-from .spatial import sampling_weights
 
 
 @dataclass(frozen=True)
