@@ -184,7 +184,9 @@ def test_gradients_reach_every_parameter(case: Case, samples: Arrays) -> None:
     torch.manual_seed(1)
     network = case.build().train()
     out = network(**tensors(inputs_of(case, samples, 8)))
-    values = [out] if isinstance(out, Tensor) else [v for v in out if v.requires_grad]
+    values = (
+        [out] if isinstance(out, Tensor) else [v for v in out if v is not None and v.requires_grad]
+    )
     loss = torch.stack([(value * torch.randn_like(value)).sum() for value in values]).sum()
     torch.autograd.backward(loss)
     for name, parameter in network.named_parameters():
