@@ -87,6 +87,7 @@ def tables(
     show: Annotated[
         bool, typer.Option("--show", help="Train nothing, show what is there.")
     ] = False,
+    split: Annotated[str, typer.Option(help="test or validation.")] = "test",
 ) -> None:
     """The papers' benchmark tables: trains the runs that are missing (hours), shows the rest."""
     from .tables import chosen_rows, markdown, run_rows, seeds_of
@@ -96,7 +97,7 @@ def tables(
     failed = []
     if not show:
         failed = run_rows(run, rows, numbers, data=data, jobs=jobs, told=console.print)
-    typer.echo(markdown(run, rows, numbers))
+    typer.echo(markdown(run, rows, numbers, split))
     if failed:
         console.print(f"{len(failed)} runs failed: {', '.join(map(str, failed))}")
         raise typer.Exit(1)

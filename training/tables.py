@@ -24,6 +24,7 @@ from .run_folder import RUN, open_run
 from .table_rows import ROWS, TITLES, Row
 
 LOG = "train.log"
+SPLITS = ("test", "validation")
 _RESAMPLES = 2_000
 FIGURES = {"top1": "top-1", "macro_recall": "macro recall", "ece": "ECE"}
 
@@ -181,35 +182,43 @@ def run_rows(
     return queue.failed
 
 
-def markdown(folder: Path, rows: Sequence[Row], seeds: Sequence[int]) -> str:
-    """What is finished as Markdown tables: means over seeds with their standard deviations."""
+def markdown(folder: Path, rows: Sequence[Row], seeds: Sequence[int], split: str = "test") -> str:
+    """What is finished as Markdown tables: means over seeds with their standard deviations.
+
+    ``split`` "validation" shows what choices may rest on.
+
+    Raises:
+        OptionsWrong: another split.
+    """
+    if split not in SPLITS:
+        raise OptionsWrong(f"split {split!r}: there are {', '.join(SPLITS)}")
     parts = []
     for table, title in TITLES.items():
         chosen = [row for row in rows if row.table == table]
-        tests = {row: found for row in chosen if (found := _tests(folder, row, seeds))}
-        if not tests:
+        measured = {row: found for row in chosen if (found := _measured(folder, row, seeds, split))}
+        if not measured:
             continue
-        more = dict.fromkeys(name for row in tests for name in row.figures)
+        more = dict.fromkeys(name for row in measured for name in row.figures)
         named = [name.replace("_", " ") for name in more]
         head = ["run", "seeds", *FIGURES.values(), "top-1 gained, points", *named]
         parts.append(f"### {title}\n\n| {' | '.join(head)} |\n|{'---|' * len(head)}")
-        for row, found in tests.items():
+        for row, found in measured.items():
             own = [_figure(found, name) if name in row.figures else "" for name in more]
             cells = [row.name, str(len(found)), *(_figure(found, name) for name in FIGURES)]
-            parts.append(f"| {' | '.join([*cells, gained(folder, row, seeds), *own])} |")
+            parts.append(f"| {' | '.join([*cells, gained(folder, row, seeds, split), *own])} |")
         parts.append("")
     return "\n".join(parts)
 
 
-def _tests(folder: Path, row: Row, seeds: Sequence[int]) -> list[dict[str, Any]]:
-    """The test figures of a row's finished runs."""
+def _measured(folder: Path, row: Row, seeds: Sequence[int], split: str) -> list[dict[str, Any]]:
+    """A split's figures of a row's finished runs."""
     paths = [run_path(folder, row, seed) for seed in seeds]
-    return [open_run(path).metrics()["test"] for path in paths if finished(path)]
+    return [open_run(path).metrics()[split] for path in paths if finished(path)]
 
 
-def gained(folder: Path, row: Row, seeds: Sequence[int]) -> str:
+def gained(folder: Path, row: Row, seeds: Sequence[int], split: str = "test") -> str:
     """Points of top-1 that a row gains over the one that it is held against: the mean over seeds,
-    and in brackets what 95 % of resamplings of the test faces give. Empty where either lacks.
+    and in brackets what 95 % of resamplings of the split's faces give. Empty where either lacks.
 
     Both runs of a seed judged the same faces, so their answers are compared face by face.
     """
@@ -219,7 +228,7 @@ def gained(folder: Path, row: Row, seeds: Sequence[int]) -> str:
     for seed in seeds:
         paths = [run_path(folder, r, seed) for r in (row, row_named(row.table, row.against))]
         if all(map(finished, paths)):
-            one, other = (_hits(path) for path in paths)
+            one, other = (_hits(path, split) for path in paths)
             differences.append(one - other)
     if not differences:
         return ""
@@ -229,16 +238,16 @@ def gained(folder: Path, row: Row, seeds: Sequence[int]) -> str:
     return f"{mean_N.mean():+.1f} ({low:+.1f} to {high:+.1f})"
 
 
-def _hits(path: Path) -> npt.NDArray[np.float32]:
-    """1 where a run was right about a test face, else 0, (N,)."""
+def _hits(path: Path, split: str) -> npt.NDArray[np.float32]:
+    """1 where a run was right about a face of a split, else 0, (N,)."""
     found = open_run(path).predictions()
-    right = found["test_logits"].argmax(axis=1) == found["test_target"].argmax(axis=1)
+    right = found[f"{split}_logits"].argmax(axis=1) == found[f"{split}_target"].argmax(axis=1)
     return np.asarray(right, np.float32)
 
 
-def _figure(tests: Sequence[dict[str, Any]], name: str) -> str:
+def _figure(measured: Sequence[dict[str, Any]], name: str) -> str:
     """Mean and, of several, standard deviation."""
-    values = np.array([test[name] for test in tests if name in test], np.float64)
+    values = np.array([found[name] for found in measured if name in found], np.float64)
     if not len(values):
         return ""
     spread = float(values.std(ddof=1)) if len(values) > 1 else None

@@ -76,6 +76,11 @@ def test_seeds_make_a_mean(toy_rows: list[Row], paper_run: RunFolder, tmp_path: 
         metrics["test"]["top1"] = top1
         (path / "metrics.json").write_text(json.dumps(metrics))
     assert "| first | 2 | 60.0 ± 14.1 % |" in markdown(tmp_path, toy_rows, [0, 1, 2])
+    validated = paper_run.metrics()["validation"]["top1"]
+    shown = markdown(tmp_path, toy_rows, [0, 1, 2], "validation")
+    assert f"| first | 2 | {100 * validated:.1f} ± 0.0 % |" in shown
+    with pytest.raises(OptionsWrong, match="there are test, validation"):
+        markdown(tmp_path, toy_rows, [0], "training")
 
 
 def test_rows_are_compared_face_by_face(
@@ -96,6 +101,8 @@ def test_rows_are_compared_face_by_face(
     assert len(rows) == 10 and gain == pytest.approx(points, abs=0.05)
     assert 0 < low < gain < high
     assert tables.gained(tmp_path, FIRST, [0]) == "", "held against nothing"
+    same = tables.gained(tmp_path, replace(NEXT, against="first"), [0], "validation")
+    assert same == "+0.0 (+0.0 to +0.0)", "its answers on validation are the same"
 
 
 def test_a_run_waits_for_the_one_it_builds_on(toy_rows: list[Row], tmp_path: Path) -> None:
