@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 TITLES = {
-    "faces": "FER+ photographs: 8,000 to learn from, the whole test split",
+    "faces": "FER+ photographs, 8,000 to learn from",
     "clips": "Synthetic clips of 33 words",
     "poses": "Synthetic faces of 54 words in four poses, by protocol",
 }

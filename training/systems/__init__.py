@@ -1,4 +1,4 @@
-"""One file per paper: networks, losses, stages and hyper-parameters put together.
+"""One file per system: networks, losses, stages and hyper-parameters put together.
 
 To add one: its networks in training/networks/ with a `recognise(crop)`, a `head` and `features`,
 and a line for each in tests/training/test_paper_networks.py; here a file with a frozen subclass of
@@ -18,4 +18,4 @@ SYSTEMS = {
     "neighborhood": "Semantic neighbourhoods (paper 001): unreliable pictures teach nothing.",
     "slfer": "Semantic learning (paper 002): parsing and component tasks beside the expression.",
 }
-"""The papers' systems by name, with the line that help shows; each is loaded when it is called."""
+"""Systems by name, with the line that help shows; each is loaded when it is called."""
