@@ -18,7 +18,6 @@ from engines.taxonomy import load_taxonomy
 from stream.recognize import Recognizer
 from stream.sources import open_source
 from training import cli
-from training.checkpoint import read_checkpoint
 from training.correlations import Correlations, load_correlations
 from training.data.face_splits import Splits, load_splits
 from training.data.face_triplets import FaceTriplets
@@ -29,11 +28,12 @@ from training.image_bundle import manifest_of
 from training.losses import vote_cross_entropy
 from training.losses_emo135 import transformed_cross_entropy, triplet_loss
 from training.networks.correlation import CorrelationLayer
-from training.run_folder import RunFolder, open_run
+from training.run_folder import RunFolder
 from training.system import loader_of, open_system, train_system
 from training.systems.emo135 import VARIANTS, Emo135Options, WordLearner, emo135_stages
 
 from .conftest import lightning_warns
+from .toy_runs import command_of, stage_weights, train_by_command
 
 TOY: dict[str, Any] = {
     "epochs": 2,
@@ -55,26 +55,12 @@ def toy(**changes: Any) -> Emo135Options:
     return Emo135Options(**{**TOY, **changes})
 
 
-def command(run: Path, data: Path, **changes: Any) -> list[str]:
-    words = ["train", "emo135", "--run", str(run), "--data", str(data)]
-    for name, value in {**TOY, **changes}.items():
-        text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
-        words += [f"--{name.replace('_', '-')}", text]
-    return words
-
-
-def weights_of(run: RunFolder, stage: str) -> dict[str, torch.Tensor]:
-    state: dict[str, torch.Tensor] = read_checkpoint(run.checkpoint(stage))["state_dict"]
-    return state
-
-
 @pytest.fixture(scope="module")
 def run(tiny_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     """A finished run, never stopped."""
     path = tmp_path_factory.mktemp("emo135") / "run"
-    with lightning_warns(), pytest.raises(SystemExit, match="0"):
-        ferstream.main(command(path, tiny_dir))
-    return open_run(path)
+    with lightning_warns():
+        return train_by_command("emo135", path, tiny_dir, TOY)
 
 
 def found_in(run: RunFolder) -> Correlations:
@@ -119,7 +105,7 @@ def test_the_correlation_layers_begin_as_f_exp_and_learn(run: RunFolder, tiny_di
     layers = [part for part in learner.network.modules() if isinstance(part, CorrelationLayer)]
     assert len(layers) == 3
     assert all(np.array_equal(layer.weight.detach(), found.similarity) for layer in layers)
-    before, after = weights_of(run, "embedding"), weights_of(run, "words")
+    before, after = stage_weights(run, "embedding"), stage_weights(run, "words")
     for name, value in learner.network.backbone.state_dict().items():
         assert torch.equal(value, before[f"network.{name}"]), "the embedding goes on from stage 1"
     first = "network.backbone.trunk.stem.0.weight"
@@ -196,8 +182,8 @@ def test_a_stopped_run_ends_as_if_it_had_not_been(
     with lightning_warns():
         done = train_system(system, toy(), tmp_path / "run", data)
     assert (tmp_path / "run" / "correlations.npz").stat().st_mtime_ns == kept
-    for name, value in weights_of(run, "words").items():
-        assert torch.equal(value, weights_of(done, "words")[name]), name
+    for name, value in stage_weights(run, "words").items():
+        assert torch.equal(value, stage_weights(done, "words")[name]), name
     assert done.metrics() == run.metrics()
 
 
@@ -288,6 +274,6 @@ def test_wrong_options_end_in_one_line(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     with pytest.raises(SystemExit, match="1"):
-        ferstream.main([*command(tmp_path / "run", tiny_dir), *words])
+        ferstream.main([*command_of("emo135", tmp_path / "run", tiny_dir, TOY), *words])
     told = capsys.readouterr().err
     assert said in told and told.count("\n") == 1

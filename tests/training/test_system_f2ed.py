@@ -14,11 +14,9 @@ import numpy as np
 import pytest
 import torch
 
-import ferstream
 from stream.recognize import Recognizer
 from stream.sources import open_source
 from training import cli
-from training.checkpoint import read_checkpoint
 from training.data.face_splits import load_splits
 from training.data.pose_images import held_out_pairs, pairs_to_learn, with_made
 from training.data.synthetic import write_packed
@@ -26,13 +24,14 @@ from training.data.task_faces import TaskFaces, load_task, people_of, pose_codes
 from training.draws import Draw
 from training.errors import OptionsWrong, RunMismatch
 from training.pose_gan import FaPELearner, kept_faces
-from training.run_folder import RunFolder, open_run
+from training.run_folder import RunFolder
 from training.system import train_system
 from training.systems.f2ed import SYSTEM, F2edOptions, FaNetLearner, f2ed_faces, f2ed_stages
 
 from .conftest import lightning_warns
 from .layout import write_layout
 from .tiny_head import tiny_kit
+from .toy_runs import stage_weights, train_by_command
 
 TOY: dict[str, Any] = {
     **{"limit": 216, "epochs": 2, "batch": 64, "crop_px": 32, "gan_epochs": 1, "gan_batch": 16},
@@ -61,22 +60,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> str:
 def run(folder: str, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     """Trained by the one command, never stopped: pose synthesis and pre-training on ER-UP."""
     path = tmp_path_factory.mktemp("runs") / "f2ed"
-    words = ["train", "f2ed", "--run", str(path), "--data", folder, "--protocol", "er-up"]
-    for name, value in {**TOY, "pretrain": "synthetic"}.items():
-        text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
-        words += [f"--{name.replace('_', '-')}", text]
+    options = {**TOY, "pretrain": "synthetic", "protocol": "er-up"}
     with lightning_warns():
-        ferstream.command_line().main(words, prog_name="ferstream", standalone_mode=False)
-    return open_run(path)
+        return train_by_command("f2ed", path, folder, options)
 
 
 def task(folder: str, protocol: str, **changes: Any) -> TaskFaces:
     return f2ed_faces(toy(protocol=protocol, **changes), folder)
-
-
-def weights_of(run: RunFolder, stage: str) -> dict[str, torch.Tensor]:
-    state: dict[str, torch.Tensor] = read_checkpoint(run.checkpoint(stage))["state_dict"]
-    return state
 
 
 def test_one_command_trains_and_measures(run: RunFolder) -> None:
@@ -148,7 +138,7 @@ def test_a_stopped_run_ends_as_if_it_had_never_been(
         done = train_system(SYSTEM, options, tmp_path / "run", folder)
     assert (tmp_path / "run" / "gan" / "made.npz").stat().st_mtime_ns == kept, "the same made faces"
     for stage in STAGES:
-        alone, stopped = weights_of(run, stage), weights_of(done, stage)
+        alone, stopped = stage_weights(run, stage), stage_weights(done, stage)
         assert all(torch.equal(value, stopped[name]) for name, value in alone.items()), stage
     assert done.metrics() == run.metrics()
     other = replace(options, pretrain="synthetic:fg33")

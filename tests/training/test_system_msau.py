@@ -11,12 +11,10 @@ import numpy as np
 import pytest
 import torch
 
-import ferstream
 from engines.bundle import Bundle, load_bundle
 from stream.recognize import Recognizer
 from stream.sources import open_source
 from training import cli
-from training.checkpoint import read_checkpoint
 from training.data.face_splits import Splits, load_splits
 from training.errors import OptionsWrong
 from training.run_folder import RunFolder, open_run, start_run
@@ -24,6 +22,7 @@ from training.system import loader_of, open_system, train_system, trained_networ
 from training.systems.msau import JOINT, UNITS, JointLearner, MsauOptions, UnitsLearner, msau_stages
 
 from .conftest import lightning_warns
+from .toy_runs import stage_weights, train_by_command
 from .unit_layout import write_prepared
 
 TOY: dict[str, Any] = {
@@ -44,26 +43,16 @@ TOY: dict[str, Any] = {
 FEATURES = 2 * (12 + 8)
 
 
-def train(run: Path, data: Path, **changes: Any) -> RunFolder:
-    """By the command line's own words."""
-    words = ["train", "msau", "--run", str(run), "--data", str(data)]
-    for name, value in {**TOY, **changes}.items():
-        text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
-        words += [f"--{name.replace('_', '-')}", text]
-    with lightning_warns(), pytest.raises(SystemExit) as ended:
-        ferstream.main(words)
-    assert ended.value.code == 0
-    return open_run(run)
-
-
 def weights(run: RunFolder, stage: str) -> dict[str, torch.Tensor]:
-    state: dict[str, torch.Tensor] = read_checkpoint(run.checkpoint(stage))["state_dict"]
-    return {name.removeprefix("network."): value for name, value in state.items()}
+    """By their names in the network."""
+    learned = stage_weights(run, stage)
+    return {name.removeprefix("network."): value for name, value in learned.items()}
 
 
 @pytest.fixture(scope="module")
 def done(tiny_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
-    return train(tmp_path_factory.mktemp("msau") / "run", tiny_dir)
+    with lightning_warns():
+        return train_by_command("msau", tmp_path_factory.mktemp("msau") / "run", tiny_dir, TOY)
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 import torch
 
-import ferstream
 from stream.recognize import Recognizer
 from stream.sources import open_source
 from training import cli
@@ -33,6 +32,7 @@ from training.systems.neighborhood import NeighborhoodOptions
 
 from .conftest import lightning_warns
 from .tiny_head import tiny_kit
+from .toy_runs import stage_weights, train_by_command
 
 TOY = NeighborhoodOptions(
     epochs=2,
@@ -55,20 +55,10 @@ STAGES = ("autoencoder", "classifier", "refine", "expression")
 SYSTEM = open_system("neighborhood")
 
 
-def command(run: Path, data: Path, **changes: Any) -> list[str]:
-    """The command line that trains at toy size."""
-    words = ["train", "neighborhood", "--run", str(run), "--data", str(data)]
+def told(options: NeighborhoodOptions) -> dict[str, Any]:
+    """The options that are not the usual ones."""
     usual = NeighborhoodOptions().to_json()
-    for name, value in replace(TOY, **changes).to_json().items():
-        if value != usual[name]:
-            text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
-            words += [f"--{name.replace('_', '-')}", text]
-    return words
-
-
-def weights(run: Path, stage: str) -> dict[str, torch.Tensor]:
-    found: dict[str, torch.Tensor] = read_checkpoint(run / stage / "last.ckpt")["state_dict"]
-    return found
+    return {name: value for name, value in options.to_json().items() if value != usual[name]}
 
 
 @pytest.fixture(scope="module")
@@ -87,10 +77,8 @@ def data(tiny_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[P
 def run(data: Path, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     """A run by the one command, never stopped; tests leave it as it is."""
     path = tmp_path_factory.mktemp("neighborhood") / "run"
-    with lightning_warns(), pytest.raises(SystemExit) as ended:
-        ferstream.main(command(path, data))
-    assert ended.value.code == 0
-    return open_run(path)
+    with lightning_warns():
+        return train_by_command("neighborhood", path, data, told(TOY))
 
 
 def test_the_command_trains_all_stages_and_measures(run: RunFolder) -> None:
@@ -116,7 +104,7 @@ def test_each_epoch_tells_whom_it_masked(run: RunFolder) -> None:
 
 
 def test_the_refinement_leaves_the_encoder_as_it_is(run: RunFolder) -> None:
-    before, after = weights(run.path, "autoencoder"), weights(run.path, "refine")
+    before, after = stage_weights(run, "autoencoder"), stage_weights(run, "refine")
     parts: dict[str, list[bool]] = {"encoder": [], "decoder": []}
     for name, value in before.items():
         part = name.split(".")[1]
@@ -134,7 +122,7 @@ def test_the_critic_learns_always_and_then_once_in_ten(run: RunFolder) -> None:
 
 
 def test_the_masked_network_begins_anew_and_the_autoencoder_stays(run: RunFolder) -> None:
-    made, refined = weights(run.path, "expression"), weights(run.path, "refine")
+    made, refined = stage_weights(run, "expression"), stage_weights(run, "refine")
     kept = {name: value for name, value in made.items() if name.startswith("maker.")}
     assert kept
     for name, value in kept.items():
@@ -178,7 +166,7 @@ def test_a_stopped_run_ends_as_if_it_had_not_been(
     with lightning_warns():
         done = train_system(SYSTEM, TOY, path, str(data))
     for name in STAGES:
-        alone, again = weights(run.path, name), weights(path, name)
+        alone, again = stage_weights(run, name), stage_weights(open_run(path), name)
         assert alone.keys() == again.keys()
         assert all(torch.equal(value, again[key]) for key, value in alone.items()), name
     assert done.metrics() == run.metrics()

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import torch
 
-import ferstream
 from calibration.probability import softmax
 from engines import contract
 from engines.bundle import Bundle, load_bundle
@@ -27,13 +26,14 @@ from training.data.synthetic import write_packed
 from training.errors import OptionsWrong, RunMismatch
 from training.late_fusion import fusion_curve
 from training.networks.clip_streams import ClipNetwork
-from training.run_folder import RunFolder, open_run
+from training.run_folder import RunFolder
 from training.system import open_system, train_system, trained_network
 from training.systems.tmsau import AttentionLearner, TemporalLearner, tmsau_stages
 from training.systems.tmsau_options import TmsauOptions
 
 from .conftest import lightning_warns
 from .tiny_head import tiny_kit
+from .toy_runs import train_by_command
 
 TOY: dict[str, Any] = {
     "faces": "synthetic",
@@ -72,11 +72,8 @@ def head_dir(tmp_path_factory: pytest.TempPathFactory) -> str:
 def run(head_dir: str, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     """A finished run by the one command; tests leave it as it is."""
     path = tmp_path_factory.mktemp("tmsau") / "run"
-    words = [w for n, v in TOY.items() for w in (f"--{n.replace('_', '-')}", str(v))]
-    with lightning_warns(), pytest.raises(SystemExit) as ended:
-        ferstream.main(["train", "tmsau", "--run", str(path), "--data", head_dir, *words])
-    assert ended.value.code == 0
-    return open_run(path)
+    with lightning_warns():
+        return train_by_command("tmsau", path, head_dir, TOY)
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from training.run_folder import RunFolder
+import pytest
+import torch
+
+import ferstream
+from training.checkpoint import read_checkpoint
+from training.run_folder import RunFolder, open_run
 from training.system import open_system, train_system
 
 TOY: dict[str, Any] = {
@@ -35,11 +40,32 @@ def train_toy(path: Path, data: str, **changes: Any) -> RunFolder:
 
 def toy_command(path: Path, data: str, **changes: Any) -> list[str]:
     """The same by the command line, after `python -m`."""
-    words = ["ferstream", "train", "slfer", "--run", str(path), "--data", data]
-    for name, value in {**TOY, **changes}.items():
+    return ["ferstream", *command_of("slfer", path, data, {**TOY, **changes})]
+
+
+def command_of(system: str, path: Path, data: Path | str, options: dict[str, Any]) -> list[str]:
+    """The words of the command line that train a system with these options."""
+    words = ["train", system, "--run", str(path), "--data", str(data)]
+    for name, value in options.items():
         text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
         words += [f"--{name.replace('_', '-')}", text]
     return words
+
+
+def train_by_command(
+    system: str, path: Path, data: Path | str, options: dict[str, Any]
+) -> RunFolder:
+    """Train a system by those words, in this process."""
+    with pytest.raises(SystemExit) as ended:
+        ferstream.main(command_of(system, path, data, options))
+    assert ended.value.code == 0
+    return open_run(path)
+
+
+def stage_weights(run: RunFolder, stage: str) -> dict[str, torch.Tensor]:
+    """The weights that a stage's training left, by their names in its learner."""
+    state: dict[str, torch.Tensor] = read_checkpoint(run.checkpoint(stage))["state_dict"]
+    return state
 
 
 def one_thread() -> dict[str, str]:
