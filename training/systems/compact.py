@@ -64,6 +64,8 @@ class CompactOptions(Options):
     """Another set to learn from first, as for --faces; none: from scratch"""
     pretrain_epochs: int = 10
     """Of that"""
+    pretrain_rate: float = 0.02
+    """Highest learning rate of that"""
     rate: float = 0.1
     """Highest learning rate of SGD with momentum 0.9"""
     warmup: float = 0.15
@@ -110,6 +112,7 @@ class CompactOptions(Options):
             pretrain_epochs=6,
             batch=64,
             rate=0.05,
+            pretrain_rate=0.01,
             precision="fp32",
             balance=0.0,
             average_decay=0.99,
@@ -129,8 +132,9 @@ class CompactOptions(Options):
             raise OptionsWrong(
                 f"augmentation {self.augmentation!r}: there are {', '.join(AUGMENTATIONS)}"
             )
-        if not self.rate > 0:
-            raise OptionsWrong(f"rate is {self.rate}: it must be above 0")
+        for name in ("rate", "pretrain_rate"):
+            if not getattr(self, name) > 0:
+                raise OptionsWrong(f"{name} is {getattr(self, name)}: it must be above 0")
 
 
 class CompactLearner(Learner):
@@ -145,12 +149,13 @@ class CompactLearner(Learner):
         network: CompactMSAU,
         options: CompactOptions,
         classes: int,
+        rate: float,
         *,
         blendshapes: bool,
         words: bool,
     ) -> None:
         decay, warmup = options.weight_decay, options.warmup
-        recipe = Recipe("sgd", options.rate, weight_decay=decay, one_cycle=warmup)
+        recipe = Recipe("sgd", rate, weight_decay=decay, one_cycle=warmup)
         super().__init__(network, options, recipe)
         self.classes = classes
         taught = {
@@ -245,21 +250,23 @@ def compact_faces(options: CompactOptions, folder: str | None) -> TaskFaces:
 
 
 class Part(NamedTuple):
-    """One stage of the training: what is learned from, and for how long."""
+    """One stage of the training: what is learned from, for how long and how fast."""
 
     name: str
     faces: Splits
     epochs: int
+    rate: float
 
 
 def compact_stages(options: CompactOptions, data: TaskFaces, run: RunFolder) -> Sequence[Stage]:
     """What is learned before, blendshapes where the faces have some, then all together."""
-    parts = [Part(JOINT, data, options.epochs)]
+    parts = [Part(JOINT, data, options.epochs, options.rate)]
     told = options.blendshape_weight > 0 and data.train.blendshapes is not None
     if told and options.blendshape_epochs:
-        parts.insert(0, Part(BLENDSHAPES, data, options.blendshape_epochs))
+        parts.insert(0, Part(BLENDSHAPES, data, options.blendshape_epochs, options.rate))
     if data.pretraining is not None:
-        parts.insert(0, Part(BEFORE, data.pretraining, options.pretrain_epochs))
+        epochs, rate = options.pretrain_epochs, options.pretrain_rate
+        parts.insert(0, Part(BEFORE, data.pretraining, epochs, rate))
     before = [None, *parts]
     return [_stage(part, ground, options, run) for part, ground in zip(parts, before, strict=False)]
 
@@ -282,7 +289,8 @@ def _stage(part: Part, before: Part | None, options: CompactOptions, run: RunFol
             load_weights(learned, run.checkpoint(before.name), run.system, before.name)
             network.go_on_from(learned)
         classes = len(faces.labels) if expressions else 0
-        return CompactLearner(network, options, classes, blendshapes=blendshapes, words=words)
+        told = {"blendshapes": blendshapes, "words": words}
+        return CompactLearner(network, options, classes, part.rate, **told)
 
     def images(split: LearningFaces, augmentation: str | None = None) -> FaceImages:
         return FaceImages(
