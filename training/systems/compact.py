@@ -111,7 +111,7 @@ class CompactOptions(Options):
             epochs=7,
             pretrain_epochs=6,
             batch=64,
-            rate=0.05,
+            rate=0.02,
             pretrain_rate=0.01,
             precision="fp32",
             balance=0.0,
