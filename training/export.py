@@ -42,7 +42,7 @@ NOTES = {
     "emo135": "weakly supervised: the raters' eight emotions and how many saw one, spread over "
     "135 words by a word-similarity matrix; nobody labelled faces with these words",
     "fg33": "derived: the 135 words' probabilities added up",
-    "au": "trained on what another network (MediaPipe's face landmarker) estimates",
+    "au": "weakly supervised: learned from what another network (MediaPipe's face landmarker) estimates",
 }
 DEFAULTS = Options()
 TRAINING_DATA = (
@@ -74,7 +74,7 @@ def manifest_for(networks: TrainedNetworks, fusion: dict[str, float], commit: st
             "emo135", emo135.labels, families("emo135"), "weakly supervised", 1.0, NOTES["emo135"]
         ),
         Head("fg33", fg33.labels, families("fg33"), "derived", 1.0, NOTES["fg33"]),
-        Head("au", ARKIT_NAMES, (), "trained", 1.0, NOTES["au"]),
+        Head("au", ARKIT_NAMES, (), "weakly supervised", 1.0, NOTES["au"]),
     )
     return Manifest(
         name="default",

@@ -48,7 +48,7 @@ def test_the_manifest_says_what_is_in_it(exported: Exported) -> None:
         "basic8": "trained",
         "emo135": "weakly supervised",
         "fg33": "derived",
-        "au": "trained",
+        "au": "weakly supervised",
         "family6": "derived",
     }
     assert manifest.head("basic8").labels == BASIC8

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from stream.align import ANCHOR_LANDMARKS
 
 from ..errors import OptionsWrong
-from .fer import BASIC8, SPLITS, load_fer_plus
+from .fer import BASIC8, LAYOUT, SPLITS, DataMissing, load_fer_plus
 from .learning_faces import LearningFaces
 from .readers.prepared import load_prepared
 from .synthetic.action_units import ARKIT_NAMES
@@ -94,6 +94,9 @@ def load_splits(name: str, folder: str | Path | None, *, limit: int = 0, seed: i
 def _fer_plus(split: str, folder: str | Path | None) -> LearningFaces:
     data = load_fer_plus(split, Path(folder) if folder else None)
     data = data.subset(data.rated)
+    if missing := set(ARKIT_NAMES) - set(data.blendshape_names):
+        names = ", ".join(sorted(missing))
+        raise DataMissing(f"teacher.npz lacks the blendshapes {names}: {LAYOUT}")
     in_order = [data.blendshape_names.index(name) for name in ARKIT_NAMES]
     words, weight = word_targets(data)
     return LearningFaces(
