@@ -42,7 +42,8 @@ NOTES = {
     "emo135": "weakly supervised: the raters' eight emotions and how many saw one, spread over "
     "135 words by a word-similarity matrix; nobody labelled faces with these words",
     "fg33": "derived: the 135 words' probabilities added up",
-    "au": "weakly supervised: learned from what another network (MediaPipe's face landmarker) estimates",
+    "au": "weakly supervised: learned from what another network (MediaPipe's face landmarker) "
+    "estimates",
 }
 DEFAULTS = Options()
 TRAINING_DATA = (
