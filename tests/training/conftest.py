@@ -28,7 +28,9 @@ from .toy_runs import train_toy
 
 Exported = tuple[Bundle, dict[str, Any]]
 
-SPATIAL = replace(DEFAULT, blendshape_epochs=1, epochs=1, batch=32)
+SPATIAL = replace(
+    DEFAULT, blendshape_epochs=1, epochs=1, batch=32, segmentation_weight=0.5, segmentation_width=8
+)
 TEMPORAL = TemporalOptions(stacks=64, epochs=2, batch=32)
 ATTENTION = AttentionOptions(clips=16, views=4, epochs=1, batch=8)
 

@@ -49,6 +49,7 @@ def test_every_stage_leaves_its_checkpoint_and_log(trained: Path) -> None:
 def test_networks_come_back_ready_for_use(trained: Path, tiny: FerPlus) -> None:
     spatial, temporal = trained_spatial(trained), trained_temporal(trained)
     attention = trained_attention(trained, spatial.features)
+    assert spatial.words is not None and spatial.segmentation is None, "its company is dropped"
     for network in (spatial, temporal, attention):
         assert not network.training
         assert all(torch.isfinite(value).all() for value in network.state_dict().values())
