@@ -252,7 +252,7 @@ def test_no_run_and_no_system(tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text("{}")
     with pytest.raises(RunUnfinished, match="cannot be read"):
         open_run(tmp_path)
-    with pytest.raises(SystemUnknown, match=r"'slfre': there are msau, .*slfer"):
+    with pytest.raises(SystemUnknown, match=r"'slfre': there are compact, .*slfer"):
         open_system("slfre")
 
 
