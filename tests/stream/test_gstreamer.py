@@ -250,7 +250,7 @@ def test_openings_and_closings_leave_nothing_behind(camera: Camera) -> None:
         with pytest.raises(SourceRefused):
             open_gstreamer("rtsp://127.0.0.1:1/film", stall_s=1)
         counts.append(held())
-    # A thread that ends late is counted in some turns and not in others: the most of the first ones.
+    # A thread that ends late is counted in some turns only: the most of the first ones.
     first = counts[:3]
     assert counts[-1].threads <= max(turn.threads for turn in first) + 1, counts
     assert counts[-1].files <= max(turn.files for turn in first) + 1, counts
