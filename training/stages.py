@@ -91,7 +91,9 @@ def trained_spatial(run: Path) -> CompactMSAU:
     try:
         network = trained_network(SYSTEM, open_run(run / "spatial"), CLASSES)
     except RunUnfinished as error:
-        raise StageMissing(f"{error}: run `ferstream train spatial` first") from error
+        raise StageMissing(
+            f"{run / 'spatial'} holds no finished training: run `ferstream train spatial` first"
+        ) from error
     assert isinstance(network, CompactMSAU)
     network.segmentation = network.components = None
     return network

@@ -111,9 +111,7 @@ def test_a_stopped_run_ends_as_if_it_had_never_been_stopped(
     assert again.metrics() == done.metrics()
 
 
-def test_stages_go_on_from_all_but_the_heads(
-    done: RunFolder, data: Splits, tiny_dir: Path, tmp_path: Path
-) -> None:
+def test_stages_go_on_from_all_but_the_heads(done: RunFolder, tiny_dir: Path) -> None:
     """The heads' labels may be another set's: they start afresh."""
     options = CompactOptions(**TOY)
     stages = compact_stages(options, compact_faces(options, str(tiny_dir)), done)
@@ -160,6 +158,8 @@ def test_faces_without_blendshapes_are_learned_from_without(data: Splits, tmp_pa
         compact_faces(CompactOptions(faces=str(folder), blendshape_weight=0, word_weight=1), None)
     options = CompactOptions(faces=str(folder), blendshape_weight=0.0, batch=8)
     assert told_blendshapes(options)[:2] == ((), "derived")
+    _, how, note = told_blendshapes(CompactOptions(faces=str(folder), pretrain="synthetic"))
+    assert how == "trained" and "synthetic" in note and str(folder) not in note
     faces = compact_faces(options, None)
     run = start_run(tmp_path / "run", "compact", options, faces.about())
     (stage,) = compact_stages(options, faces, run)

@@ -10,7 +10,7 @@ below. Commands, checkpoints, logs, figures, report, comparison and bundle follo
 from __future__ import annotations
 
 SYSTEMS = {
-    "compact": "The default bundle's network (after paper 003) on any faces, for real time.",
+    "compact": "The default bundle's network (after paper 003) on any labelled faces.",
     "msau": "MSAU-Net (paper 003, images): regions, action units, a magnified second look.",
     "tmsau": "TMSAU-Net (paper 003, video): attention over frames, a stream of motion, fusion.",
     "emo135": "135 emotions (paper 000): embedding, cleaning, correlation layers and labels.",

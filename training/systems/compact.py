@@ -293,15 +293,17 @@ def _stage(part: Part, before: Part | None, options: CompactOptions, run: RunFol
         return CompactLearner(network, options, classes, part.rate, **told)
 
     def images(split: LearningFaces, augmentation: str | None = None) -> FaceImages:
+        # A classifier's validation looks at its scores alone, not at what kept it company.
+        whole = augmentation is not None or not expressions
         return FaceImages(
             split,
             CROP_PX,
             augmentation=augmentation,
-            parsing=parsing,
+            parsing=parsing if whole else None,
             components=options.components,
             weights=weights if augmentation else None,
-            blendshapes=blendshapes,
-            words=words,
+            blendshapes=blendshapes and whole,
+            words=words and whole,
         )
 
     return Stage(
@@ -317,10 +319,16 @@ def told_blendshapes(options: CompactOptions) -> tuple[tuple[str, ...], Supervis
     """Names of the units that a bundle tells, and how they were learned."""
     if not options.blendshape_weight:
         return (), "derived", "none: this network was trained without action units"
-    whose = " and ".join(name for name in (options.pretrain, options.faces) if name)
-    if "fer2013plus" in whose:
-        return ARKIT_NAMES, "weakly supervised", f"a teacher's blendshapes of {whose}"
-    return ARKIT_NAMES, "trained", f"blendshapes of {whose}"
+    # Prepared sets have none.
+    sets = [name for name in (options.pretrain, options.faces) if name.startswith("synthetic")]
+    if "fer2013plus" in (options.pretrain, options.faces):
+        whose = " and ".join(["fer2013plus", *sets])
+        return (
+            ARKIT_NAMES,
+            "weakly supervised",
+            f"blendshapes of {whose}, a teacher's on photographs",
+        )
+    return ARKIT_NAMES, "trained", f"blendshapes of {' and '.join(sets)}, which is rendered"
 
 
 SYSTEM = System(
