@@ -82,19 +82,23 @@ def _converted(options: Any, asked: dict[str, Any]) -> dict[str, Any]:
     """Texts of lists ("10,18,25") to the tuples that they stand for.
 
     Raises:
-        OptionsWrong: one is no list of whole numbers.
+        OptionsWrong: one is no list of numbers, or not of whole ones where those are wanted.
     """
     from .errors import OptionsWrong
 
-    lists = {field.name for field in fields(options) if str(field.type).startswith("tuple")}
+    kinds = {"tuple[int, ...]": (int, "whole numbers"), "tuple[float, ...]": (float, "numbers")}
     found = dict(asked)
-    for name in lists & asked.keys():
+    for field in fields(options):
+        if field.name not in asked or str(field.type) not in kinds:
+            continue
+        number, called = kinds[str(field.type)]
         try:
-            found[name] = tuple(int(part) for part in asked[name].split(",") if part.strip())
+            values = tuple(number(part) for part in asked[field.name].split(",") if part.strip())
         except ValueError as error:
             raise OptionsWrong(
-                f"{name} is {asked[name]!r}: give whole numbers with commas between them"
+                f"{field.name} is {asked[field.name]!r}: give {called} with commas between them"
             ) from error
+        found[field.name] = values
     return found
 
 

@@ -23,7 +23,7 @@ PERCEIVED_WEIGHTS = (100.0, 0.1, 0.001)
 
 @dataclass(frozen=True)
 class RefiningWeights:
-    """Lambdas of eq. 8; the default values are the paper's."""
+    """Lambdas of eq. 8 and what eq. 5 weighs; the default values are the paper's."""
 
     layers: float = 1e-3
     """Of eq. 4; a tenth of it after every 20 epochs"""
@@ -32,6 +32,8 @@ class RefiningWeights:
     """Of eq. 7"""
     picture: float = 1.0
     """Of eq. 5"""
+    perceived: tuple[float, ...] = PERCEIVED_WEIGHTS
+    """Of what the classifier sees in it, layer by layer"""
 
     def layers_at(self, epoch: int) -> float:
         """Lambda AE in an epoch, counted from 0."""
@@ -63,11 +65,11 @@ def picture_loss(
     picture: Tensor,
     perceived: Sequence[Tensor],
     wanted: Sequence[Tensor],
-    pixel_weight: float = 1.0,
+    weights: Sequence[float] = PERCEIVED_WEIGHTS,
 ) -> Tensor:
     """Eq. 5: pixels and what the classifier sees: a scalar."""
     pixels = (rebuilt - picture).square().mean()
-    return pixel_weight * pixels + perceptual_loss(perceived, wanted)
+    return pixels + perceptual_loss(perceived, wanted, weights)
 
 
 def critic_loss(rebuilt_B: Tensor, real_B: Tensor) -> Tensor:

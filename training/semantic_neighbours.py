@@ -135,7 +135,7 @@ class RefiningLearner(AdversarialLearner):
         seen = self.classifier.original.perceived(rebuilt)
         with torch.no_grad():
             wanted = self.classifier.original.perceived(picture)
-        pictures = picture_loss(rebuilt, picture, seen, wanted)
+        pictures = picture_loss(rebuilt, picture, seen, wanted, self.weights.perceived)
         loss = refining_loss(layers, adversarial, pictures, self.weights, self.current_epoch)
         return loss, {"layers": layers, "adversarial": adversarial, "picture": pictures}
 

@@ -230,15 +230,17 @@ def test_help_lists_the_system_and_its_options(capsys: pytest.CaptureFixture[str
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--crop-px", "50"], "crop_px is 50"),
-        (["--decay-epochs", "1,two"], "decay_epochs is '1,two': give whole numbers"),
-        (["--faces", "nobody"], "no set of faces 'nobody'"),
+        (["slfer", "--crop-px", "50"], "crop_px is 50"),
+        (["slfer", "--decay-epochs", "1,two"], "decay_epochs is '1,two': give whole numbers"),
+        (["slfer", "--faces", "nobody"], "no set of faces 'nobody'"),
+        (["neighborhood", "--perceived-weights", "1,x"], "is '1,x': give numbers with commas"),
+        (["neighborhood", "--perceived-weights", "1,0.5"], "is (1.0, 0.5): it must be three"),
     ],
 )
 def test_wrong_options_end_in_one_line(
     words: list[str], said: str, tiny_dir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit, match="1"):
-        ferstream.main(["train", "slfer", "--fast", "--data", str(tiny_dir), *words])
+        ferstream.main(["train", *words, "--fast", "--data", str(tiny_dir)])
     told = capsys.readouterr().err
     assert said in told and told.count("\n") == 1

@@ -40,9 +40,9 @@ def test_perceptual_and_picture_loss() -> None:
     perceived = 100 * 1 + 0.1 * 4 + 0.001 * 100
     assert perceptual_loss(seen, wanted).item() == pytest.approx(perceived)
     picture = torch.zeros(1, 1, 2, 2)
-    assert picture_loss(picture + 2, picture, seen, wanted, 0.5).item() == pytest.approx(
-        0.5 * 4 + perceived
-    )
+    assert picture_loss(picture + 2, picture, seen, wanted).item() == pytest.approx(4 + perceived)
+    lighter = picture_loss(picture + 2, picture, seen, wanted, (1.0, 0.0, 0.0))
+    assert lighter.item() == pytest.approx(4 + 1)
 
 
 def test_critic_and_adversarial_loss() -> None:

@@ -255,6 +255,8 @@ def test_more_noise_means_more_divergence(run: RunFolder, data: Path) -> None:
         ({"balance": "even"}, "balance 'even'"),
         ({"crop_px": 40}, "multiple of 16"),
         ({"widths": (3, 4)}, "it must be 5 numbers"),
+        ({"perceived_weights": (1.0, 1.0)}, "it must be three numbers from 0 on"),
+        ({"perceived_weights": (1.0, -1.0, 1.0)}, "it must be three numbers from 0 on"),
         ({"clip": 0.0}, "clip is 0.0: it must be above 0"),
         ({"dropout": 1.0}, "below 1"),
         ({"autoencoder_batch": 9, "accumulate": 2}, "autoencoder_batch 9 cannot be split"),

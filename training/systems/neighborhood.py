@@ -39,6 +39,7 @@ from ..neighborhood_figures import FacesAndSequences, faces_and_sequences, neigh
 from ..networks.asymmetric_autoencoder import AsymmetricAutoencoder, AutoencoderSize
 from ..networks.two_scale import TwoScale, TwoScaleSize
 from ..options import Options
+from ..reconstruction import PERCEIVED_WEIGHTS, RefiningWeights
 from ..run_folder import RunFolder, open_run
 from ..selective import class_weights, selective_batches
 from ..semantic_neighbours import (
@@ -112,6 +113,8 @@ class NeighborhoodOptions(Options):
     """The decoder's learning rate in it (RMSprop)"""
     critic_rate: float = 2e-5
     """The critic's (RMSprop)"""
+    perceived_weights: tuple[float, ...] = PERCEIVED_WEIGHTS
+    """Of what the classifier's Conv 3 to 5 see, beside the pixels' 1 (eq. 5)"""
     clip: float = 0.01
     """Largest weight of the critic"""
     augmentation: str = "none"
@@ -119,7 +122,11 @@ class NeighborhoodOptions(Options):
 
     @classmethod
     def fast(cls) -> NeighborhoodOptions:
-        """Small crops, small networks, few faces: a look, not a result."""
+        """Small crops, small networks, few faces: a look, not a result.
+
+        What this narrow classifier sees is larger than its pixels by far: at the paper's weights
+        (100 for Conv 3) eq. 5 is 15 of it and 0.09 of pixels, and the decoder draws a grid.
+        """
         return cls(
             limit=8_000,
             epochs=5,
@@ -132,12 +139,13 @@ class NeighborhoodOptions(Options):
             dropout=0.2,
             classifier_epochs=2,
             code_widths=(8, 16, 32, 48),
-            autoencoder_epochs=2,
+            autoencoder_epochs=5,
             autoencoder_batch=32,
             autoencoder_rate=0.05,
             refine_epochs=2,
             refine_rate=3e-4,
             critic_rate=1e-4,
+            perceived_weights=(1.0, 1e-3, 1e-5),
             augmentation="rich",
         )
 
@@ -158,6 +166,10 @@ class NeighborhoodOptions(Options):
                 raise OptionsWrong(f"{name} is {getattr(self, name)}: it must be above 0")
         if self.crop_px % 16 or self.crop_px < 32:
             raise OptionsWrong(f"crop_px is {self.crop_px}: it must be a multiple of 16 from 32 on")
+        if len(self.perceived_weights) != 3 or not min(self.perceived_weights) >= 0:
+            raise OptionsWrong(
+                f"perceived_weights is {self.perceived_weights}: it must be three numbers from 0 on"
+            )
         for name, count in (("widths", 5), ("full", 2), ("code_widths", 4)):
             values = getattr(self, name)
             if len(values) != count or min(values) < 1:
@@ -259,7 +271,8 @@ def neighborhood_stages(
         eyes = neighborhood_network(options, len(labels))
         load_weights(eyes, run.checkpoint("classifier"), SYSTEM.name, "classifier")
         rates = (options.refine_rate, options.critic_rate)
-        return RefiningLearner(network, options, rates, eyes, options.clip)
+        weights = RefiningWeights(perceived=options.perceived_weights)
+        return RefiningLearner(network, options, rates, eyes, options.clip, weights)
 
     def expression() -> ExpressionLearner:
         torch.manual_seed(options.seed)
