@@ -121,6 +121,23 @@ def test_the_critic_learns_always_and_then_once_in_ten(run: RunFolder) -> None:
     assert {int(state["step"]) for state in judge["state"].values()} == {13}
 
 
+def test_the_option_weighs_what_the_classifier_sees(run: RunFolder, data: Path) -> None:
+    """Without it eq. 5 is the pixels' part alone."""
+    losses = []
+    for weights in ((0.0, 0.0, 0.0), (1.0, 0.0, 0.0)):
+        options = replace(TOY, perceived_weights=weights)
+        stage = SYSTEM.stages(options, SYSTEM.data(options, str(data)), run)[2]
+        learner: Any = stage.learner()
+        batch = next(iter(loader_of(stage.train(), options, training=True)))
+        torch.manual_seed(0)
+        losses.append(learner.losses(batch)[1]["picture"])
+    maker, picture = learner.network.maker, grey_picture(batch["crop"])
+    with torch.no_grad():
+        pixels = (maker.decoder(maker.encoder(picture)) - picture).square().mean()
+    assert losses[0].item() == pytest.approx(pixels.item(), rel=1e-4)
+    assert losses[1].item() > losses[0].item()
+
+
 def test_the_masked_network_begins_anew_and_the_autoencoder_stays(run: RunFolder) -> None:
     made, refined = stage_weights(run, "expression"), stage_weights(run, "refine")
     kept = {name: value for name, value in made.items() if name.startswith("maker.")}
