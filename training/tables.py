@@ -220,29 +220,37 @@ def gained(folder: Path, row: Row, seeds: Sequence[int], split: str = "test") ->
     """Points of top-1 that a row gains over the one that it is held against: the mean over seeds,
     and in brackets what 95 % of resamplings of the split's faces give. Empty where either lacks.
 
-    Both runs of a seed judged the same faces, so their answers are compared face by face.
+    Both runs of a seed judged the same faces: their answers are compared face by face. Seeds that
+    judged the same faces are resampled together; a protocol draws others for every seed.
     """
     if row.against in ("", row.name):
         return ""
-    differences = []
+    differences: dict[bytes, list[npt.NDArray[np.float32]]] = {}
     for seed in seeds:
         paths = [run_path(folder, r, seed) for r in (row, row_named(row.table, row.against))]
         if all(map(finished, paths)):
-            one, other = (_hits(path, split) for path in paths)
-            differences.append(one - other)
+            (one, faces), (other, _) = (_hits(path, split) for path in paths)
+            differences.setdefault(faces, []).append(one - other)
     if not differences:
         return ""
-    mean_N = 100 * np.mean(differences, axis=0)
-    drawn = np.random.default_rng(0).integers(0, len(mean_N), (_RESAMPLES, len(mean_N)))
-    low, high = np.quantile(mean_N[drawn].mean(axis=1), (0.025, 0.975))
-    return f"{mean_N.mean():+.1f} ({low:+.1f} to {high:+.1f})"
+    count = sum(map(len, differences.values()))
+    rng, mean, resampled_R = np.random.default_rng(0), 0.0, np.zeros(_RESAMPLES)
+    for alike in differences.values():
+        points_N = 100 * np.mean(alike, axis=0)
+        drawn_RN = rng.integers(0, len(points_N), (_RESAMPLES, len(points_N)))
+        mean += len(alike) / count * float(points_N.mean())
+        resampled_R += len(alike) / count * points_N[drawn_RN].mean(axis=1)
+    low, high = np.quantile(resampled_R, (0.025, 0.975))
+    return f"{mean:+.1f} ({low:+.1f} to {high:+.1f})"
 
 
-def _hits(path: Path, split: str) -> npt.NDArray[np.float32]:
-    """1 where a run was right about a face of a split, else 0, (N,)."""
+def _hits(path: Path, split: str) -> tuple[npt.NDArray[np.float32], bytes]:
+    """1 where a run was right about a face of a split, else 0, (N,); and what tells these faces
+    from others: their targets."""
     found = open_run(path).predictions()
-    right = found[f"{split}_logits"].argmax(axis=1) == found[f"{split}_target"].argmax(axis=1)
-    return np.asarray(right, np.float32)
+    target = found[f"{split}_target"]
+    right = found[f"{split}_logits"].argmax(axis=1) == target.argmax(axis=1)
+    return np.asarray(right, np.float32), target.tobytes()
 
 
 def _figure(measured: Sequence[dict[str, Any]], name: str) -> str:

@@ -105,6 +105,24 @@ def test_rows_are_compared_face_by_face(
     assert same == "+0.0 (+0.0 to +0.0)", "its answers on validation are the same"
 
 
+def test_seeds_may_judge_other_faces(
+    toy_rows: list[Row], paper_run: RunFolder, tmp_path: Path
+) -> None:
+    """As protocols do that draw their test faces by the seed: every seed counts as much, however
+    many faces it has."""
+    found = paper_run.predictions()
+    for name, gain in (("first", False), ("next", True)):
+        for seed, count in ((0, 20), (1, 5)):
+            path = tmp_path / "faces" / f"{name}-{seed}"
+            shutil.copytree(paper_run.path, path)
+            kept = {key: values[:count] for key, values in found.items()}
+            wrong = np.roll(kept["test_target"], 1, axis=1)
+            kept["test_logits"] = kept["test_target"] if gain and seed else wrong
+            np.savez(path / "predictions.npz", **kept)
+    told = tables.gained(tmp_path, replace(NEXT, against="first"), [0, 1])
+    assert told == "+50.0 (+50.0 to +50.0)", "all of one seed's faces, none of the other's"
+
+
 def test_a_run_waits_for_the_one_it_builds_on(toy_rows: list[Row], tmp_path: Path) -> None:
     queue = Queue(tmp_path, [(NEXT, 0), (FIRST, 0)])
     assert queue.take() == (FIRST, 0)
