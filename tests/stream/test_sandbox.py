@@ -349,13 +349,15 @@ def test_nothing_leaks(tmp_path: Path) -> None:
     bad = hostile.playlists(tmp_path, path)[0]
     process = psutil.Process()
     read(path)
-    before = process.num_fds(), process.num_threads()
+    files, threads = process.num_fds(), {one.id for one in process.threads()}
     for _ in range(3):
         read(path)
         open_untrusted(path).close()
         with pytest.raises(SourceUnreadable):
             open_untrusted(bad)
-    assert (process.num_fds(), process.num_threads()) == before
+    # What an earlier test left may end meanwhile: fewer is no leak.
+    assert process.num_fds() <= files
+    assert {one.id for one in process.threads()} <= threads
     assert children() == []
 
 
