@@ -100,6 +100,11 @@ def test_rows_are_compared_face_by_face(
     gain, low, high = (float(part) for part in re.findall(r"[+-][0-9.]+", told))
     assert len(rows) == 10 and gain == pytest.approx(points, abs=0.05)
     assert 0 < low < gain < high
+    for name in ("first", "next"):
+        folder = tmp_path / "faces"
+        shutil.copytree(folder / f"{name}-0", folder / f"{name}-1")
+    again = tables.gained(tmp_path, replace(NEXT, against="first"), [0, 1])
+    assert again == told, "the same faces twice are not twice as many"
     assert tables.gained(tmp_path, FIRST, [0]) == "", "held against nothing"
     same = tables.gained(tmp_path, replace(NEXT, against="first"), [0], "validation")
     assert same == "+0.0 (+0.0 to +0.0)", "its answers on validation are the same"
