@@ -6,7 +6,7 @@ Everything is plain numpy: measuring a bundle needs this file but not PyTorch.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -38,7 +38,8 @@ class FerPlus:
     votes dropped as noise (zero rows where no vote is left); raw_votes (N, 8) the counts before
     that; rated (N,) True where at least five of the ten raters chose one of the eight;
     blendshapes (N, 52) float32 0..1; anchors_xy (N, 6, 2) float32 pixels, see stream.align;
-    seen (N,) True where the teacher found a face, so that its words can be trusted.
+    seen (N,) True where the teacher found a face, so that its words can be trusted; image (N,)
+    numbers among all photographs of the set, of which split_of_image (M,) tells the split.
     """
 
     pixels: npt.NDArray[np.uint8]
@@ -51,9 +52,16 @@ class FerPlus:
     landmarks_xy: npt.NDArray[np.float32]
     landmark_index: npt.NDArray[np.int16]
     seen: npt.NDArray[np.bool_]
+    image: npt.NDArray[np.int64]
+    split_of_image: npt.NDArray[np.int64]
 
     def __len__(self) -> int:
         return len(self.pixels)
+
+    @property
+    def total(self) -> int:
+        """M: how many photographs the set has, of all splits, twins counted."""
+        return len(self.split_of_image)
 
     @property
     def majority(self) -> npt.NDArray[np.int64]:
@@ -73,14 +81,13 @@ class FerPlus:
 
     def subset(self, which: npt.NDArray[np.bool_] | npt.NDArray[np.int64]) -> FerPlus:
         """The chosen rows only."""
+        whole = ("landmark_index", "split_of_image")
         per_row = {
             name: value[which]
             for name, value in self.__dict__.items()
-            if isinstance(value, np.ndarray) and name != "landmark_index"
+            if isinstance(value, np.ndarray) and name not in whole
         }
-        return FerPlus(
-            **per_row, blendshape_names=self.blendshape_names, landmark_index=self.landmark_index
-        )
+        return replace(self, **per_row)
 
 
 def data_folder(folder: str | Path | None = None) -> Path:
@@ -125,6 +132,8 @@ def load_fer_plus(split: str, folder: str | Path | None = None) -> FerPlus:
         landmarks_xy=landmarks,
         landmark_index=index,
         seen=(teacher["face_presence"][rows] > MIN_PRESENCE) & _plausible(anchors),
+        image=np.flatnonzero(rows),
+        split_of_image=labels["split"].astype(np.int64),
     )
 
 
