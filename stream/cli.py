@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -22,6 +22,7 @@ from .options import (
     EngineOption,
     JsonlOption,
     JsonOption,
+    OverwriteOption,
     PurposeOption,
     RowsName,
     RowsOption,
@@ -37,6 +38,7 @@ from .options import (
 
 if TYPE_CHECKING:
     from .frame import Frame
+    from .place import Place
     from .result import Result
 
 
@@ -58,6 +60,7 @@ def score(
     blur: BlurOption = False,
     aggregate_only: AggregateOption = False,
     purpose: PurposeOption = "",
+    overwrite: OverwriteOption = False,
     engine: EngineOption = EngineName.auto,
     as_json: JsonOption = False,
 ) -> None:
@@ -78,6 +81,7 @@ def score(
         window_s=window_s,
         blur=blur,
         aggregate_only=aggregate_only,
+        overwrite=overwrite,
     )
     each = outputs.for_sources(names)
     # A single clip that cannot be read says so before the networks are loaded.
@@ -95,6 +99,7 @@ def score(
         about = facts(recognizer, purpose)
         manifest = recognizer.bundle.manifest
         for name, places in zip(names, each, strict=True):
+            unfinished = [place.unfinished for place in places]
             tally = TallySink(manifest.clip_frames, manifest.clip_duration_s)
             try:
                 source = first or open_source(name)
@@ -102,18 +107,25 @@ def score(
                     summary = run(
                         source,
                         recognizer,
-                        [*outputs.sinks(places, complain, live=False), tally],
+                        [*outputs.sinks(unfinished, complain, live=False), tally],
                         about=about,
                         stop=stop,
                         on_result=on_result,
                     )
             except SourceError as error:
+                for place in places:
+                    place.discard()
                 if len(names) == 1:
                     raise
                 failed = True
                 documents.append(report.failure_json(name, error))
                 complain(error)
                 continue
+            if summary.interrupted:
+                _tell_unfinished(places)
+            else:
+                for place in places:
+                    place.finish()
             faces = None if aggregate_only else tally.faces()
             documents.append(report.summary_json(summary, faces, top))
             if not (as_json or outputs.on_standard_output):
@@ -150,6 +162,13 @@ def bench(
         found = measure(lambda: open_source(name), recognizer, since_process_start_s, rounds)
         about = {**report.about(recognizer), "threads": threads or None}
     print(json.dumps({**found.to_json(), **about}) if as_json else report.bench_text(found))
+
+
+def _tell_unfinished(places: Sequence[Place]) -> None:
+    """Say where the outputs of a clip are that was not scored to its end."""
+    parts = [place.unfinished.name for place in places if place.unfinished != place]
+    if parts:
+        complain(f"interrupted; what was written of it is in {', '.join(parts)}")
 
 
 @contextmanager

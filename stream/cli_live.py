@@ -21,6 +21,7 @@ from .options import (
     EngineOption,
     JsonlOption,
     JsonOption,
+    OverwriteOption,
     PurposeOption,
     RowsName,
     RowsOption,
@@ -109,6 +110,7 @@ def live(
     blur: BlurOption = False,
     aggregate_only: AggregateOption = False,
     purpose: PurposeOption = "",
+    overwrite: OverwriteOption = False,
     engine: EngineOption = EngineName.auto,
     as_json: JsonOption = False,
 ) -> None:
@@ -129,6 +131,7 @@ def live(
         window_s=window_s,
         blur=blur,
         aggregate_only=aggregate_only,
+        overwrite=overwrite,
     )
     if as_json and outputs.on_standard_output:
         raise typer.BadParameter("--json and rows both want standard output: name a file for one")

@@ -74,6 +74,9 @@ PurposeOption = Annotated[
     str, typer.Option(help="What this is done for; recorded in every output's header.")
 ]
 EngineOption = Annotated[EngineName, typer.Option(help="What runs the networks.")]
+OverwriteOption = Annotated[
+    bool, typer.Option("--overwrite", help="Write anew what exists; else that is refused.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document, nothing else.")]
 
 

@@ -9,7 +9,7 @@ from typing import Literal
 
 from .errors import SinkError
 from .place import STANDARD_OUTPUT, Kind, Place, places_for, stems
-from .sinks.base import Sink
+from .sinks.base import Sink, make_folder
 from .sinks.rows import FrameRows, RowMaker, RowSink
 
 Rows = Literal["frames", "events", "windows"]
@@ -45,6 +45,8 @@ class Outputs:
     """Whether faces are masked in every picture that is written or shown."""
     aggregate_only: bool = False
     """Whether nothing is written that is about one person: rows of windows alone."""
+    overwrite: bool = False
+    """Whether files that exist are written anew."""
 
     @property
     def any(self) -> bool:
@@ -69,7 +71,9 @@ class Outputs:
                 continue
             for places, stem in zip(each, stems(sources), strict=True):
                 shared = several and str(path) != STANDARD_OUTPUT
-                target = _inside(path, stem + suffix) if shared else path
+                target = path / f"{stem}{suffix}" if shared else path
+                if shared:
+                    make_folder(path)
                 places.append(Place(kind, str(target)))
         for source, places in zip(sources, each, strict=True):
             if len(set(places)) < len(places):
@@ -80,7 +84,7 @@ class Outputs:
                         f"{place.name} would tell of single people: with --aggregate-only only "
                         "rows are written, to .jsonl, -, tcp, http or mqtt"
                     )
-                place.check(source)
+                place.check(source, self.overwrite)
         return each
 
     def sinks(
@@ -169,18 +173,3 @@ def _sink_of(place: Place, top: int) -> Sink:
     from .sinks.rtsp import RtspSink
 
     return RtspSink(place.target, shown)
-
-
-def _inside(folder: Path, name: str) -> Path:
-    """A file in a folder, which is made where it is missing."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except FileExistsError as error:
-        raise SinkError(
-            f"{folder} is a file, and there are several sources: name a folder"
-        ) from error
-    except OSError as error:
-        raise SinkError(
-            f"cannot make the folder {folder}: {(error.strerror or str(error)).lower()}"
-        ) from error
-    return folder / name

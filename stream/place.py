@@ -10,18 +10,20 @@
 | x.m3u8 | hls | annotated, the last seconds, for players |
 | rtsp://HOST:PORT/NAME | rtsp | annotated, served there |
 
-`{source}` in a name stands for the source; with several sources every file needs it.
+`{source}` in a name stands for the source; with several sources every file needs it, and its
+folder is made. What exists is not overwritten unless that is asked for.
 """
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from .errors import SinkError
-from .sinks.base import check_writable
+from .sinks.base import PART, check_writable, make_folder, write_failure
 from .sources.base import is_address, without_password
 
 Kind = Literal["rows", "csv", "subtitles", "elan", "boris", "video", "hls", "rtsp"]
@@ -66,14 +68,43 @@ class Place(NamedTuple):
             return "standard output"
         return without_password(self.target)
 
-    def check(self, source: str) -> None:
-        """Raise `SinkError` where it is a file that cannot be written; changes nothing."""
+    def check(self, source: str, overwrite: bool = False) -> None:
+        """Raise `SinkError` where it is a file that cannot be written, or exists and is not to be
+        overwritten; changes nothing."""
         if not self.is_file:
             return
         path = Path(self.target)
         check_writable(path)
         if Path(source).exists() and path.exists() and path.samefile(source):
             raise SinkError(f"{path} is the clip itself: name another file to write to")
+        # Devices and pipes hold nothing that could be lost.
+        if path.is_file() and not overwrite:
+            raise SinkError(f"{path} exists: name another file, or say --overwrite")
+
+    @property
+    def unfinished(self) -> Place:
+        """Where this output stands until it is whole: beside its own name, `.part` added.
+
+        Devices, pipes, addresses and live playlists are written directly.
+        """
+        path = Path(self.target)
+        if not self.is_file or self.kind == "hls" or (path.exists() and not path.is_file()):
+            return self
+        return self._replace(target=os.path.realpath(path) + PART)
+
+    def finish(self) -> None:
+        """Give the whole output its name. Raises `SinkError`."""
+        written = Path(self.unfinished.target)
+        if self.unfinished != self and written.exists():
+            try:
+                written.replace(os.path.realpath(self.target))
+            except OSError as error:
+                raise write_failure(Path(self.target), error) from error
+
+    def discard(self) -> None:
+        """Remove an output of which nothing came."""
+        if self.unfinished != self:
+            Path(self.unfinished.target).unlink(missing_ok=True)
 
 
 def place_of(text: str) -> Place:
@@ -96,7 +127,10 @@ def place_of(text: str) -> Place:
 
 
 def places_for(texts: Sequence[str], sources: Sequence[str]) -> list[list[Place]]:
-    """The places of each source. Raises `SinkError` for a file that several would share."""
+    """The places of each source; a folder of a name with `{source}` is made where it is missing.
+
+    Raises `SinkError` for a file that several would share.
+    """
     places = [place_of(text) for text in texts]
     if len(sources) > 1:
         for place in places:
@@ -104,10 +138,17 @@ def places_for(texts: Sequence[str], sources: Sequence[str]) -> list[list[Place]
                 raise SinkError(
                     f"{place.name} cannot hold {len(sources)} sources: put {_SOURCE} into its name"
                 )
-    return [
-        [place._replace(target=place.target.replace(_SOURCE, stem)) for place in places]
-        for stem in stems(sources)
-    ]
+    return [[_filled(place, stem) for place in places] for stem in stems(sources)]
+
+
+def _filled(place: Place, stem: str) -> Place:
+    """The place of the source that this stem stands for."""
+    if _SOURCE not in place.target:
+        return place
+    filled = place._replace(target=place.target.replace(_SOURCE, stem))
+    if filled.is_file:
+        make_folder(Path(filled.target).parent)
+    return filled
 
 
 def stems(sources: Sequence[str]) -> list[str]:

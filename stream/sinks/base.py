@@ -54,6 +54,27 @@ class Listener(Protocol):
         """Take a change of state; called between `open` and `close`, by the thread of `write`."""
 
 
+PART = ".part"
+"""What the name of a file ends with that is not whole yet."""
+
+
+def suffix_of(path: Path) -> str:
+    """The ending that tells what kind of file this is to be, in small letters."""
+    return Path(path.name.removesuffix(PART)).suffix.lower()
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder where it is missing, and those that it is in. Raises `SinkError`."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise SinkError(f"{folder} is a file: name a folder to write to") from error
+    except OSError as error:
+        raise SinkError(
+            f"cannot make the folder {folder}: {(error.strerror or str(error)).lower()}"
+        ) from error
+
+
 def check_writable(path: Path) -> None:
     """Raise `SinkError` where no file can be made at `path`; changes nothing."""
     folder = path.parent

@@ -16,7 +16,7 @@ from typing import Protocol
 from ..errors import SinkError
 from ..frame import Frame
 from ..result import Result
-from .base import SinkInfo
+from .base import SinkInfo, suffix_of
 from .episodes import Episode, Episodes
 from .notice import SHORT_NOTICE, notice_lines
 from .overlay import colour_of
@@ -35,7 +35,7 @@ class SubtitleSink:
     """
 
     def __init__(self, path: Path) -> None:
-        suffix = path.suffix.lower()
+        suffix = suffix_of(path)
         if suffix not in _FORMATS:
             raise SinkError(f"{path} is no name for subtitles: end it with .vtt or .srt")
         self._path = path

@@ -9,7 +9,7 @@ import av
 
 from ..frame import Frame
 from ..result import Result
-from .base import SinkInfo, write_failure
+from .base import SinkInfo, suffix_of, write_failure
 from .encoder import Encoder
 from .notice import notice_lines
 from .overlay import Timeline, draw
@@ -37,7 +37,7 @@ class VideoSink:
 
     def open(self, info: SinkInfo) -> None:
         """Make the file; its picture size is known with the first frame."""
-        suffix = self._path.suffix.lower()
+        suffix = suffix_of(self._path)
         kind = {".mkv": "matroska", ".mov": "mov"}.get(suffix, "mp4")
         try:
             # PyAV opens the file with the first packet; Python says now whether it can be.

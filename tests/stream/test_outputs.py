@@ -7,6 +7,7 @@ import os
 import threading
 from pathlib import Path
 
+import av
 import pytest
 
 from stream.errors import SinkError
@@ -116,6 +117,46 @@ def test_outputs_that_cannot_be(tmp_path: Path) -> None:
         path = tmp_path / "o.csv"
         Outputs(csv=path, to=(str(path),)).for_sources(["a"])
     assert clip.read_bytes() == before
+
+
+def test_an_output_has_its_name_once_it_is_whole(tmp_path: Path) -> None:
+    names = [f"all{suffix}" for suffix in BY_SUFFIX if suffix != ".m3u8"]
+    outputs = Outputs(to=tuple(str(tmp_path / name) for name in names))
+    (places,) = outputs.for_sources(["fake"])
+    sinks = outputs.sinks([place.unfinished for place in places], quiet, live=False)
+    run(FakeSource([k / 10 for k in range(5)]), FakeRecognizer(), sinks)
+    assert {path.name for path in tmp_path.iterdir()} == {f"{name}.part" for name in names}
+    for place in places:
+        place.finish()
+    assert {path.name for path in tmp_path.iterdir()} == set(names)
+    for name in ("all.mp4", "all.mkv", "all.mov"):
+        with av.open(str(tmp_path / name)) as video:
+            assert sum(1 for _ in video.decode(video=0)) == 5
+
+
+def test_what_exists_is_kept_and_devices_are_written_directly(tmp_path: Path) -> None:
+    path, link = tmp_path / "o.csv", tmp_path / "link.csv"
+    path.write_text("mine")
+    link.symlink_to(path)
+    for name in (path, link):
+        with pytest.raises(SinkError, match="exists: name another file, or say --overwrite"):
+            Outputs(csv=name).for_sources(["a"])
+    ((place,),) = Outputs(csv=link, overwrite=True).for_sources(["a"])
+    Path(place.unfinished.target).write_text("new")
+    assert path.read_text() == "mine"
+    place.finish()
+    assert link.is_symlink() and path.read_text() == "new"
+    ((place,),) = Outputs(csv=Path("/dev/null")).for_sources(["a"])
+    assert place.unfinished == place
+
+
+def test_the_folder_of_a_pattern_is_made(tmp_path: Path) -> None:
+    pattern = str(tmp_path / "new" / "{source}" / "rows.jsonl")
+    Outputs(to=(pattern,)).for_sources(["a.mp4", "b.mp4"])
+    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["a", "b"]
+    (tmp_path / "file").touch()
+    with pytest.raises(SinkError, match="file is a file: name a folder"):
+        Outputs(to=(str(tmp_path / "file" / "{source}.csv"),)).for_sources(["a"])
 
 
 @pytest.mark.parametrize("suffix", [s for s, kind in BY_SUFFIX.items() if kind != "rows"])

@@ -268,11 +268,35 @@ def test_what_was_written_before_an_interrupt_is_complete(
 
 def test_an_interrupted_score_sums_up_what_it_saw(bundle: str, tmp_path: Path) -> None:
     clip = media.video(tmp_path / "long.mp4", 4000, (320, 240))
-    rows = tmp_path / "o.jsonl"
-    done = interrupted(start("score", clip, "--bundle", bundle, "--jsonl", rows), rows, 2)
-    assert (done.status, done.error) == (130, "")
+    rows, part = tmp_path / "o.jsonl", tmp_path / "o.jsonl.part"
+    done = interrupted(start("score", clip, "--bundle", bundle, "--jsonl", rows), part, 2)
+    assert done.status == 130
+    (line,) = done.error.splitlines()
+    assert line.startswith("ferstream: interrupted") and line.endswith(str(part))
     assert "long.mp4" in done.out
-    assert json.loads(rows.read_text().splitlines()[-1])["faces"] == []
+    assert json.loads(part.read_text().splitlines()[-1])["faces"] == []
+    assert not rows.exists()
+
+
+def test_nothing_that_exists_is_overwritten_unless_asked(bundle: str, tmp_path: Path) -> None:
+    clip = media.video(tmp_path / "clip.mp4", 5)
+    outputs = {kind: tmp_path / "out" / f"clip.{kind}" for kind in ("csv", "mp4", "eaf", "vtt")}
+    to = [word for kind in outputs for word in ("--to", tmp_path / "out" / f"{{source}}.{kind}")]
+    assert run("score", clip, "--bundle", bundle, *to).status == 0
+    assert sorted((tmp_path / "out").iterdir()) == sorted(outputs.values())
+    outputs["csv"].write_text("mine")
+    fails(run("score", clip, "--bundle", bundle, *to), "clip.csv exists: name another file")
+    fails(run("live", clip, "--bundle", bundle, *to), "clip.csv exists: name another file")
+    assert outputs["csv"].read_text() == "mine"
+    assert run("score", clip, "--bundle", bundle, *to, "--overwrite").status == 0
+    assert len(outputs["csv"].read_text().splitlines()) == 6
+    assert sorted((tmp_path / "out").iterdir()) == sorted(outputs.values())
+
+
+def test_a_clip_without_a_picture_leaves_no_output(bundle: str, tmp_path: Path) -> None:
+    clip, rows = media.no_frames(tmp_path / "nothing.mkv"), tmp_path / "o.jsonl"
+    fails(run("score", clip, "--bundle", bundle, "--jsonl", rows), "holds no picture")
+    assert list(tmp_path.iterdir()) == [clip]
 
 
 def test_bench_has_the_promised_fields(bundle: str) -> None:
