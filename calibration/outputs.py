@@ -11,6 +11,41 @@ from engines.engine import open_engine
 Array = npt.NDArray[np.float32]
 
 
+def photograph_outputs(
+    bundle: Bundle,
+    crops: npt.NDArray[np.uint8],
+    *,
+    engine: str = "auto",
+    precision: str = "auto",
+    batch: int = 128,
+) -> tuple[dict[str, Array], str, str]:
+    """All that the fusion network gives of single photographs, by name (N, ...), the backend and
+    the precision of the spatial network.
+
+    A photograph is a clip of one frame without motion.
+    """
+    spatial = open_engine(bundle, "spatial", backend=engine, precision=precision)
+    fusion = open_engine(bundle, "fusion", backend=engine)
+    parts = []
+    for start in range(0, len(crops), batch):
+        feature = spatial.run({"crop": crops[start : start + batch]})["feature"]
+        rows = len(feature)
+        parts.append(
+            fusion.run(
+                {
+                    "feature": feature[:, None],
+                    "mask": np.ones((rows, 1), np.float32),
+                    "temporal": np.zeros((rows, 8), np.float32),
+                    "has_motion": np.zeros((rows, 1), np.float32),
+                }
+            )
+        )
+    used = spatial.backend, spatial.precision
+    spatial.close()
+    fusion.close()
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}, *used
+
+
 def photograph_logits(
     bundle: Bundle,
     crops: npt.NDArray[np.uint8],
@@ -20,26 +55,10 @@ def photograph_logits(
     batch: int = 128,
 ) -> tuple[Array, Array, str, str]:
     """Clip logits (N, 8) and (N, 135) of single photographs, the backend and the precision."""
-    spatial = open_engine(bundle, "spatial", backend=engine, precision=precision)
-    fusion = open_engine(bundle, "fusion", backend=engine)
-    basic8, emo135 = [], []
-    for start in range(0, len(crops), batch):
-        feature = spatial.run({"crop": crops[start : start + batch]})["feature"]
-        rows = len(feature)
-        out = fusion.run(
-            {
-                "feature": feature[:, None],
-                "mask": np.ones((rows, 1), np.float32),
-                "temporal": np.zeros((rows, 8), np.float32),
-                "has_motion": np.zeros((rows, 1), np.float32),
-            }
-        )
-        basic8.append(out["basic8"])
-        emo135.append(out["emo135"])
-    used = spatial.backend, spatial.precision
-    spatial.close()
-    fusion.close()
-    return np.concatenate(basic8), np.concatenate(emo135), *used
+    out, backend, used = photograph_outputs(
+        bundle, crops, engine=engine, precision=precision, batch=batch
+    )
+    return out["basic8"], out["emo135"], backend, used
 
 
 def motion_logits(

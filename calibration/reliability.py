@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -120,17 +121,21 @@ def interval(
     resamples: int = 500,
     seed: int = 0,
     share: float = 0.95,
+    least: float = 0.0,
+    most: float = math.inf,
 ) -> tuple[float, float]:
     """Within which the figure lies in that share of resamples with replacement.
 
     Shifted by as much as the resamples' mean is off the figure itself: a resample holds samples
-    twice, and an ECE of fewer different samples is greater. Never below 0.
+    twice, and an ECE of fewer different samples is greater.
 
     Args:
         figure: a figure of some rows, such as ``lambda rows: ece(p[rows], label[rows])``.
+        least, most: what the figure cannot be below or above.
     """
     rng = np.random.default_rng(seed)
     found = [figure(rng.integers(0, count, count)) for _ in range(resamples)]
     low, high = np.quantile(found, ((1 - share) / 2, (1 + share) / 2))
     bias = float(np.mean(found)) - figure(np.arange(count))
-    return max(float(low) - bias, 0.0), max(float(high) - bias, 0.0)
+    low, high = np.clip((low - bias, high - bias), least, most)
+    return float(low), float(high)

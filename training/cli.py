@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as jsonlib
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -178,18 +179,21 @@ def evaluate(
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
 ) -> None:
-    """Measure a bundle on photographs with crowd labels (FER+)."""
+    """Measure a bundle on photographs with crowd labels (FER+) and on machine-judged faces."""
     from engines.bundle import load_bundle
 
     from .data.fer import load_fer_plus
     from .evaluate import figures
+    from .evaluate_judged import judged_sections
 
     if split not in ("validation", "test"):
         raise typer.BadParameter(f"there is no split {split!r} to measure on: validation, test")
     opened = load_bundle(bundle)
     photographs = load_fer_plus(split, data)
     photographs = photographs.subset(photographs.rated)
+    told = Console(stderr=True).print
     found = figures(opened, photographs, engine=engine, precision=precision)
+    found |= judged_sections(opened, split, data, engine=engine, precision=precision, told=told)
     if clips:
         from .data.motion import fit_face_shape
         from .evaluate_clips import clip_figures
@@ -205,15 +209,25 @@ def evaluate(
 
 def _table(found: dict[str, Any]) -> Table:
     title = f"{found['basic8']['n']} photographs, {found['engine']}, {found['precision']}"
-    table = Table("figure", "value", title=title)
+    table = Table("figure", "value", "95 %", title=title)
     for head, values in found.items():
-        for name, value in values.items() if isinstance(values, dict) else ():
-            if isinstance(value, dict):
-                for label, share in value.items():
-                    table.add_row(f"  {head} {name} {label}", _shown(share))
-            else:
-                table.add_row(f"{head} {name}", _shown(value))
+        if isinstance(values, dict):
+            for row in _rows(head, values):
+                table.add_row(*row)
     return table
+
+
+def _rows(head: str, values: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """Name, value and interval of each figure, those of inner dictionaries under its name."""
+    intervals = values.get("intervals", {})
+    for name, value in values.items():
+        if name == "intervals":
+            continue
+        if isinstance(value, dict):
+            yield from _rows(f"{head} {name}", value)
+        else:
+            between = " to ".join(_shown(end) for end in intervals.get(name, ()))
+            yield f"{head} {name}", _shown(value), between
 
 
 def _shown(value: float) -> str:

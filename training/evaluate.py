@@ -14,7 +14,7 @@ import numpy.typing as npt
 from scipy.stats import spearmanr
 
 from calibration.heads import basic8_to_family
-from calibration.outputs import photograph_logits
+from calibration.outputs import photograph_outputs
 from calibration.reliability import (
     divergence,
     expected_calibration_error,
@@ -38,12 +38,15 @@ EXPRESSION_FAMILIES = ("joy", "surprise", "anger", "sadness", "fear")
 
 @dataclass(frozen=True)
 class Scores:
-    """What a bundle says of N photographs: basic8 (N, 8), emo135 (N, 135) and family6 (N, 6)
-    probabilities."""
+    """What a bundle says of N faces: basic8 (N, 8), emo135 (N, 135) and family6 (N, 6)
+    probabilities, intensity (N,) 0..1, and affect (N, 3), which is valence and arousal -1..1 and
+    intensity 0..1, where the bundle has it."""
 
     basic8: Array
     emo135: Array
     family6: Array
+    intensity: Array
+    affect: Array | None
     backend: str
     precision: str
 
@@ -56,17 +59,25 @@ def crops_of(data: FerPlus, crop_px: int) -> npt.NDArray[np.uint8]:
 
 
 def score(bundle: Bundle, data: FerPlus, *, engine: str, precision: str) -> Scores:
-    """Probabilities of every photograph."""
+    """Scores of every photograph."""
     crops = crops_of(data, bundle.manifest.crop.px)
-    basic8, emo135, backend, used = photograph_logits(
-        bundle, crops, engine=engine, precision=precision
-    )
+    return score_crops(bundle, crops, engine=engine, precision=precision)
+
+
+def score_crops(
+    bundle: Bundle, crops: npt.NDArray[np.uint8], *, engine: str, precision: str
+) -> Scores:
+    """Scores of aligned crops (N, 1, S, S), N at least 1."""
+    out, backend, used = photograph_outputs(bundle, crops, engine=engine, precision=precision)
     reader = EmotionReader(bundle.manifest)
-    words = bundle.manifest.head("emo135").probabilities(emo135)
+    words = bundle.manifest.head("emo135").probabilities(out["emo135"])
+    read = reader.read(out["basic8"], out["emo135"])
     return Scores(
-        bundle.manifest.head("basic8").probabilities(basic8),
+        bundle.manifest.head("basic8").probabilities(out["basic8"]),
         words,
         reader.family_probabilities(words),
+        np.array([emotions.intensity for emotions in read], np.float32),
+        out.get("affect"),
         backend,
         used,
     )

@@ -49,7 +49,8 @@ def rows_of(names: tuple[str, ...], *rows: dict[str, float]) -> Floats:
 
 def scores(basic8: Floats, emo135: Floats) -> Scores:
     families = np.asarray(emo135 @ roll_up("emo135", "family6"), np.float32)
-    return Scores(basic8, emo135, families, "function", "fp32")
+    intensity = np.zeros(len(basic8), np.float32)
+    return Scores(basic8, emo135, families, intensity, None, "function", "fp32")
 
 
 def test_basic8_figures(tiny: FerPlus) -> None:
@@ -168,7 +169,11 @@ def test_all_figures_of_a_bundle(tmp_path: Path, tiny: FerPlus) -> None:
     assert found["emo135"]["second_n"] > 0
 
 
-PLAIN = ["data.fer", "data.words", "data.augment", "data.motion", "data.views", "evaluate"]
+PLAIN = [
+    *(f"data.{name}" for name in ("fer", "judged", "words", "augment", "motion", "views")),
+    "evaluate",
+    "evaluate_judged",
+]
 
 
 @pytest.mark.parametrize("block", ["torch", "lightning"])

@@ -11,6 +11,7 @@ N faces, W words.
 from __future__ import annotations
 
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -112,18 +113,21 @@ class JudgedFaces:
             DataMissing: one is not in the archive.
             LabelsWrong: one cannot be read.
         """
-        found = []
-        with zipfile.ZipFile(self.archive) as archive:
-            there = {Path(name).name: name for name in archive.namelist()}
-            for name in self.names:
-                if name not in there:
-                    raise DataMissing(f"{self.archive} lacks {name}, which its labels judge")
-                encoded = np.frombuffer(archive.read(there[name]), np.uint8)
-                picture = cv2.imdecode(encoded, cv2.IMREAD_COLOR)
-                if picture is None:
-                    raise LabelsWrong(f"{name} in {self.archive} is no picture that can be read")
-                found.append(np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), np.uint8))
-        return found
+        try:
+            with zipfile.ZipFile(self.archive) as archive:
+                there = {Path(name).name: name for name in archive.namelist()}
+                return [self._picture(archive, there, name) for name in self.names]
+        except (zipfile.BadZipFile, zlib.error) as error:
+            raise LabelsWrong(f"{self.archive} cannot be read: {error}") from error
+
+    def _picture(self, archive: zipfile.ZipFile, there: Mapping[str, str], name: str) -> Picture:
+        if name not in there:
+            raise DataMissing(f"{self.archive} lacks {name}, which its labels judge")
+        encoded = np.frombuffer(archive.read(there[name]), np.uint8)
+        picture = cv2.imdecode(encoded, cv2.IMREAD_COLOR) if len(encoded) else None
+        if picture is None:
+            raise LabelsWrong(f"{name} in {self.archive} is no picture that can be read")
+        return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), np.uint8)
 
 
 @dataclass(frozen=True)
@@ -151,7 +155,7 @@ def load_judged_photographs(split: str, folder: str | Path | None = None) -> Jud
     photographs = load_fer_plus(split, folder)
     image = _column(table, "image", path, 1).astype(np.int64)
     count = photographs.total
-    if len(image) and not (0 <= image.min() and image.max() < count):
+    if len(image) and not (image.min() >= 0 and image.max() < count):
         wrong = image.max() if image.max() >= count else image.min()
         raise LabelsWrong(f"{path} judges image {wrong}, but there are {count}")
     judgements = _judgements(table, path)
@@ -242,9 +246,10 @@ def _table(path: Path) -> Mapping[str, Any]:
     if not path.is_file():
         raise DataMissing(f"{path} is missing: {LAYOUT}")
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        # Opened here: numpy leaves a file that is no archive open.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
-    except (ValueError, zipfile.BadZipFile, EOFError) as error:
+    except (ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise LabelsWrong(f"{path} cannot be read: {error}") from error
 
 
@@ -253,7 +258,9 @@ def _column(table: Mapping[str, Any], name: str, path: Path, dims: int) -> npt.N
         raise LabelsWrong(f"{path} has no column {name}: {LAYOUT}")
     column = np.asarray(table[name])
     if column.ndim != dims:
-        raise LabelsWrong(f"{path}: {name} has the shape {column.shape}, {dims} dimensions expected")
+        raise LabelsWrong(
+            f"{path}: {name} has the shape {column.shape}, {dims} dimensions expected"
+        )
     return column
 
 
@@ -276,7 +283,7 @@ def _judgements(table: Mapping[str, Any], path: Path, judge: int | None = None) 
     numbers = {name: column(name, 1).astype(np.float32) for name in ranges}
     if {len(words), *map(len, numbers.values())} != {len(basic)} or words.shape[1] != NAMED:
         raise LabelsWrong(f"{path}: its columns are not of one length, or words not of {NAMED}")
-    if len(words) and not (-1 <= words.min() and words.max() < len(names)):
+    if len(words) and not (words.min() >= -1 and words.max() < len(names)):
         raise LabelsWrong(f"{path} names word {words.max()} of {len(names)}")
     if ((basic >= len(BASIC8)) & (basic != UNREADABLE) | (basic < 0)).any():
         raise LabelsWrong(f"{path}: basic holds numbers other than 0..7 and {UNREADABLE}")

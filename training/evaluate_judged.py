@@ -1,0 +1,147 @@
+"""Measure a bundle, as deployed, on faces that a vision-language model judged (data/judged.py).
+
+FER+ photographs are aligned by their teacher's landmarks, as everywhere in training. In pictures
+of the other sets the faces are found as at run time; a judged face that is not found is counted,
+and left out of the other figures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from engines.bundle import Bundle
+from stream.frame import Frame
+from stream.recognize import Recognizer
+
+from .data.fer import data_folder
+from .data.judged import JudgedFaces, load_fairface, load_judged_photographs, load_wild
+from .evaluate import crops_of, score_crops
+from .judged_figures import (
+    TOP_WORDS,
+    affect_section,
+    basic_section,
+    by_group,
+    expressive,
+    ranking_section,
+    words_section,
+)
+
+Box = tuple[float, float, float, float]
+Crops = npt.NDArray[np.uint8]
+
+SAME_FACE = 0.3
+"""Intersection over union from which a found face is the judged one."""
+
+
+def judged_sections(
+    bundle: Bundle,
+    split: str,
+    folder: str | Path | None = None,
+    *,
+    engine: str = "auto",
+    precision: str = "auto",
+    told: Callable[[str], None] = print,
+) -> dict[str, Any]:
+    """The sections words, affect, wild and, for the test split, fairface.
+
+    A set that the data folder lacks is left out, and ``told`` so.
+
+    Raises:
+        LabelsWrong, DataMissing: a set is there but damaged.
+    """
+    root = data_folder(folder)
+    found: dict[str, Any] = {}
+    if _there(root / "fer2013plus" / "words.npz", "words, affect", told):
+        found |= photograph_sections(bundle, split, root, engine=engine, precision=precision)
+    if _there(root / "wild", "wild", told):
+        faces = load_wild(split, root)
+        found["wild"] = picture_section(bundle, faces, engine=engine, precision=precision)
+    # A test set: nothing is chosen by it, so it has no part in the validation split's figures.
+    if split == "test" and _there(root / "fairface", "fairface", told):
+        faces = load_fairface(root)
+        found["fairface"] = picture_section(bundle, faces, engine=engine, precision=precision)
+    return found
+
+
+def photograph_sections(
+    bundle: Bundle, split: str, folder: str | Path | None, *, engine: str, precision: str
+) -> dict[str, Any]:
+    """words and affect on the judged FER+ photographs of a split."""
+    faces = load_judged_photographs(split, folder)
+    if not len(faces):
+        return {"words": {"n": 0}, "affect": {"n": 0}}
+    crops = crops_of(faces.photographs, bundle.manifest.crop.px)
+    said = score_crops(bundle, crops, engine=engine, precision=precision)
+    judged, second = faces.judged, faces.second
+    return {
+        "words": words_section(said.emo135, said.basic8, said.intensity, judged, second),
+        "affect": affect_section(said.affect, said.intensity, judged, second),
+    }
+
+
+def picture_section(
+    bundle: Bundle, faces: JudgedFaces, *, engine: str, precision: str
+) -> dict[str, Any]:
+    """One set of pictures: n, found, the figures of the basic expression, words and affect.
+
+    The basic expression is measured on readable faces, of two judges on those whose judges agree,
+    and by the set's groups.
+    """
+    crops, seen = found_crops(bundle, faces, engine=engine, precision=precision)
+    found: dict[str, Any] = {"n": len(faces), "found": int(seen.sum())}
+    if not seen.any():
+        return found
+    said = score_crops(bundle, crops, engine=engine, precision=precision)
+    rows = np.flatnonzero(seen)
+    judged = faces.judged.take(rows)
+    second = None if faces.second is None else faces.second.take(rows)
+    counted = judged.readable
+    if second is not None:
+        counted = counted & (second.basic == judged.basic)
+    basic = basic_section(said.basic8[counted], judged.basic[counted])
+    found |= {("basic_n" if name == "n" else name): value for name, value in basic.items()}
+    right = (said.basic8.argmax(axis=1) == judged.basic)[counted]
+    for name, column in faces.groups.items():
+        found[name] = by_group(right, column[rows][counted])
+    ranked = np.argsort(-said.emo135, axis=1, kind="stable")[:, :TOP_WORDS]
+    shows = np.flatnonzero(expressive(judged))
+    found["words"] = ranking_section(ranked[shows], judged.take(shows))
+    found["affect"] = affect_section(said.affect, said.intensity, judged, second)
+    return found
+
+
+def found_crops(
+    bundle: Bundle, faces: JudgedFaces, *, engine: str = "auto", precision: str = "auto"
+) -> tuple[Crops, npt.NDArray[np.bool_]]:
+    """Crops (M, 1, S, S) of the judged faces that the run time finds, and which they are (N,)."""
+    px = bundle.manifest.crop.px
+    crops, seen = [], np.zeros(len(faces), bool)
+    with Recognizer(bundle, engine=engine, precision=precision) as recognizer:
+        for row, picture in enumerate(faces.pictures()):
+            sighting = recognizer.find(Frame(picture, 0.0, 0, faces.names[row]))
+            recognizer.forget(faces.names[row])
+            shared = [intersection(face.box, faces.boxes[row].tolist()) for face in sighting.faces]
+            if shared and max(shared) >= SAME_FACE:
+                crops.append(sighting.crops[int(np.argmax(shared))])
+                seen[row] = True
+    return (np.stack(crops) if crops else np.zeros((0, 1, px, px), np.uint8)), seen
+
+
+def intersection(one: Box, other: Box) -> float:
+    """Intersection over union of two boxes (x, y, width, height), 0..1."""
+    width = min(one[0] + one[2], other[0] + other[2]) - max(one[0], other[0])
+    height = min(one[1] + one[3], other[1] + other[3]) - max(one[1], other[1])
+    both = max(width, 0.0) * max(height, 0.0)
+    whole = one[2] * one[3] + other[2] * other[3] - both
+    return both / whole if whole > 0 else 0.0
+
+
+def _there(place: Path, sections: str, told: Callable[[str], None]) -> bool:
+    if not place.exists():
+        told(f"{place} is not there: left out {sections}")
+    return place.exists()
