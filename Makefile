@@ -16,6 +16,9 @@ COUNTERPARTS := chromium ffmpeg mosquitto gstreamer1.0-tools gstreamer1.0-plugin
 	gstreamer1.0-libav gstreamer1.0-rtsp python3-gi gir1.2-gstreamer-1.0 \
 	gir1.2-gst-plugins-base-1.0 gir1.2-gst-rtsp-server-1.0
 
+# For whatever runs before the project's own switch (engines/offline.py).
+export ORT_DISABLE_TELEMETRY := 1
+
 .PHONY: run demo test check bench system counterparts clean
 .DELETE_ON_ERROR:
 

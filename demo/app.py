@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 from collections.abc import Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -55,9 +54,6 @@ def page(recognizer: Recognizer, settings: Settings) -> App:
 
     Raises ModuleNotFoundError where Gradio or FastAPI are not installed.
     """
-    # Before Gradio is imported: nothing of it looks anything up outside.
-    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-    os.environ.setdefault("HF_HUB_OFFLINE", "1")
     from fastapi import FastAPI
 
     from stream.serve.live import live_router

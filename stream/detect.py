@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from .graphs import load_mediapipe
 from .hush import hushed
 from .mesh import FaceMesh, Mesh, Region
 
@@ -54,9 +55,8 @@ class FaceDetector:
     """
 
     def __init__(self, min_score: float = 0.5) -> None:
+        mp = load_mediapipe()
         with hushed():
-            import mediapipe as mp
-
             self._solution: Any = mp.solutions.face_detection.FaceDetection(
                 min_detection_confidence=min_score, model_selection=1
             )

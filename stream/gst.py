@@ -19,6 +19,8 @@ from importlib.util import module_from_spec
 from pathlib import Path
 from typing import Any
 
+from engines.offline import keep_gstreamer_private
+
 from .errors import GstreamerMissing
 
 PACKAGES = (
@@ -71,6 +73,7 @@ def _initialised() -> Any:
     # library loaded later (MediaPipe's among them) then ends the process. Who is first, stays.
     with contextlib.suppress(OSError):
         ctypes.CDLL("libgcc_s.so.1", mode=ctypes.RTLD_GLOBAL)
+    keep_gstreamer_private()
     gst = _required("Gst")
     done, _ = gst.init_check(None)
     if not done:

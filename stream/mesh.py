@@ -20,6 +20,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from .graphs import load_mediapipe
 from .hush import hushed
 
 LANDMARKS = 468
@@ -181,8 +182,8 @@ class _Graph:
     """One running MediaPipe graph: a patch in, landmarks and presence out."""
 
     def __init__(self) -> None:
+        mp = load_mediapipe()
         with hushed():
-            import mediapipe as mp
             from google.protobuf import text_format
             from mediapipe.calculators.core import split_vector_calculator_pb2  # noqa: F401
             from mediapipe.calculators.tensor import (

@@ -1,0 +1,72 @@
+"""Folders of one process: nobody else reads them, and nothing of them outlives their owner.
+
+A folder is made under the system's temporary one, with rights for its user alone. Its owner holds
+a lock on it, which the kernel lets go of however the process ends. Whoever makes such a folder
+next removes those whose owners are gone.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import fcntl
+import os
+import shutil
+import stat
+import tempfile
+import time
+from pathlib import Path
+
+_PREFIX = "ferstream-"
+_YOUNG_S = 60.0
+"""A folder this young may be about to be locked."""
+
+
+class PrivateFolder:
+    """A folder that this process owns until `close`, or until it ends in whatever way.
+
+    Args:
+        purpose: a word for its name.
+    """
+
+    def __init__(self, purpose: str) -> None:
+        sweep()
+        self.path = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{purpose}-"))
+        # Held open, and not inherited by programs that are started.
+        self._lock = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        self._owner = os.getpid()
+        atexit.register(self.close)
+
+    def close(self) -> None:
+        """Remove it with all that is in it; in a forked child it is left to its owner."""
+        if self._lock < 0 or os.getpid() != self._owner:
+            return
+        shutil.rmtree(self.path, ignore_errors=True)
+        os.close(self._lock)
+        self._lock = -1
+        atexit.unregister(self.close)
+
+
+def is_private(path: Path) -> bool:
+    """Whether a path has the name of such a folder, there or not."""
+    return path.parent == Path(tempfile.gettempdir()) and path.name.startswith(_PREFIX)
+
+
+def sweep() -> None:
+    """Remove this user's private folders whose owners are gone."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*-*"):
+        with contextlib.suppress(OSError):
+            _remove_if_left(folder)
+
+
+def _remove_if_left(folder: Path) -> None:
+    found = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        about = os.fstat(found)
+        mine = about.st_uid == os.geteuid() and stat.S_IMODE(about.st_mode) == 0o700
+        if mine and time.time() - about.st_mtime > _YOUNG_S:
+            fcntl.flock(found, fcntl.LOCK_EX | fcntl.LOCK_NB)  # raises where its owner lives
+            shutil.rmtree(folder, ignore_errors=True)
+    finally:
+        os.close(found)
