@@ -68,7 +68,7 @@ def score(
     if as_json and "-" in (*(to or ()), str(jsonl)):
         raise typer.BadParameter("--json and rows both want standard output: name a file for one")
     from .outputs import Outputs
-    from .sources import clips_from, open_source
+    from .sources import clips_from, open_clip
 
     names = clips_from(clips)
     outputs = Outputs(
@@ -85,7 +85,7 @@ def score(
     )
     each = outputs.for_sources(names)
     # A single clip that cannot be read says so before the networks are loaded.
-    first = open_source(names[0]) if len(names) == 1 else None
+    first = open_clip(names[0]) if len(names) == 1 else None
 
     from . import report
     from .interrupt import stopping_on_signals
@@ -102,7 +102,7 @@ def score(
             unfinished = [place.unfinished for place in places]
             tally = TallySink(manifest.clip_frames, manifest.clip_duration_s)
             try:
-                source = first or open_source(name)
+                source = first or open_clip(name)
                 with _progress(name, source.duration_s) as on_result:
                     summary = run(
                         source,

@@ -15,7 +15,8 @@ class Frame:
     pixels: NDArray[np.uint8]
     """(H, W, 3) RGB, C-contiguous, upright. Not to be written to."""
     time_s: float
-    """Files: seconds from the clip's first frame. Live: the monotonic clock at capture."""
+    """Files: seconds from where the container begins, which sound may do before the pictures.
+    Live: the monotonic clock at capture."""
     index: int
     """Place in the source's order, from 0; a gap means that frames were dropped."""
     source: str

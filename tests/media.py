@@ -60,13 +60,16 @@ def video(
     flip: bool = False,
     options: dict[str, str] | None = None,
     container_options: dict[str, str] | None = None,
+    ticks: Fraction = Fraction(1, 90_000),
 ) -> Path:
-    """A video of `picture`s; `times_s` instead of an even rate where given."""
+    """A video of `picture`s; `times_s` instead of an even rate where given.
+
+    `ticks` is the unit of the encoder's stamps: a frame's duration for those that want it.
+    """
     with av.open(str(path), "w", options=container_options or {}) as file:
         crisp = {"crf": "4"} if codec == "libx264" else {}
         stream = file.add_stream(codec, rate=rate, options={**crisp, **(options or {})})
         stream.width, stream.height, stream.pix_fmt = *size, pixel_format
-        ticks = Fraction(1, 90_000)
         stream.codec_context.time_base = ticks
         if rotation_deg is not None:
             stream.set_display_rotation(rotation_deg, hflip=flip)
@@ -131,4 +134,58 @@ def oriented_jpeg(path: Path, orientation: int) -> Path:
     tiff = b"MM\x00\x2a" + struct.pack(">IH", 8, 1) + entry + struct.pack(">I", 0)
     exif = b"Exif\x00\x00" + tiff
     path.write_bytes(data[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + data[2:])
+    return path
+
+
+def with_sound(
+    path: Path, pictures: Path, sound_s: tuple[float, float] = (0.0, 1.0), codec: str = "aac"
+) -> Path:
+    """The pictures of a video beside a tone that lasts from one time to another."""
+    with av.open(str(pictures)) as video, av.open(str(path), "w") as file:
+        copied: Any = file.add_stream_from_template(video.streams.video[0])
+        sound: Any = file.add_stream(codec, rate=48_000, layout="mono")
+        count = round((sound_s[1] - sound_s[0]) * 48_000)
+        samples = (0.2 * np.sin(np.arange(count) / 8)).astype(np.float32)[None]
+        tone = av.AudioFrame.from_ndarray(samples, format="fltp", layout="mono")
+        tone.sample_rate, tone.time_base = 48_000, Fraction(1, 48_000)
+        tone.pts = round(sound_s[0] * 48_000)
+        fifo: Any = av.AudioFifo()
+        fifo.write(tone)
+        packets = [p for p in video.demux(video=0) if p.size]
+        for packet in packets:
+            packet.stream = copied
+        size = sound.codec_context.frame_size or 1024
+        while (part := fifo.read(size, partial=True)) is not None:
+            packets += sound.encode(part)
+        packets += sound.encode(None)
+        for packet in sorted(packets, key=lambda p: float(p.dts * p.time_base)):
+            file.mux(packet)
+    return path
+
+
+def trimmed(path: Path, begin_s: float, frames: int = 60) -> Path:
+    """A video whose first `begin_s` are there and hidden by an edit list, as phones trim."""
+    whole = video(path.with_name(f"whole_{path.name}"), frames, options={"g": str(frames)})
+    with av.open(str(whole)) as source, av.open(str(path), "w") as file:
+        copied: Any = file.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(video=0):
+            if packet.dts is None or packet.pts is None:
+                continue
+            shift = round(begin_s / packet.time_base)
+            packet.pts, packet.dts, packet.stream = packet.pts - shift, packet.dts - shift, copied
+            file.mux(packet)
+    whole.unlink()
+    return path
+
+
+def joined(path: Path, parts: Sequence[Path]) -> Path:
+    """Files one after the other, byte for byte."""
+    path.write_bytes(b"".join(part.read_bytes() for part in parts))
+    return path
+
+
+def without_start(path: Path, whole: Path, share: float = 0.5) -> Path:
+    """A transport stream without its first packets, so that it begins between key frames."""
+    data = whole.read_bytes()
+    path.write_bytes(data[188 * int(len(data) / 188 * share) :])
     return path

@@ -56,7 +56,8 @@ class AnnotationSink:
         if self._shown is None:
             raise ValueError("open the sink before writing to it")
         if self._first_s is None:
-            self._first_s = result.time_s
+            assert self._info is not None
+            self._first_s = result.time_s if self._info.live else 0.0
         self._keep(self._shown.add(result))
         self._length_s = result.time_s - self._first_s
         if self._length_s >= self._due_s:

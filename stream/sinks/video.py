@@ -23,7 +23,8 @@ _ENCODER_OPTIONS = {"preset": "veryfast", "crf": "20", "bf": "0"}
 class VideoSink:
     """Writes frames with what was found drawn on them; MP4 unless the name says otherwise.
 
-    The first frame's size is the video's. Its metadata say what it is and, where one was given,
+    The first frame's size is the video's. A clip's pictures keep its times, those of a live source
+    count from its first. Its metadata say what it is and, where one was given,
     what for.
     """
 
@@ -33,10 +34,11 @@ class VideoSink:
         self._timeline = Timeline()
         self._container: OutputContainer | None = None
         self._encoder: Encoder | None = None
-        self._start_s = 0.0
+        self._start_s: float | None = 0.0
 
     def open(self, info: SinkInfo) -> None:
         """Make the file; its picture size is known with the first frame."""
+        self._start_s = None if info.live else 0.0
         suffix = suffix_of(self._path)
         kind = {".mkv": "matroska", ".mov": "mov"}.get(suffix, "mp4")
         try:
@@ -55,7 +57,7 @@ class VideoSink:
             raise ValueError("open the sink before writing to it")
         self._timeline.add(result)
         pixels = draw(frame.pixels, result, self._timeline, top=self._top)
-        if not self._encoder.begun:
+        if self._start_s is None:
             self._start_s = frame.time_s
         try:
             self._encoder.write(pixels, frame.time_s - self._start_s)

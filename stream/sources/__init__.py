@@ -11,6 +11,7 @@ __all__ = [
     "CAPTURES",
     "Source",
     "clips_from",
+    "open_clip",
     "open_live",
     "open_source",
     "sources_from",
@@ -57,6 +58,16 @@ def open_source(
     if device is not None:
         return pyav.open_camera(device, stall_s)
     return pyav.open_file(Path(text))
+
+
+def open_clip(spec: str | int | Path) -> Source:
+    """`open_source` for scoring: an address that turns out to be live is taken as a recording."""
+    source = open_source(spec)
+    if not source.live:
+        return source
+    from .recorded import RecordedSource
+
+    return RecordedSource(source)
 
 
 def open_live(

@@ -53,9 +53,10 @@ class LiveReader:
         name: str,
         stall_s: float,
         clock: Callable[[], float] = time.monotonic,
-        in_bursts: bool = False,
+        stamped: bool = True,
     ) -> None:
-        """`in_bursts`: packets come many seconds at a time, so that most of them seem late."""
+        """`stamped`: packets come when their stamps say; not so where many seconds of them come at
+        a time, nor where FFmpeg makes the stamps up."""
         self.drops: Counter[str] = Counter()
         """Packets and pictures left out, per cause."""
         self._container, self._stream, self._name = container, stream, name
@@ -67,7 +68,7 @@ class LiveReader:
         self._waits_for_key = True
         self._key_fed = False
         self._begun_s = 0.0
-        self._lag = None if in_bursts else _Lag()
+        self._lag = _Lag() if stamped else None
 
     def pictures(self) -> Iterator[Arrived]:
         """Pictures as they come, until the stream ends.

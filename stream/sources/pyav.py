@@ -7,6 +7,7 @@ upright all happen in the thread that reads `frames`.
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -21,12 +22,14 @@ from numpy.typing import NDArray
 from ..errors import SourceError, SourceTimeout, SourceUnreadable
 from ..frame import Frame
 from .base import without_password
+from .clock import NO_TIMESTAMPS, FileClock, start_s
 from .failures import address_failure, camera_failure, file_failure, lost, reason, stalled
 from .live import LiveReader, Pace
 from .upright import Orientation
 
 if TYPE_CHECKING:
     from av.container import InputContainer
+    from av.packet import Packet
     from av.video.stream import VideoStream
 
 _OPEN_LIMIT_S = 3.0
@@ -50,6 +53,8 @@ _WEBCAM_OPTIONS: tuple[dict[str, str], ...] = (
 # FFmpeg draws text files as on an old terminal, which nobody means by a video.
 _TEXT_FORMATS = frozenset(("tty", "bin", "xbin", "adf", "idf"))
 _MAX_DAMAGED_PACKETS = 1000
+# A file that ends so much before its declared length is whole.
+_TOLERATED_S = 0.1
 # Where in an image Exif can begin: its segment is one of the first.
 _EXIF_WITHIN_BYTES = 256 * 1024
 
@@ -80,11 +85,17 @@ class PyavSource:
         # A file's stream names its orientation before the first frame only in some formats, so
         # the size is that of the stored picture until a frame has been seen.
         self._orientation: Orientation | None = None
-        rate = self._stream.average_rate or self._stream.guessed_rate
+        # Bare streams have no clock: the average is FFmpeg's invention, the codec says its own.
+        self._bare = bool(container.format.flags & NO_TIMESTAMPS)
+        own = self._stream.codec_context.framerate if self._bare else self._stream.average_rate
+        rate = own or self._stream.guessed_rate or self._stream.average_rate
         # FFmpeg declares 25 images a second for a single one.
         image = container.format.name.endswith("_pipe") or container.format.name == "image2"
+        # A camera's row of JPEGs says nothing of its rate.
+        image = image or (live and container.format.name == "mpjpeg")
         self.rate_hz: float | None = float(rate) if rate and not image else None
         self.duration_s = None if live else _duration_s(container, self._stream)
+        self._read_to_s = float("-inf")
         self._stream.thread_type = "NONE" if live else "FRAME"
 
     @property
@@ -125,7 +136,12 @@ class PyavSource:
         in_bursts = self._container.format.name in _SEGMENTED
         pace = Pace(self._clock, self._closing.wait) if in_bursts else None
         self._reader = reader = LiveReader(
-            self._container, self._stream, self.name, self._read_limit_s, self._clock, in_bursts
+            self._container,
+            self._stream,
+            self.name,
+            self._read_limit_s,
+            self._clock,
+            stamped=not (in_bursts or self._bare),
         )
         try:
             for arrived in reader.pictures():
@@ -153,27 +169,25 @@ class PyavSource:
 
     def _file_frames(self) -> Iterator[Frame]:
         """To the end of the file; raises `SourceUnreadable` where it holds no picture."""
-        index, first_s, last_s = 0, 0.0, -1.0
+        index, end_s = 0, 0.0
+        clock = FileClock.of(self._container, self._stream, self.rate_hz)
         try:
             for picture in self._pictures():
                 pixels = self._upright(picture)
-                step_s = 1 / self.rate_hz if self.rate_hz else 1 / 30
-                stamp_s = last_s + step_s if picture.time is None else float(picture.time)
-                if index == 0:
-                    first_s, last_s = stamp_s, stamp_s - step_s
-                # Some files repeat or turn back a stamp; time goes on by a little anyway.
-                last_s = stamp_s if stamp_s > last_s else last_s + step_s / 100
-                yield Frame(pixels, last_s - first_s, index, self.name)
+                time_s = clock.time_s(picture)
+                end_s = time_s + _shown_s(picture)
+                yield Frame(pixels, time_s, index, self.name)
                 index += 1
         except (OSError, ValueError, av.error.FFmpegError) as error:
             if index == 0:
                 raise file_failure(self.name, error) from error
             self._notes.append(f"reading stopped after {index} frames: {reason(error)}")
+        self._notes += clock.notes
         if self._stop:
             return
         if index == 0:
             raise SourceUnreadable(f"{self.name} holds no picture that can be decoded")
-        self._note_what_is_missing(index, last_s - first_s)
+        self._note_what_is_missing(index, end_s)
 
     def _upright(self, picture: av.VideoFrame) -> NDArray[np.uint8]:
         """A picture's pixels, (H, W, 3) RGB, turned as the first one is to be."""
@@ -194,9 +208,12 @@ class PyavSource:
     def _pictures(self) -> Iterator[av.VideoFrame]:
         """A file's pictures; a packet that cannot be decoded is skipped."""
         damaged = 0
-        for packet in self._container.demux(self._stream):
+        for packet in self._container.demux():
             if self._stop:
                 return
+            self._note_end(packet)
+            if packet.stream.index != self._stream.index:
+                continue
             try:
                 pictures = packet.decode()
             except av.error.InvalidDataError:
@@ -207,18 +224,37 @@ class PyavSource:
             for picture in pictures:
                 if self._stop:
                     return
+                assert isinstance(picture, av.VideoFrame)
                 yield picture
         if damaged:
             self._notes.append(f"{damaged} damaged packets were skipped")
 
-    def _note_what_is_missing(self, count: int, last_s: float) -> None:
-        """Say so where a file declares more than could be read."""
+    def _note_end(self, packet: Packet[Any]) -> None:
+        """Remember how far the file was read, sound and all, on the clock of its stamps."""
+        if packet.pts is not None and packet.time_base is not None:
+            self._read_to_s = max(self._read_to_s, float(packet.pts * packet.time_base))
+
+    def _note_what_is_missing(self, count: int, end_s: float) -> None:
+        """Say so where a file ends before it says it does.
+
+        A count alone says nothing: edit lists hide pictures, and others are never shown.
+        """
         declared = self._stream.frames
-        if declared and count < declared:
-            self._notes.append(f"{count} of {declared} frames could be read: the file is damaged")
-        elif not declared and self.duration_s and last_s < 0.9 * self.duration_s - 1:
+        if self.duration_s is None:
+            return
+        missing_s = self.duration_s - end_s
+        if declared:
+            if count < declared and missing_s > _TOLERATED_S:
+                self._notes.append(
+                    f"{count} of {declared} frames could be read: the file is damaged"
+                )
+            return
+        # The length may be that of sound that goes on for longer.
+        begin_s = start_s(self._container, self._stream) or 0.0
+        missing_s = min(missing_s, self.duration_s - (self._read_to_s - begin_s))
+        if missing_s > 0.1 * self.duration_s + 1:
             self._notes.append(
-                f"{last_s:.1f} of {self.duration_s:.1f} s could be read: the file is damaged"
+                f"{end_s:.1f} of {self.duration_s:.1f} s could be read: the file is damaged"
             )
 
 
@@ -233,7 +269,10 @@ def open_file(path: Path) -> PyavSource:
     if path.is_file() and path.stat().st_size == 0:
         raise SourceUnreadable(f"{name} is empty: copy or record it again")
     try:
-        container = av.open(name, metadata_errors="replace")
+        # FFmpeg takes what stands before a colon for a protocol, and %03d for a row of files.
+        container = av.open(
+            os.path.abspath(path), options={"pattern_type": "none"}, metadata_errors="replace"
+        )
     except (OSError, ValueError, av.error.FFmpegError) as error:
         raise file_failure(name, error) from error
     if container.format.name in _TEXT_FORMATS:
@@ -283,7 +322,9 @@ def open_address(
     except (OSError, ValueError, av.error.FFmpegError) as error:
         # `from None`: the cause's own message holds the address with its password.
         raise address_failure(url, error, clock() - begun_s, open_limit_s) from None
-    live = rtsp or not container.duration
+    # A camera's stream has neither a duration nor a length in bytes; a bare stream has no duration.
+    sized = container.format.name not in _SEGMENTED and container.size > 0
+    live = rtsp or not (container.duration or sized)
     if live and container.format.name in _SEGMENTED and read_limit_s < _SEGMENT_LIMIT_S:
         container.close()
         return open_address(url, open_limit_s, _SEGMENT_LIMIT_S, clock)
@@ -329,7 +370,19 @@ def _orientation(picture: av.VideoFrame, name: str) -> Orientation:
 
 
 def _duration_s(container: InputContainer, stream: VideoStream) -> float | None:
-    """Length of the pictures, else of the whole file, in seconds."""
+    """Where the pictures end, else the whole file, seconds from the container's start."""
     if stream.duration and stream.time_base:
-        return float(stream.duration * stream.time_base)
-    return container.duration / 1e6 if container.duration else None
+        end_s = float(((stream.start_time or 0) + stream.duration) * stream.time_base)
+        return end_s - (start_s(container, stream) or 0.0)
+    if not container.duration:
+        return None
+    # Matroska tells where the last picture ends on the clock of its stamps, the others how long
+    # it all lasts.
+    begin_s = start_s(container, stream) if "matroska" in container.format.name else None
+    return container.duration / 1e6 - (begin_s or 0.0)
+
+
+def _shown_s(picture: av.VideoFrame) -> float:
+    """For how long a picture is shown, where the file says so."""
+    base = picture.time_base
+    return float(picture.duration * base) if picture.duration and base else 0.0

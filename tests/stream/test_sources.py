@@ -237,6 +237,32 @@ def test_a_file_whose_name_looks_like_a_pattern_is_a_file(tmp_path: Path) -> Non
     assert clips_from([str(path)]) == [str(path)]
 
 
+NAMES = [
+    "cam1-12:30:15.mp4",
+    "http:x.mp4",
+    "100 %03d %d.mp4",
+    "-x.mp4",
+    "zwei Wörter 笑顔 😀.mp4",
+    "a*b?[c].mp4",
+    "concat:a|b.mp4",
+]
+
+
+@pytest.mark.parametrize("name", [*NAMES, "shot%03d.png", "50%d.jpg", "a:b.bmp"])
+def test_a_name_is_a_name_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Relative, as typed in the folder itself, and absolute."""
+    monkeypatch.chdir(tmp_path)
+    plain = tmp_path / f"plain{Path(name).suffix}"
+    (media.video(plain, 3) if name.endswith(".mp4") else media.image(plain)).rename(name)
+    for spec in (name, str(tmp_path / name)):
+        assert clips_from([spec]) == [spec]
+        frames, source = read(spec)
+        assert len(frames) == (3 if name.endswith(".mp4") else 1)
+        assert source.name == frames[0].source == spec
+
+
 def test_nothing_to_score_says_so(tmp_path: Path) -> None:
     with pytest.raises(SourceMissing, match="no video or image in the folder"):
         clips_from([str(tmp_path)])

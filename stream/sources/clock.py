@@ -1,0 +1,171 @@
+"""One clock for a file's pictures: where its container begins, and onward over every break.
+
+The time of a picture is what FFmpeg calls its best-effort stamp, less the container's start.
+Recordings that were joined, and HLS playlists with discontinuities, bring clocks that turn back or
+leap; those go on where the one before them was.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import av
+    from av.container import InputContainer
+    from av.video.stream import VideoStream
+
+NO_TIMESTAMPS, TS_DISCONT = 0x0080, 0x0200
+"""Flags of FFmpeg's formats, AVFMT_*: bare streams, and those whose clocks may change."""
+
+_USUAL_STEP_S = 1 / 30
+# A single stamp that is wrong is no new clock; one that is wrong by so much is.
+_TURNED_BACK_S = 0.5
+_MOST_LATE = 2
+# Where FFmpeg itself takes a leap for a new clock, in formats whose clocks may change.
+_LEAP_S = 10.0
+# The parts of a playlist follow each other; only its pictures may be so far apart.
+_PLAYLIST_LEAP_S = 1.0
+_PLAYLIST_LEAP_STEPS = 10
+# `start_time` of a container has no finer unit.
+_MICROSECOND_S = 1.0e-6
+_MOST_NOTES = 4
+
+
+class FileClock:
+    """Times of a file's pictures, seconds from its start; they strictly increase.
+
+    Args:
+        start_s: the container's start on the clock of its stamps; the first picture's own stamp
+            where that is earlier or this is None.
+        step_s: the time between pictures as declared.
+        leap_s: a leap of the stamps by more than this is a new clock; None: there is none.
+    """
+
+    def __init__(self, start_s: float | None, step_s: float, leap_s: float | None = None) -> None:
+        self._start_s, self._step_s, self._leap_s = start_s, step_s, leap_s
+        self._begun = False
+        self._late, self._late_stamp_s = 0, 0.0
+        self._stamped_s, self._unstamped = 0.0, 0
+        self.last_s = 0.0
+        """The time of the last picture."""
+        self._stamps = _BestEffort()
+        self.notes: list[str] = []
+        """Where the clock was not to be followed."""
+
+    @classmethod
+    def of(cls, container: InputContainer, stream: VideoStream, rate_hz: float | None) -> FileClock:
+        """The clock of an opened stream."""
+        flags = container.format.flags
+        step_s = 1 / rate_hz if rate_hz else _USUAL_STEP_S
+        leap_s: float | None = None
+        if container.format.name == "hls":
+            leap_s = max(_PLAYLIST_LEAP_S, _PLAYLIST_LEAP_STEPS * step_s)
+        elif flags & TS_DISCONT:
+            leap_s = _LEAP_S
+        return cls(start_s(container, stream), step_s, leap_s)
+
+    def time_s(self, picture: av.VideoFrame) -> float:
+        """The next picture's time."""
+        stamp = self._stamps.of(picture.pts, picture.dts)
+        base = picture.time_base
+        return self.at(None if stamp is None or base is None else float(stamp * base))
+
+    def at(self, stamp_s: float | None) -> float:
+        """The time of a picture with this stamp, seconds; None: one step after the last."""
+        if not self._begun:
+            self._begun = True
+            stamp_s = self._start_s or 0.0 if stamp_s is None else stamp_s
+            if self._start_s is None or stamp_s < self._start_s:
+                self._start_s = stamp_s
+            self.last_s = self._stamped_s = stamp_s - self._start_s
+            return self.last_s
+        if stamp_s is None:
+            # Counted from the last stamp, as sums of steps would drift.
+            self._unstamped += 1
+            self.last_s = self._stamped_s + self._unstamped * self._step_s
+            return self.last_s
+        assert self._start_s is not None
+        time_s = stamp_s - self._start_s
+        if self._is_new_clock(stamp_s, time_s):
+            self._start_over(stamp_s, time_s)
+        elif time_s <= self.last_s:
+            self._late, self._late_stamp_s = self._late + 1, stamp_s
+            self.last_s += self._step_s / 100
+        else:
+            self._late, self.last_s = 0, time_s
+        self._stamped_s, self._unstamped = self.last_s, 0
+        return self.last_s
+
+    def _is_new_clock(self, stamp_s: float, time_s: float) -> bool:
+        """Whether this stamp says that another clock is followed from here on.
+
+        Some that repeat or are a little late are faults of their own; a clock that runs on behind
+        is another one.
+        """
+        ahead_s = time_s - self.last_s
+        if self._leap_s is not None and ahead_s > self._leap_s:
+            return True
+        runs_behind = self._late >= _MOST_LATE and ahead_s <= 0 and stamp_s > self._late_stamp_s
+        return ahead_s < -_TURNED_BACK_S or runs_behind
+
+    def _start_over(self, stamp_s: float, time_s: float) -> None:
+        """Go on as if this and the late ones before it had come a step apart."""
+        verb = "turns back" if time_s < self.last_s else "leaps"
+        note = f"the clock {verb} at {self.last_s:.2f} s: times go on from there"
+        if len(self.notes) < _MOST_NOTES:
+            self.notes.append(note)
+        squeezed_s = self._late * self._step_s / 100
+        self.last_s += (self._late + 1) * self._step_s - squeezed_s
+        self._start_s = stamp_s - self.last_s
+        self._late = 0
+
+
+class _BestEffort:
+    """FFmpeg's choice between a picture's own stamp and that of its packet.
+
+    The one that went wrong less often so far, as `guess_correct_pts` of libavcodec has it; PyAV
+    does not hand on the result.
+    """
+
+    def __init__(self) -> None:
+        self._faulty_pts = self._faulty_dts = 0
+        self._last_pts = self._last_dts = -(2**63)
+
+    def of(self, pts: int | None, dts: int | None) -> int | None:
+        """The stamp to go by; None where there is neither."""
+        if dts is not None:
+            self._faulty_dts += dts <= self._last_dts
+            self._last_dts = dts
+        elif pts is not None:
+            self._last_dts = pts
+        if pts is not None:
+            self._faulty_pts += pts <= self._last_pts
+            self._last_pts = pts
+        elif dts is not None:
+            self._last_pts = dts
+        if pts is not None and (dts is None or self._faulty_pts <= self._faulty_dts):
+            return pts
+        return dts
+
+
+def start_s(container: InputContainer, stream: VideoStream) -> float | None:
+    """Where a container's clock begins, seconds; None where it does not say.
+
+    Sound may begin before 0, with samples that no player plays; the pictures' own start counts
+    there.
+    """
+    own = None if stream.start_time is None else stream.start_time * _base(stream)
+    if container.start_time is None:
+        return None if own is None else float(own)
+    whole_s = container.start_time / 1e6
+    if whole_s < 0:
+        whole_s = 0.0 if own is None else min(0.0, float(own))
+    # The stream's own unit is exact.
+    if own is not None and abs(float(own) - whole_s) <= _MICROSECOND_S:
+        return float(own)
+    return whole_s
+
+
+def _base(stream: VideoStream) -> Fraction:
+    return stream.time_base or Fraction(1)
