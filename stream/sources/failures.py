@@ -60,6 +60,8 @@ def address_failure(url: str, error: BaseException, waited_s: float, limit_s: fl
         return SourceDenied(f"{shown} wants a user name and password that fit")
     if isinstance(error, av.error.HTTPNotFoundError | FileNotFoundError):
         return SourceMissing(f"{shown} is not known to its server: check the path")
+    if isinstance(error, av.error.HTTPServerError | av.error.HTTPOtherClientError):
+        return SourceRefused(f"{shown} is busy or out of order ({reason(error)}): try again later")
     if isinstance(error, ConnectionRefusedError):
         return SourceRefused(f"{shown} refuses the connection: check address and port")
     if isinstance(error, av.error.ProtocolNotFoundError):

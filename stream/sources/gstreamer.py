@@ -26,6 +26,7 @@ from .base import is_address, without_password
 from .failures import camera_failure, lost, stalled
 from .pipeline import HEARD, SINK, Picture, Pipeline, PipelineEnd, PipelineError
 from .pipeline_failures import cause, pipeline_failure
+from .redirect import led_to
 from .specs import PIPELINE_PREFIX, camera_device, is_pipeline, is_rtsp
 
 # Until the first picture of a camera that sends key frames seldom; packets must come all the time.
@@ -221,7 +222,7 @@ def _open_pipeline(spec: str, stall_s: float) -> GstSource:
 
 
 def _open_rtsp(url: str, stall_s: float, latency_ms: int) -> GstSource:
-    parts = urlsplit(url)
+    parts = urlsplit(led_to(url, stall_s))
     # User and password go beside the address, so that no message of GStreamer can hold them.
     location = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 

@@ -25,6 +25,7 @@ from .base import without_password
 from .clock import NO_TIMESTAMPS, FileClock, start_s
 from .failures import address_failure, camera_failure, file_failure, lost, reason, stalled
 from .live import LiveReader, Pace
+from .redirect import led_to
 from .upright import Orientation
 
 if TYPE_CHECKING:
@@ -311,10 +312,11 @@ def open_address(
     `SourceRefused`, `SourceTimeout`, `SourceMissing` or `SourceUnreadable`.
     """
     rtsp = url.lower().startswith(("rtsp:", "rtsps:"))
+    way = led_to(url, open_limit_s) if rtsp else url
     begun_s = clock()
     try:
         container = av.open(
-            url,
+            way,
             options=_RTSP_OPTIONS if rtsp else {},
             timeout=(open_limit_s, read_limit_s),
             metadata_errors="replace",
