@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from .claims import Claim, files_of
 from .errors import SinkError
 from .place import STANDARD_OUTPUT, Kind, Place, places_for, stems
 from .sinks.base import Sink, make_folder
@@ -48,6 +49,8 @@ class Outputs:
     overwrite: bool = False
     """Whether files that exist are written anew."""
 
+    _claims: list[Claim] = field(default_factory=list, init=False, repr=False, compare=False)
+
     @property
     def any(self) -> bool:
         """Whether anything is to be written."""
@@ -60,6 +63,8 @@ class Outputs:
 
     def for_sources(self, sources: Sequence[str]) -> list[list[Place]]:
         """The places of each source; makes folders and checks that files can be made.
+
+        The files are this object's alone from then on: see `Claim`.
 
         Raises `SinkError`.
         """
@@ -75,7 +80,7 @@ class Outputs:
                 if shared:
                     make_folder(path)
                 places.append(Place(kind, str(target)))
-        for source, places in zip(sources, each, strict=True):
+        for places in each:
             if len(set(places)) < len(places):
                 raise SinkError(f"the same place twice: {', '.join(p.name for p in places)}")
             for place in places:
@@ -84,7 +89,12 @@ class Outputs:
                         f"{place.name} would tell of single people: with --aggregate-only only "
                         "rows are written, to .jsonl, -, tcp, http or mqtt"
                     )
-                place.check(source, self.overwrite)
+        files = files_of(each, sources)
+        for places in each:
+            for place in places:
+                place.check(self.overwrite)
+        self._claims.clear()
+        self._claims.extend(map(Claim, files))
         return each
 
     def sinks(

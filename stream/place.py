@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from .errors import SinkError
-from .sinks.base import PART, check_writable, make_folder, write_failure
+from .sinks.base import PART, check_writable, is_segment, make_folder, write_failure
 from .sources.base import is_address, without_password
 
 Kind = Literal["rows", "csv", "subtitles", "elan", "boris", "video", "hls", "rtsp"]
@@ -68,18 +68,23 @@ class Place(NamedTuple):
             return "standard output"
         return without_password(self.target)
 
-    def check(self, source: str, overwrite: bool = False) -> None:
+    def check(self, overwrite: bool = False) -> None:
         """Raise `SinkError` where it is a file that cannot be written, or exists and is not to be
         overwritten; changes nothing."""
         if not self.is_file:
             return
         path = Path(self.target)
         check_writable(path)
-        if Path(source).exists() and path.exists() and path.samefile(source):
-            raise SinkError(f"{path} is the clip itself: name another file to write to")
         # Devices and pipes hold nothing that could be lost.
-        if path.is_file() and not overwrite:
+        old = path.is_file() or (self.kind == "hls" and self.segments)
+        if old and not overwrite:
             raise SinkError(f"{path} exists: name another file, or say --overwrite")
+
+    @property
+    def segments(self) -> list[Path]:
+        """What lies beside an HLS playlist under the names of its segments."""
+        path = Path(self.target)
+        return [file for file in path.parent.iterdir() if is_segment(path, file)]
 
     @property
     def unfinished(self) -> Place:

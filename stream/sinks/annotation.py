@@ -14,7 +14,7 @@ from typing import Protocol
 
 from ..frame import Frame
 from ..result import Result
-from .base import SinkInfo, write_failure
+from .base import SinkInfo, draft, write_failure
 from .episodes import Episode, Episodes
 from .shown import ShownEpisodes
 
@@ -80,7 +80,7 @@ class AnnotationSink:
         assert self._info is not None
         self._episodes.sort(key=lambda episode: (episode.start_s, episode.face_id))
         text = self._document.text(self._info, self._episodes, self._length_s)
-        beside = self._path.with_name(f".{self._path.name}.part")
+        beside = draft(self._path)
         try:
             beside.write_text(text, "utf-8")
             beside.replace(self._path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -61,6 +62,16 @@ PART = ".part"
 def suffix_of(path: Path) -> str:
     """The ending that tells what kind of file this is to be, in small letters."""
     return Path(path.name.removesuffix(PART)).suffix.lower()
+
+
+def draft(path: Path) -> Path:
+    """Where a document is written before it takes the place of the one before."""
+    return path.with_name(f".{path.name}{PART}")
+
+
+def is_segment(playlist: Path, file: Path) -> bool:
+    """Whether a file in the folder of an HLS playlist has the name of one of its segments."""
+    return re.fullmatch(re.escape(playlist.stem) + r"-\d{6,}\.ts(\.tmp)?", file.name) is not None
 
 
 def make_folder(folder: Path) -> None:

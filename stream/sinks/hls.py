@@ -12,7 +12,7 @@ import av.error
 from ..errors import SinkError
 from ..frame import Frame
 from ..result import Result
-from .base import SinkInfo, check_writable, write_failure
+from .base import SinkInfo, check_writable, is_segment, write_failure
 from .encoder import USUAL_RATE_HZ, Encoder
 from .notice import SHORT_NOTICE
 from .overlay import Timeline, draw
@@ -102,7 +102,5 @@ class HlsSink:
 
     def _files(self) -> list[Path]:
         """The playlist and its segments, as far as they are there."""
-        segment = re.compile(re.escape(self._path.stem) + r"-\d{6,}\.ts(\.tmp)?")
-        beside = self._path.parent.iterdir()
-        own = [file for file in beside if segment.fullmatch(file.name)]
+        own = [file for file in self._path.parent.iterdir() if is_segment(self._path, file)]
         return own + [self._path] * self._path.exists()
