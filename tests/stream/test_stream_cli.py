@@ -164,7 +164,7 @@ def test_bad_input_is_one_line(bundle: str, tmp_path: Path) -> None:
         (("score", sound), "sound but no picture"),
         (("score", "/dev/video97"), "use `ferstream live /dev/video97`"),
         (("score", clip, "--jsonl", tmp_path / "no" / "o.jsonl"), "make it first"),
-        (("score", clip, "--video", clip), "is the clip itself"),
+        (("score", clip, "--video", clip), "would replace the source"),
         (("score", clip, "--csv", folder), "is a folder"),
         (("live", "97", "--no-window"), "no camera at /dev/video97"),
         (("live", "rtsp://ann:s3cret@127.0.0.1:9/1", "--retries", "0"), "ann:***@127.0.0.1"),
