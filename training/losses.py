@@ -21,7 +21,13 @@ def action_unit_loss(logits_BA: Tensor, units_BA: Tensor, seen_B: Tensor) -> Ten
     return (loss_BA.mean(1) * seen_B).sum() / seen_B.sum().clamp(min=1.0)
 
 
-def ranking_loss(coarse_BK: Tensor, fine_BK: Tensor, votes_BK: Tensor, margin: float) -> Tensor:
+def ranking_loss(
+    coarse_BK: Tensor,
+    fine_BK: Tensor,
+    votes_BK: Tensor,
+    margin: float,
+    weight_B: Tensor | None = None,
+) -> Tensor:
     """Paper 003, eq. 1: the finer scale should be surer of the raters' choice than the coarser.
 
     The probability of "the correct class" is the probability of the votes' majority.
@@ -29,7 +35,33 @@ def ranking_loss(coarse_BK: Tensor, fine_BK: Tensor, votes_BK: Tensor, margin: f
     label_B1 = votes_BK.argmax(1, keepdim=True)
     coarse_B = coarse_BK.float().softmax(1).gather(1, label_B1)
     fine_B = fine_BK.float().softmax(1).gather(1, label_B1)
-    return F.relu(coarse_B - fine_B + margin).mean()
+    loss_B = F.relu(coarse_B - fine_B + margin)
+    if weight_B is None:
+        return loss_B.mean()
+    return (loss_B * weight_B).sum() / weight_B.sum().clamp(min=1e-6)
+
+
+def label_loss(logits_BW: Tensor, graded_BW: Tensor, weight_B: Tensor) -> Tensor:
+    """Binary cross entropy of labels that do not exclude each other, summed over them and averaged
+    over the faces by weight: a scalar. A grade 0..1 says how much the naming of a label counts."""
+    loss_BW = F.binary_cross_entropy_with_logits(logits_BW.float(), graded_BW, reduction="none")
+    return (loss_BW.sum(1) * weight_B).sum() / weight_B.sum().clamp(min=1e-6)
+
+
+def affect_loss(said_BA: Tensor, judged_BA: Tensor, weight_B: Tensor) -> Tensor:
+    """One minus the concordance correlation of each scale within the batch, their mean, and the mean
+    squared error, which steadies small batches: a scalar. All over faces by weight."""
+    total = weight_B.sum().clamp(min=1e-6)
+
+    def mean(value_BA: Tensor) -> Tensor:
+        return (value_BA * weight_B[:, None]).sum(0) / total
+
+    said, judged = said_BA.float(), judged_BA
+    said_mean, judged_mean = mean(said), mean(judged)
+    together = mean((said - said_mean) * (judged - judged_mean))
+    spread = mean((said - said_mean).square()) + mean((judged - judged_mean).square())
+    concordance = 2 * together / (spread + (said_mean - judged_mean).square() + 1e-6)
+    return (1 - concordance).mean() + mean((said - judged).square()).mean()
 
 
 def unit_label_loss(logits_NC: Tensor, labels_NC: Tensor) -> Tensor:

@@ -22,6 +22,10 @@ class Augmentation:
     aspect: float = 0.06
     contrast: float = 0.35
     brightness: float = 30.0
+    gamma: float = 0.0
+    """of the tone curve, in the logarithm of its power"""
+    coarse_share: float = 0.0
+    """of crops that are made from fewer pixels, down to a third a side"""
     blur_share: float = 0.15
     noise_share: float = 0.2
     erase_share: float = 0.5
@@ -90,6 +94,12 @@ def vary_light(
     """Contrast, brightness, blur, noise and an erased rectangle."""
     side = crop.shape[0]
     image = crop.astype(np.float32)
+    if how.gamma:
+        image = 255 * (image / 255) ** np.exp(np.float32(rng.uniform(-how.gamma, how.gamma)))
+    if how.coarse_share and rng.random() < how.coarse_share:
+        fewer = int(rng.integers(side // 3, side))
+        small = cv2.resize(image, (fewer, fewer), interpolation=cv2.INTER_AREA)
+        image = cv2.resize(small, (side, side), interpolation=cv2.INTER_LINEAR)
     mean = image.mean()
     image = (image - mean) * np.exp(rng.uniform(-how.contrast, how.contrast)) + mean
     image += rng.uniform(-how.brightness, how.brightness)

@@ -14,8 +14,14 @@ from .learning_faces import LearningFaces
 from .parsing import IGNORED, Parsing, dominant
 from .synthetic.action_units import ARKIT_NAMES
 
-AUGMENTATIONS = {"crops": RANDOM_CROPS, "rich": Augmentation(), "corners": CORNER_CROPS}
+AUGMENTATIONS = {
+    "crops": RANDOM_CROPS,
+    "rich": Augmentation(gamma=0.4, coarse_share=0.2),
+    "corners": CORNER_CROPS,
+}
 """By the name that options give them."""
+JUDGED = ("words", "affect", "judge")
+"""Columns that judged faces bring."""
 MIRRORING = ("rich", "corners")
 """Those that also mirror half of the crops."""
 
@@ -36,7 +42,7 @@ class FaceImages(Dataset[dict[str, torch.Tensor]]):
     """Items: crop (1, S, S) uint8, target (K,), counts (); with parsing also semantic (S, S)
     int64, components (8,) and parsed (), 1 where the two are known; with blendshapes also those
     (52,), left and right changed over where the crop is mirrored, and seen (), 1 where known; with
-    words also those (135,).
+    judged also words (135,), affect (3,) and judge (8,).
 
     Args:
         faces: N faces.
@@ -45,7 +51,7 @@ class FaceImages(Dataset[dict[str, torch.Tensor]]):
         parsing: where pixels' labels come from; None leaves them out.
         components: so many parts of a face count as dominant.
         weights: (N,) how often each face is drawn in training; None: once an epoch.
-        blendshapes, words: with these columns of the faces.
+        blendshapes, judged: with these columns of the faces.
     """
 
     def __init__(
@@ -58,14 +64,14 @@ class FaceImages(Dataset[dict[str, torch.Tensor]]):
         components: int = 4,
         weights: torch.Tensor | None = None,
         blendshapes: bool = False,
-        words: bool = False,
+        judged: bool = False,
     ) -> None:
         self.faces, self.crop_px, self.parsing = faces, crop_px, parsing
         self.augmentation = AUGMENTATIONS[augmentation] if augmentation else None
         self.mirrors = augmentation in MIRRORING
         self.components, self.weights = components, weights
         self.blendshapes = faces.blendshapes if blendshapes else None
-        self.words = faces.words if words else None
+        self.judged = JUDGED if judged and faces.judge is not None else ()
         if parsing is not None:
             parsing.check(faces)
 
@@ -101,6 +107,6 @@ class FaceImages(Dataset[dict[str, torch.Tensor]]):
                 "blendshapes": torch.from_numpy(shapes[MIRROR_IMAGES] if mirror else shapes),
                 "seen": torch.tensor(float(self.faces.seen[row])),
             }
-        if self.words is not None:
-            item["words"] = torch.from_numpy(self.words[row])
+        for name in self.judged:
+            item[name] = torch.from_numpy(getattr(self.faces, name)[row])
         return item

@@ -19,12 +19,12 @@ import numpy.typing as npt
 from stream.align import ANCHOR_LANDMARKS
 
 from ..errors import OptionsWrong
-from .fer import BASIC8, LAYOUT, SPLITS, DataMissing, load_fer_plus
-from .learning_faces import LearningFaces
+from .fer import BASIC8, LAYOUT, SPLITS, DataMissing, FerPlus, data_folder, load_fer_plus
+from .judged import GRADES, load_judged_photographs
+from .learning_faces import Floats, LearningFaces
 from .readers.prepared import load_prepared
 from .synthetic.action_units import ARKIT_NAMES
 from .synthetic_splits import SYNTHETIC, synthetic_split
-from .words import word_targets
 
 ENDING_AT_PEAK = ("ck+", "oulu-casia")
 """Layouts whose sequences go from neutral to an expression's peak."""
@@ -98,7 +98,7 @@ def _fer_plus(split: str, folder: str | Path | None) -> LearningFaces:
         names = ", ".join(sorted(missing))
         raise DataMissing(f"teacher.npz lacks the blendshapes {names}: {LAYOUT}")
     in_order = [data.blendshape_names.index(name) for name in ARKIT_NAMES]
-    words, weight = word_targets(data)
+    words, affect, judge = judged_columns(data, folder, split)
     return LearningFaces(
         name="fer2013plus",
         labels=BASIC8,
@@ -110,8 +110,29 @@ def _fer_plus(split: str, folder: str | Path | None) -> LearningFaces:
         landmarks_xy=data.landmarks_xy,
         landmark_index=data.landmark_index,
         blendshapes=data.blendshapes[:, in_order] * data.seen[:, None],
-        words=words * weight[:, None],
+        words=words,
+        affect=affect,
+        judge=judge,
     )
+
+
+def judged_columns(
+    data: FerPlus, folder: str | Path | None, split: str
+) -> tuple[Floats | None, Floats | None, Floats | None]:
+    """words (N, 135), affect (N, 3) and judge (N, 8) of photographs, zeros where nobody judged them;
+    None where the set has no judgements."""
+    if not (data_folder(folder) / "fer2013plus" / "words.npz").is_file():
+        return None, None, None
+    found = load_judged_photographs(split, folder)
+    place = np.full(data.total, -1, np.int64)
+    place[data.image] = np.arange(len(data))
+    known = (place[found.photographs.image] >= 0) & found.judged.readable
+    rows, judged = place[found.photographs.image[known]], found.judged.take(known)
+    columns = [np.zeros((len(data), width), np.float32) for width in (135, 3, 8)]
+    columns[0][rows] = judged.named(GRADES)
+    columns[1][rows] = judged.affect
+    columns[2][rows, judged.basic] = 1
+    return columns[0], columns[1], columns[2]
 
 
 def prepared_splits(folder: Path, seed: int, *, labelled: bool = True) -> dict[str, LearningFaces]:

@@ -17,7 +17,7 @@ Image = npt.NDArray[np.uint8]
 Images = Sequence[Image] | Image
 """N images (H, W): a list of them, or one array (N, H, W)."""
 Floats = npt.NDArray[np.float32]
-OPTIONAL = ("people", "poses", "units", "blendshapes", "words", "contours_xy")
+OPTIONAL = ("people", "poses", "units", "blendshapes", "words", "affect", "judge", "contours_xy")
 """Columns that a set may lack."""
 
 
@@ -42,8 +42,10 @@ class LearningFaces:
             the set has none.
         unit_names: U names such as AU12.
         blendshapes: (N, 52) float32 0..1, ARKit's, a teacher's or a 3D face's; None without.
-        words: (N, 135) float32, targets over the emotion words whose sums, 0..1, are their weights
-            (see .words: weak supervision); None without.
+        words: (N, 135) float32 0..1, how much a judge's naming of each emotion word counts; affect
+            (N, 3) float32 valence and arousal -1..1, intensity 0..1; judge (N, 8) float32, the
+            basic expression that the judge named, all zeros for faces that were not judged, whose
+            words and affect say nothing (see .judged: machine judgements). None without.
         contours_xy: (N, 68, 2) float32 pixels, the 68 landmarks of Multi-PIE; None without.
     """
 
@@ -63,6 +65,8 @@ class LearningFaces:
     unit_names: tuple[str, ...] = ()
     blendshapes: Floats | None = None
     words: Floats | None = None
+    affect: Floats | None = None
+    judge: Floats | None = None
     contours_xy: Floats | None = None
 
     def __len__(self) -> int:

@@ -21,7 +21,7 @@ from .blocks import RegionLayer, residual_stages
 from .resnet_se import StageMaps
 from .slfer import ComponentTask, ExpressionOutput, SegmentationTask
 
-BLENDSHAPES, WORDS = 52, 135
+BLENDSHAPES, WORDS, FINE_CLASSES, AFFECT, JUDGE = 52, 135, 33, 3, 8
 
 
 class Sight(NamedTuple):
@@ -39,17 +39,52 @@ class Sight(NamedTuple):
 
 class CompactOutput(NamedTuple):
     """feature (B, D), zoom (B, 2) as of `Sight`; logits (B, K) of both scales together and coarse
-    (B, K) of the first alone, for the ranking loss; words (B, 135), blendshapes (B, 52), semantic
-    (B, J, 48, 48) and components (B, J) logits, None where the network lacks them."""
+    (B, K) of the first alone, for the ranking loss; judged, judge (B, 8) logits, blendshapes
+    (B, 52), semantic (B, J, 48, 48) and components (B, J) logits, None where the network lacks
+    them."""
 
     feature: Tensor
     logits: Tensor
     coarse: Tensor
-    words: Tensor | None
+    judged: JudgedOutput | None
+    judge: Tensor | None
     blendshapes: Tensor | None
     semantic: Tensor | None
     components: Tensor | None
     zoom: Tensor
+
+
+class JudgedOutput(NamedTuple):
+    """Of faces that a judge described: words (B, 135) and fine (B, 33) logits of each label on its
+    own; affect (B, 3), valence and arousal -1..1, intensity 0..1."""
+
+    words: Tensor
+    fine: Tensor
+    affect: Tensor
+
+
+class JudgedHeads(nn.Module):
+    """Features (B, D) to what a judge would say of the face.
+
+    Words are not exclusive: each has a logit of its own, "how likely would a judge name it". One
+    hidden layer serves all three, as what tells words apart within a family is no linear matter.
+    """
+
+    def __init__(self, features: int, hidden: int = 256, dropout: float = 0.3) -> None:
+        super().__init__()
+        self.hidden = nn.Linear(features, hidden)
+        self.dropout = nn.Dropout(dropout)
+        self.words = nn.Linear(hidden, WORDS)
+        self.fine = nn.Linear(hidden, FINE_CLASSES)
+        self.affect = nn.Linear(hidden, AFFECT)
+        for head in (self.words, self.fine):
+            nn.init.constant_(head.bias, -3.5)  # a word is named of one face in thirty
+
+    def forward(self, feature: Tensor) -> JudgedOutput:
+        seen = self.dropout(F.relu(self.hidden(feature)))
+        signed, intensity = self.affect(seen).split((AFFECT - 1, 1), dim=1)
+        affect = torch.cat([torch.tanh(signed), torch.sigmoid(intensity)], dim=1)
+        return JudgedOutput(self.words(seen), self.fine(seen), affect)
 
 
 def normalised(crop: Tensor) -> Tensor:
@@ -140,11 +175,11 @@ class CompactBody(nn.Module):
 
 
 class CompactMSAU(nn.Module):
-    """Crops (B, 1, 48, 48) uint8 to `CompactOutput`; with words the default bundle's network.
+    """Crops (B, 1, 48, 48) uint8 to `CompactOutput`; with `judged` the default bundle's network.
 
     Args:
         expressions: K.
-        words: with the logits of the 135 emotion words.
+        judged: with `JudgedHeads` and a head of its own for the judge's basic expression.
         blendshapes: with the intensities of ARKit's 52, which stand for action units.
         segmentation: with ST of paper 002, on the first scale's last two maps.
         components: with CT of paper 002, on the first scale's feature.
@@ -155,7 +190,7 @@ class CompactMSAU(nn.Module):
         self,
         expressions: int = 8,
         *,
-        words: bool = False,
+        judged: bool = False,
         blendshapes: bool = True,
         segmentation: bool = False,
         components: bool = False,
@@ -170,7 +205,8 @@ class CompactMSAU(nn.Module):
         self.head = nn.Linear(self.features, expressions)
         """Features (B, D) to the logits (B, K) of both scales."""
         self.coarse_head = nn.Linear(coarse, expressions)
-        self.words = nn.Linear(self.features, WORDS) if words else None
+        self.judged = JudgedHeads(self.features) if judged else None
+        self.judge_head = nn.Linear(self.features, JUDGE) if judged else None
         self.blendshapes = nn.Linear(coarse, BLENDSHAPES) if blendshapes else None
         self.segmentation = (
             SegmentationTask(width, channels=self.body.map_channels, doublings=2)
@@ -182,13 +218,14 @@ class CompactMSAU(nn.Module):
     def forward(self, crop: Tensor) -> CompactOutput:
         seen: Sight = self.body(crop)
         kept, coarse = self.dropout(seen.feature), self.dropout(seen.coarse)
-        words, shapes = self.words, self.blendshapes
+        judged, judge, shapes = self.judged, self.judge_head, self.blendshapes
         segmentation, components = self.segmentation, self.components
         return CompactOutput(
             feature=seen.feature,
             logits=self.head(kept),
             coarse=self.coarse_head(kept[:, : seen.coarse.shape[1]]),
-            words=words(kept) if words else None,
+            judged=judged(kept) if judged else None,
+            judge=judge(kept) if judge else None,
             blendshapes=shapes(coarse) if shapes else None,
             semantic=segmentation(StageMaps(seen.third, seen.fourth)) if segmentation else None,
             components=components(coarse) if components else None,
@@ -197,7 +234,8 @@ class CompactMSAU(nn.Module):
 
     def go_on_from(self, other: CompactMSAU) -> None:
         """Take over everything but the heads of expressions, whose labels may be others."""
-        self.body, self.words, self.blendshapes = other.body, other.words, other.blendshapes
+        self.body, self.blendshapes = other.body, other.blendshapes
+        self.judged, self.judge_head = other.judged, other.judge_head
         self.segmentation, self.components = other.segmentation, other.components
 
     def recognise(self, crop: Tensor) -> ExpressionOutput:

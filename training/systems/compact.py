@@ -7,10 +7,12 @@ blendshapes  the intensities of 52 action units, where the faces have a teacher'
 joint        expressions by both scales, the second to be surer (eq. 1), blendshapes on beside them.
 
 The paper then fixes the action units' weights; here one small backbone serves both, so they keep
-learning. ``word_weight`` adds the 135 words on targets spread by the transformed cross entropy of
-paper 000 (training.data.words), ``segmentation_weight`` and ``component_weight`` give all stages
-paper 002's two tasks as company (its eq. 2, 3 and 5). The default bundle's spatial network is this
-with words (training.stages).
+learning. ``word_weight`` adds what a judge said of faces (training.data.judged): the 135 words, each
+on its own, the 33 classes above them, valence, arousal and intensity, and the judge's own basic
+expression by a head of its own, as it draws the line of neutral elsewhere than voters do.
+``beside`` mixes in another judged set, ``start`` begins with a bundle's network.
+``segmentation_weight`` and ``component_weight`` give all stages paper 002's two tasks as company
+(its eq. 2, 3 and 5). The default bundle's spatial network is this with words (training.stages).
 
 B batch, K expressions.
 """
@@ -18,7 +20,7 @@ B batch, K expressions.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
@@ -26,25 +28,37 @@ from torch import Tensor
 from typing_extensions import Self
 
 from engines.bundle import Supervision
+from engines.taxonomy import roll_up
 
 from ..checkpoint import load_weights
 from ..data.augment import CROP_PX
-from ..data.face_images import AUGMENTATIONS, FaceImages
+from ..data.face_images import AUGMENTATIONS, JUDGED, FaceImages
 from ..data.face_splits import Splits
+from ..data.fer import BASIC8
 from ..data.learning_faces import LearningFaces
 from ..data.parsing import Parsing
 from ..data.synthetic.action_units import ARKIT_NAMES
-from ..data.task_faces import TaskFaces, load_task
+from ..data.task_faces import TaskFaces, joined, load_task
+from ..data.wild_faces import wild_faces
 from ..draws import sampling_weights
 from ..errors import OptionsWrong
 from ..learner import Batch, Learner, Recipe
-from ..losses import action_unit_loss, ranking_loss, vote_cross_entropy
+from ..losses import (
+    action_unit_loss,
+    affect_loss,
+    label_loss,
+    ranking_loss,
+    vote_cross_entropy,
+)
 from ..networks.compact_msau import CompactMSAU
 from ..options import Options
 from ..run_folder import RunFolder
+from ..start import start_from_bundle
 from ..system import Stage, System
 from .slfer import component_loss, segmentation_loss
 
+BESIDE = ("wild",)
+"""Sets of judged faces without votes, which can stand beside others."""
 BEFORE, BLENDSHAPES, JOINT = "before", "blendshapes", "joint"
 
 
@@ -79,8 +93,19 @@ class CompactOptions(Options):
     coarse_weight: float = 0.5
     """Of the first scale's own cross entropy"""
     word_weight: float = 0.0
-    """Of the 135 words' loss (the default bundle: 0.5), for faces that have such targets, which are
-    weakly supervised; 0: without"""
+    """Of the losses of what a judge said, summed over words (the default bundle: 0.12), for faces
+    that were judged; 0: without"""
+    affect_weight: float = 0.5
+    """Of valence, arousal and intensity, where words are learned"""
+    judge_weight: float = 0.5
+    """Of the judge's basic expression, where words are learned"""
+    beside: str = ""
+    """Another set of judged faces to learn from at the same time: wild; none: without"""
+    beside_share: float = 0.15
+    """Of the faces shown that come from it"""
+    start: str = ""
+    """A bundle whose spatial network the training begins with, such as default; none: from
+    scratch"""
     ranking_weight: float = 0.5
     """Of the ranking loss"""
     margin: float = 0.05
@@ -123,9 +148,12 @@ class CompactOptions(Options):
         self.at_least(0, "blendshape_epochs", "blendshape_weight", "coarse_weight", "margin")
         self.at_least(0, "ranking_weight", "segmentation_weight", "component_weight", "balance")
         self.at_least(0, "weight_decay", "warmup", "dropout", "word_weight")
+        self.at_least(0, "affect_weight", "judge_weight", "beside_share")
         self.at_least(1, "pretrain_epochs", "components")
         self.at_least(4, "segmentation_width")
-        for name in ("dropout", "warmup"):
+        if self.beside not in ("", *BESIDE):
+            raise OptionsWrong(f"beside {self.beside!r}: there is {', '.join(BESIDE)}")
+        for name in ("dropout", "warmup", "beside_share"):
             if getattr(self, name) >= 1:
                 raise OptionsWrong(f"{name} is {getattr(self, name)}: it must be below 1")
         if self.augmentation not in AUGMENTATIONS:
@@ -143,6 +171,7 @@ class CompactLearner(Learner):
 
     network: CompactMSAU
     options: CompactOptions
+    roll_up: Tensor
 
     def __init__(
         self,
@@ -152,18 +181,22 @@ class CompactLearner(Learner):
         rate: float,
         *,
         blendshapes: bool,
-        words: bool,
+        judged: bool,
     ) -> None:
         decay, warmup = options.weight_decay, options.warmup
         recipe = Recipe("sgd", rate, weight_decay=decay, one_cycle=warmup)
         super().__init__(network, options, recipe)
         self.classes = classes
+        self.register_buffer(
+            "roll_up", torch.from_numpy(roll_up("emo135", "fg33")), persistent=False
+        )
         taught = {
             network.head: classes > 0,
             network.coarse_head: classes > 0,
-            network.body.fine: classes > 0 or words,
+            network.body.fine: classes > 0 or judged,
             network.blendshapes: blendshapes,
-            network.words: words,
+            network.judged: judged,
+            network.judge_head: judged,
         }
         for module, learns in taught.items():
             if module is not None:
@@ -176,21 +209,31 @@ class CompactLearner(Learner):
         parts: dict[str, Tensor] = {}
         loss = torch.zeros((), device=self.device)
         if self.classes:
-            parts["expression"] = vote_cross_entropy(out.logits, target, counts)
-            parts["coarse"] = vote_cross_entropy(out.coarse, target, counts)
-            parts["ranking"] = ranking_loss(out.coarse, out.logits, target, options.margin)
+            voted = counts * (target.sum(1) > 0)
+            parts["expression"] = vote_cross_entropy(out.logits, target, voted)
+            parts["coarse"] = vote_cross_entropy(out.coarse, target, voted)
+            parts["ranking"] = ranking_loss(out.coarse, out.logits, target, options.margin, voted)
             loss = (
                 parts["expression"]
                 + options.coarse_weight * parts["coarse"]
                 + options.ranking_weight * parts["ranking"]
             )
-        if out.words is not None and "words" in batch:
-            weight = batch["words"].sum(1)
-            words = batch["words"] / weight.clamp(min=1e-9)[:, None]
-            parts["words"] = vote_cross_entropy(out.words, words, weight * counts)
-            loss = loss + options.word_weight * parts["words"]
+        if out.judged is not None and out.judge is not None and "judge" in batch:
+            words, affect, judge = (batch[name] for name in JUDGED)
+            known = counts * judge.sum(1)
+            parts["words"] = label_loss(out.judged.words, words, known)
+            fine = (words[:, :, None] * self.roll_up).amax(1)
+            parts["fine"] = label_loss(out.judged.fine, fine, known)
+            parts["affect"] = affect_loss(out.judged.affect, affect, known)
+            parts["judge"] = vote_cross_entropy(out.judge, judge, known)
+            loss = (
+                loss
+                + options.word_weight * (parts["words"] + parts["fine"])
+                + options.affect_weight * parts["affect"]
+                + options.judge_weight * parts["judge"]
+            )
         if out.blendshapes is not None and "blendshapes" in batch:
-            known = batch["seen"] * counts
+            known = batch["seen"] * counts * (batch["blendshapes"].sum(1) > 0)
             parts["blendshapes"] = action_unit_loss(out.blendshapes, batch["blendshapes"], known)
             loss = loss + options.blendshape_weight * parts["blendshapes"]
         if out.semantic is not None:
@@ -210,7 +253,7 @@ def compact_network(options: CompactOptions, classes: int) -> CompactMSAU:
     """The network with the tasks that the options ask for, for K labels."""
     network = CompactMSAU(
         classes,
-        words=options.word_weight > 0,
+        judged=options.word_weight > 0,
         blendshapes=options.blendshape_weight > 0,
         segmentation=options.segmentation_weight > 0,
         components=options.component_weight > 0,
@@ -243,10 +286,41 @@ def compact_faces(options: CompactOptions, folder: str | None) -> TaskFaces:
             "--blendshape-weight 0, or --pretrain synthetic, whose faces have some"
         )
     if options.word_weight > 0 and data.train.words is None:
-        raise OptionsWrong(
-            f"{data.train.name} has no targets for the 135 words: give --word-weight 0"
-        )
+        raise OptionsWrong(f"{data.train.name} has no judged faces: give --word-weight 0")
+    if options.beside:
+        data = with_company(data, folder)
     return data
+
+
+def with_company(data: TaskFaces, folder: str | None) -> TaskFaces:
+    """The faces with the wild ones mixed into training; the other splits stay.
+
+    Raises:
+        OptionsWrong: their labels are not the eight basic expressions, or nobody judged them.
+    """
+    if data.labels != BASIC8 or data.train.words is None or data.train.blendshapes is None:
+        raise OptionsWrong(
+            f"wild faces go beside fer2013plus with its judgements, not {data.train.name}"
+        )
+    company = wild_faces("train", data.train.landmark_index, folder)
+    return replace(data, train=joined([data.train, company]))
+
+
+def shown_weights(options: CompactOptions, faces: LearningFaces) -> torch.Tensor | None:
+    """How often each face is drawn, (N,): rarer expressions more often, by the votes or, of faces
+    without, by the judge; the latter make up ``beside_share`` of what is shown."""
+    voted = faces.target.sum(1) > 0
+    if not options.balance and voted.all():
+        return None
+    weights = torch.zeros(len(faces), dtype=torch.float64)
+    for rows, label, share in (
+        (voted, faces.target, 1 - options.beside_share * (~voted).any()),
+        (~voted, faces.judge, options.beside_share),
+    ):
+        if rows.any() and label is not None:
+            drawn = sampling_weights(label[rows], options.balance)
+            weights[torch.from_numpy(rows)] = drawn / drawn.sum() * share
+    return weights
 
 
 class Part(NamedTuple):
@@ -262,7 +336,7 @@ def compact_stages(options: CompactOptions, data: TaskFaces, run: RunFolder) -> 
     """What is learned before, blendshapes where the faces have some, then all together."""
     parts = [Part(JOINT, data, options.epochs, options.rate)]
     told = options.blendshape_weight > 0 and data.train.blendshapes is not None
-    if told and options.blendshape_epochs:
+    if told and options.blendshape_epochs and not options.start:
         parts.insert(0, Part(BLENDSHAPES, data, options.blendshape_epochs, options.rate))
     if data.pretraining is not None:
         epochs, rate = options.pretrain_epochs, options.pretrain_rate
@@ -275,11 +349,11 @@ def _stage(part: Part, before: Part | None, options: CompactOptions, run: RunFol
     """A part's stage, which goes on from what the part ``before`` left."""
     faces, expressions = part.faces, part.name != BLENDSHAPES
     blendshapes = options.blendshape_weight > 0 and faces.train.blendshapes is not None
-    words = expressions and options.word_weight > 0 and faces.train.words is not None
+    judged = expressions and options.word_weight > 0 and faces.train.words is not None
     tasks = options.segmentation_weight > 0 or options.component_weight > 0
     known = "given" if faces.train.parsing is not None else options.parsing
     parsing = Parsing(known, options.mask_classes) if tasks else None
-    weights = sampling_weights(faces.train.target, options.balance) if options.balance else None
+    weights = shown_weights(options, faces.train)
 
     def learner() -> CompactLearner:
         torch.manual_seed(options.seed)
@@ -288,8 +362,10 @@ def _stage(part: Part, before: Part | None, options: CompactOptions, run: RunFol
             learned = compact_network(options, len(before.faces.labels))
             load_weights(learned, run.checkpoint(before.name), run.system, before.name)
             network.go_on_from(learned)
+        elif options.start:
+            start_from_bundle(network, options.start, faces.train)
         classes = len(faces.labels) if expressions else 0
-        told = {"blendshapes": blendshapes, "words": words}
+        told = {"blendshapes": blendshapes, "judged": judged}
         return CompactLearner(network, options, classes, part.rate, **told)
 
     def images(split: LearningFaces, augmentation: str | None = None) -> FaceImages:
@@ -303,7 +379,7 @@ def _stage(part: Part, before: Part | None, options: CompactOptions, run: RunFol
             components=options.components,
             weights=weights if augmentation else None,
             blendshapes=blendshapes and whole,
-            words=words and whole,
+            judged=judged and whole,
         )
 
     return Stage(
