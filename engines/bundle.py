@@ -1,6 +1,6 @@
 """The bundle: a folder with the networks and all that run time knows of them.
 
-    manifest.json                 this module's Manifest, schema 1
+    manifest.json                 this module's Manifest, schema 2 (1 is read too)
     spatial.onnx  temporal.onnx  fusion.onnx
     spatial.int8.onnx ...         other precisions of the same networks, optional
     plans/                        engines built for one machine, not part of what is hashed
@@ -26,16 +26,21 @@ from pydantic import TypeAdapter, ValidationError
 
 from .calibrator import Calibrator, PredictionSets
 from .calibrator import temperature as by_temperature
-from .contract import NetworkSpec, fusion, hold, spatial, temporal
+from .contract import MORE_HEADS, NetworkSpec, fusion, hold, spatial, temporal
 from .errors import BundleCorrupt, BundleMissing, BundleTooNew, ContractMismatch
 
-SCHEMA = 1
+SCHEMA = 2
+"""Schema 1 knew exclusive labels only: its heads are read as such."""
 NETWORKS = ("spatial", "temporal", "fusion")
 PRECISIONS = ("fp32", "fp16", "int8", "fp8")
 DEFAULT = Path(__file__).parent / "bundles" / "default"
 
 Precision = Literal["fp32", "fp16", "int8", "fp8"]
-Supervision = Literal["trained", "weakly supervised", "derived"]
+Supervision = Literal["trained", "machine-judged", "weakly supervised", "derived"]
+"""Where a head's knowledge is from: people's labels; a model's judgement of each face; labels made
+from others, or another network's estimates; other heads' probabilities."""
+Kind = Literal["exclusive", "independent", "scale"]
+"""One label of all is right; each label is right or not on its own; numbers on scales."""
 
 _MANIFEST = "manifest.json"
 _PLANS = "plans"
@@ -60,9 +65,14 @@ class Head:
     """What a reader of the probabilities should know."""
     calibrator: Calibrator | None = None
     """How logits become probabilities where one temperature was not the best."""
+    kind: Kind = "exclusive"
 
     def probabilities(self, logits_NK: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-        """Rows of this head's logits to rows of probabilities, (N, K)."""
+        """Rows of this head's logits to rows of probabilities, (N, K); a scale's values stay."""
+        if self.kind == "scale":
+            return np.asarray(logits_NK, np.float32)
+        if self.kind == "independent" and self.calibrator is None:
+            return np.asarray(0.5 * (1 + np.tanh(0.5 * logits_NK / self.temperature)), np.float32)
         return (self.calibrator or by_temperature(self.temperature)).probabilities(logits_NK)
 
 
@@ -129,6 +139,13 @@ class Manifest:
         raise ContractMismatch(
             f"bundle {self.name} has no head {name!r}; it has "
             f"{', '.join(head.name for head in self.heads)}"
+        )
+
+    @property
+    def more_heads(self) -> tuple[Head, ...]:
+        """Those beside basic8 and emo135 that the networks score; a derived one is added up."""
+        return tuple(
+            head for head in self.heads if head.name in MORE_HEADS and head.kind != "exclusive"
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -296,10 +313,13 @@ def _contract(manifest: Manifest) -> tuple[NetworkSpec, ...]:
     words, units = len(manifest.head("emo135").labels), len(manifest.head("au").labels)
     crop, motion = manifest.crop, manifest.motion
     channels = 1 if crop.colour == "grey" else 3
+    more = {head.name: len(head.labels) for head in manifest.more_heads}
+    told = {tensor.name for tensor in manifest.networks["temporal"].outputs}
+    heard = {name: size for name, size in {"emo135": words, **more}.items() if name in told}
     return (
-        spatial(features, crop_px=crop.px, channels=channels, words=words, units=units),
-        temporal(motion.fields, motion_px=motion.px),
-        fusion(features, words=words),
+        spatial(features, crop_px=crop.px, channels=channels, words=words, units=units, more=more),
+        temporal(motion.fields, motion_px=motion.px, more=heard),
+        fusion(features, words=words, more=more, heard=heard),
     )
 
 

@@ -6,6 +6,7 @@
 | vector | softmax(w * z + b) | `scale` (K,), `shift` (K,) |
 | matrix | softmax(W z + b) | `scale` (K * K,) row by row, `shift` (K,) |
 | isotonic | a rising curve per class over softmax(z / T), normalised | `scale`, `knots` |
+| logistic | sigmoid(w * z + b), each class on its own | `scale` (K,), `shift` (K,) |
 
 Guo et al. 2017, sections 4.1 and 4.2. Fitting them is calibration's work.
 """
@@ -20,7 +21,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-Kind = Literal["temperature", "vector", "matrix", "isotonic"]
+Kind = Literal["temperature", "vector", "matrix", "isotonic", "logistic"]
 
 _FLOOR = 1e-6
 """A class that a curve puts at nothing keeps this much, so that no logarithm ends in infinity."""
@@ -43,14 +44,18 @@ class Calibrator:
             "vector": (classes, classes, 0),
             "matrix": (classes * classes, classes, 0),
             "isotonic": (1, 0, classes),
+            "logistic": (classes, classes, 0),
         }
         return (len(self.scale), len(self.shift), len(self.knots)) == sizes[self.kind] and all(
             len(points) > 0 for points in self.knots
         )
 
     def probabilities(self, logits_NK: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-        """Rows of logits to rows that sum to 1, (N, K) float32."""
+        """Rows of logits to rows of probabilities, (N, K) float32, which sum to 1 unless each class
+        is on its own."""
         scaled_NK = self._scaled(logits_NK.astype(np.float32))
+        if self.kind == "logistic":
+            return np.asarray(0.5 * (1 + np.tanh(0.5 * scaled_NK)), np.float32)
         odds_NK = np.exp(scaled_NK - scaled_NK.max(axis=1, keepdims=True))
         said_NK = odds_NK / odds_NK.sum(axis=1, keepdims=True)
         if self.kind == "isotonic":

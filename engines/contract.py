@@ -22,6 +22,8 @@ Tensors = Mapping[str, Array]
 
 _ROUNDING = 1e-5
 
+MORE_HEADS = ("affect", "fg33")
+"""Heads whose tensors a bundle's networks may give beside basic8 and emo135."""
 FLAG = "flag"
 """The unit of tensors that hold only 0 and 1."""
 
@@ -70,9 +72,18 @@ class NetworkSpec:
 
 
 def spatial(
-    features: int, *, crop_px: int = 48, channels: int = 1, words: int = 135, units: int = 52
+    features: int,
+    *,
+    crop_px: int = 48,
+    channels: int = 1,
+    words: int = 135,
+    units: int = 52,
+    more: Mapping[str, int] | None = None,
 ) -> NetworkSpec:
-    """One crop at a time: features, scores, action units and where the second scale looked."""
+    """One crop at a time: features, scores, action units and where the second scale looked.
+
+    `more` are further heads (`MORE_HEADS`) with the number of their labels.
+    """
     return NetworkSpec(
         "spatial",
         (TensorSpec("crop", "uint8", ("B", channels, crop_px, crop_px), 0, 255, "grey level"),),
@@ -82,22 +93,39 @@ def spatial(
             TensorSpec("emo135", "float32", ("B", words), unit="logit"),
             TensorSpec("au", "float32", ("B", units), 0, 1, "activation"),
             TensorSpec("zoom", "float32", ("B", 2), 0, 1, "crop widths, x and y"),
+            *_scores(more),
         ),
     )
 
 
-def temporal(fields: int = 8, *, motion_px: int = 32) -> NetworkSpec:
-    """A stack of motion fields, oldest first, channels u0 v0 u1 v1 ..."""
+def temporal(
+    fields: int = 8, *, motion_px: int = 32, more: Mapping[str, int] | None = None
+) -> NetworkSpec:
+    """A stack of motion fields, oldest first, channels u0 v0 u1 v1 ...; `more` as of `spatial`."""
     shape = ("B", 2 * fields, motion_px, motion_px)
     return NetworkSpec(
         "temporal",
         (TensorSpec("motion", "float32", shape, unit="face widths per second"),),
-        (TensorSpec("basic8", "float32", ("B", 8), unit="logit"),),
+        (TensorSpec("basic8", "float32", ("B", 8), unit="logit"), *_scores(more)),
     )
 
 
-def fusion(features: int, *, words: int = 135) -> NetworkSpec:
+def heard_input(head: str) -> str:
+    """Fusion's input for what the temporal network says of a head: `temporal` is basic8's."""
+    return "temporal" if head == "basic8" else f"temporal_{head}"
+
+
+def fusion(
+    features: int,
+    *,
+    words: int = 135,
+    more: Mapping[str, int] | None = None,
+    heard: Mapping[str, int] | None = None,
+) -> NetworkSpec:
     """A clip's features under attention, joined with the temporal scores.
+
+    `more` as of `spatial`; `heard` are the heads beside basic8 that the temporal network has too,
+    whose scores come in under the names of `heard_input`.
 
     `mask` is 1 where a frame is, 0 where the clip is still empty; `attention` sums to 1 over the
     frames; `has_motion` is how far they are heard: 0 leaves the temporal scores out.
@@ -109,12 +137,24 @@ def fusion(features: int, *, words: int = 135) -> NetworkSpec:
             TensorSpec("mask", "float32", ("B", "T"), 0, 1, FLAG),
             TensorSpec("temporal", "float32", ("B", 8), unit="logit"),
             TensorSpec("has_motion", "float32", ("B", 1), 0, 1, "share"),
+            *_scores({heard_input(name): size for name, size in (heard or {}).items()}),
         ),
         (
             TensorSpec("basic8", "float32", ("B", 8), unit="logit"),
             TensorSpec("emo135", "float32", ("B", words), unit="logit"),
             TensorSpec("attention", "float32", ("B", "T"), 0, 1, "weight"),
+            *_scores(more),
         ),
+    )
+
+
+def _scores(heads: Mapping[str, int] | None) -> tuple[TensorSpec, ...]:
+    """Tensors of further heads: logits, and for affect its values themselves."""
+    return tuple(
+        TensorSpec(name, "float32", ("B", size), -1, 1, "scale")
+        if name.endswith("affect")
+        else TensorSpec(name, "float32", ("B", size), unit="logit")
+        for name, size in (heads or {}).items()
     )
 
 

@@ -1,8 +1,7 @@
 """Emotions: calibrated probabilities over words, families and neutral.
 
-They say which words people would choose for the expression that is seen, not what is felt. The
-eight basic expressions are trained on people's votes; the finer words are weakly supervised: they
-follow from the votes by the words' similarity, and nobody voted on them one by one.
+They say which words people would choose for the expression that is seen, not what is felt. How each
+list of labels was learned (people's votes, machine judgements, derived) is the bundle's to say.
 """
 
 # B faces, K labels
@@ -11,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -21,6 +20,9 @@ from engines.bundle import Manifest
 from engines.taxonomy import load_taxonomy, roll_up
 
 NEUTRAL = "neutral"
+AFFECT = ("valence", "arousal", "intensity")
+"""Labels of the head of this name."""
+_LEAST = 1e-9
 UNCERTAIN_BELOW = 0.5
 """The best of the eight basic expressions is less likely than this: nothing can be named. On the
 validation photographs 4 % of the faces are below, and for half of those the best is wrong."""
@@ -35,18 +37,25 @@ class Emotions:
     basic8: dict[str, float]
     """Probabilities of the eight basic expressions, neutral among them; they sum to 1."""
     ranked: tuple[tuple[str, float], ...]
-    """All words with their probabilities, best first; they sum to 1. None of them is neutral: on
-    a neutral face they share out what little there is."""
+    """All words, best first, with how likely each is named of this face. Words do not exclude each
+    other, so their probabilities do not sum to 1, but for bundles of version 0.1, where they do.
+    None of them is neutral: on a neutral face all are faint."""
     families: dict[str, float]
-    """The words' probabilities summed up by the six families, calibrated; they sum to 1."""
+    """The words summed up by the six families, calibrated; with neutral they sum to 1."""
     intensity: float
-    """0 (nothing shows) .. 1 (as strong as words go)."""
+    """0 (nothing shows) .. 1 (as strong as can be)."""
     uncertain: bool
     """Whether the basic expressions are too evenly spread to trust the label."""
     label: str
     """`neutral` where that is the likeliest basic expression, else the best word."""
     supervision: Mapping[str, str]
-    """How each head came by its knowledge: trained, weakly supervised or derived."""
+    """How each head came by its knowledge: trained, machine-judged, weakly supervised, derived."""
+    valence: float | None = None
+    """-1 (unpleasant) .. 1 (pleasant); None where the bundle does not tell."""
+    arousal: float | None = None
+    """-1 (sleepy) .. 1 (agitated); None where the bundle does not tell."""
+    fine: Mapping[str, float] = field(default_factory=dict)
+    """How likely each of the 33 classes is, on its own; empty where the bundle does not tell."""
     one_of: tuple[str, ...] = ()
     """Basic expressions, best first, among which the right one is as often as the bundle's
     prediction sets promise; empty where the bundle promises nothing."""
@@ -61,11 +70,12 @@ class Emotions:
         return list(self.ranked[:k])
 
     def to_json(self, top: int = 10) -> dict[str, Any]:
-        """The fields of a row (schema 1): plain types, probabilities to four digits."""
+        """The fields of a row (schema 2): plain types, numbers to four digits."""
+        affect = {"valence": self.valence, "arousal": self.arousal, "intensity": self.intensity}
         return {
             "label": self.label,
             "neutral": round(self.neutral, 4),
-            "intensity": round(self.intensity, 4),
+            **{name: round(value, 4) for name, value in affect.items() if value is not None},
             "uncertain": self.uncertain,
             **({"one_of": list(self.one_of)} if self.one_of else {}),
             "basic8": {name: round(p, 4) for name, p in self.basic8.items()},
@@ -96,17 +106,27 @@ class EmotionReader:
         self._family_head = next((h for h in manifest.heads if h.name == "family6"), None)
         self._sets = manifest.sets
         self._strength_K = np.array(words.intensity or (1.0,) * len(words.labels), np.float32)
+        self._more = {head.name: head for head in manifest.more_heads}
+        if (affect := self._more.get("affect")) and affect.labels != AFFECT:
+            raise ValueError(f"bundle {manifest.name}: affect has {affect.labels}, not {AFFECT}")
         self._supervision = {head.name: str(head.supervision) for head in manifest.heads}
 
-    def read(
-        self, basic8_BK: NDArray[np.float32], emo135_BK: NDArray[np.float32]
-    ) -> list[Emotions]:
-        """One Emotions per row of logits, (B, 8) and (B, 135)."""
-        basic8_p_BK = self._basic8.probabilities(basic8_BK)
-        words_p_BK = self._words.probabilities(emo135_BK)
-        families_p_BK = self.family_probabilities(words_p_BK)
+    @property
+    def heads(self) -> tuple[str, ...]:
+        """Names of the tensors that `read` takes."""
+        return ("basic8", "emo135", *self._more)
+
+    def read(self, outputs: Mapping[str, NDArray[np.float32]]) -> list[Emotions]:
+        """One Emotions per row of the networks' outputs: basic8 (B, 8) and emo135 (B, 135) logits,
+        and where the bundle has them affect (B, 3) and fg33 (B, 33)."""
+        basic8_p_BK = self._basic8.probabilities(outputs["basic8"])
+        words_p_BK = self._words.probabilities(outputs["emo135"])
+        shown_B1 = 1 - basic8_p_BK[:, self._basic8.labels.index(NEUTRAL), None]
+        families_p_BK = self.family_probabilities(words_p_BK) * shown_B1
         member_BK = self._sets.members(basic8_p_BK) if self._sets else None
-        strength_B = words_p_BK @ self._strength_K
+        affect_BK = self._affect(outputs, words_p_BK, shown_B1)
+        fine = self._more.get("fg33")
+        fine_BK = fine.probabilities(outputs["fg33"]).tolist() if fine else None
         order_BK = np.argsort(-words_p_BK, axis=1, kind="stable")
         names = self._words.labels
         emotions = []
@@ -123,22 +143,40 @@ class EmotionReader:
                     basic8=basic8,
                     ranked=ranked,
                     families=dict(zip(self._families, families_p_BK[row].tolist(), strict=True)),
-                    intensity=(1 - basic8[NEUTRAL]) * float(strength_B[row]),
+                    intensity=float(affect_BK[row, -1]),
                     uncertain=is_uncertain(list(basic8.values())),
                     label=NEUTRAL if best == NEUTRAL else ranked[0][0],
                     supervision=self._supervision,
                     one_of=tuple(likely) if self._sets else (),
+                    valence=float(affect_BK[row, 0]) if "affect" in self._more else None,
+                    arousal=float(affect_BK[row, 1]) if "affect" in self._more else None,
+                    fine=dict(zip(fine.labels, fine_BK[row], strict=True))
+                    if fine and fine_BK
+                    else {},
                 )
             )
         return emotions
 
     def family_probabilities(self, words_p_BK: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The words' probabilities (B, 135) summed up by family (B, 6), and calibrated where the
-        bundle can."""
-        summed_BF = np.asarray(words_p_BK @ self._to_families, np.float32)
+        """The words' probabilities (B, 135) shared out among the families (B, 6), and calibrated
+        where the bundle can; rows sum to 1."""
+        share_BK = words_p_BK / np.maximum(words_p_BK.sum(axis=1, keepdims=True), _LEAST)
+        summed_BF = np.asarray(share_BK @ self._to_families, np.float32)
         if self._family_head is None:
             return summed_BF
         return self._family_head.probabilities(np.log(summed_BF + np.float32(1e-9)))
+
+    def _affect(
+        self,
+        outputs: Mapping[str, NDArray[np.float32]],
+        words_p_BK: NDArray[np.float32],
+        shown_B1: NDArray[np.float32],
+    ) -> NDArray[np.float32]:
+        """Valence, arousal, intensity (B, 3); intensity alone (B, 1) where nothing else is known,
+        from the words' usual strength."""
+        if affect := self._more.get("affect"):
+            return affect.probabilities(outputs["affect"])
+        return np.asarray(shown_B1 * (words_p_BK @ self._strength_K)[:, None], np.float32)
 
 
 def is_uncertain(p_K: list[float]) -> bool:

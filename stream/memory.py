@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.bundle import Manifest
+from engines.contract import heard_input
 
 from .clip import FaceClip
 from .flow import MotionEstimator
@@ -46,8 +47,8 @@ class Watched:
     def __init__(self, clip: FaceClip) -> None:
         self.clip = clip
         self.fresh = False
-        self.motion: NDArray[np.float32] | None = None
-        """(8,) logits of the temporal network."""
+        self.motion: Tensors | None = None
+        """What the temporal network said, by head."""
         self.share = 0.0
         """How far the face moves, 0..1: so far its motion is heard."""
 
@@ -62,6 +63,8 @@ class Memory:
     def __init__(self, manifest: Manifest) -> None:
         fed = {tensor.name: tensor.shape for tensor in manifest.networks["fusion"].inputs}
         self._features = int(fed["feature"][-1])
+        outputs = manifest.networks["temporal"].outputs
+        self._heard = {tensor.name: int(tensor.shape[-1]) for tensor in outputs}
         self._manifest = manifest
         self._estimator = MotionEstimator()
         self._faces: dict[str, dict[int, Watched]] = {}
@@ -90,17 +93,19 @@ class Memory:
         size, frames = len(watched), self._manifest.clip_frames
         feature_BTD = np.empty((size, frames, self._features), np.float32)
         mask_BT = np.empty((size, frames), np.float32)
-        temporal = np.zeros((size, 8), np.float32)
+        heard = {head: np.zeros((size, width), np.float32) for head, width in self._heard.items()}
         has_motion = np.zeros((size, 1), np.float32)
         for row, one in enumerate(watched):
             one.clip.read_features(feature_BTD[row], mask_BT[row])
             if one.motion is not None:
-                temporal[row], has_motion[row] = one.motion, one.share
+                has_motion[row] = one.share
+                for head, said in one.motion.items():
+                    heard[head][row] = said
         return {
             "feature": feature_BTD,
             "mask": mask_BT,
-            "temporal": temporal,
             "has_motion": has_motion,
+            **{heard_input(head): said for head, said in heard.items()},
         }
 
     def forget(self, source: str | None) -> None:

@@ -199,7 +199,7 @@ class Recognizer:
         with _timed(stages, "fusion"):
             clips = self.engines["fusion"].run(self._memory.batch(watched))
             read = self._reader.read(
-                *(np.concatenate([clips[head], frames[head]]) for head in ("basic8", "emo135"))
+                {head: np.concatenate([clips[head], frames[head]]) for head in self._reader.heads}
             )
         lately, now = read[: len(watched)], read[len(watched) :]
         rows = range(len(watched))
@@ -211,8 +211,8 @@ class Recognizer:
     ) -> None:
         """Keep what the temporal network said of the faces whose stacks were new."""
         heard = self._manifest.motion
-        for (one, stack), row in zip(moved, logits["basic8"], strict=True):
-            one.motion = row
+        for row, (one, stack) in enumerate(moved):
+            one.motion = {head: tensor[row] for head, tensor in logits.items()}
             one.share = motion_share(stack, heard.still, heard.moving)
 
 

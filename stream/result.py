@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 from .emotions import Emotions
 from .track import Face
 
+SCHEMA = 2
+"""Of result rows. 2 (0.2.0) has each word on its own, valence and arousal, families weighed by what
+is not neutral, and the frame's own reading."""
 Stages = dict[str, float]
 """Milliseconds by stage."""
 
@@ -33,13 +36,14 @@ class FaceResult:
     """(2,) centre x, y of the region the network zoomed into, 0..1 of the crop."""
 
     def to_json(self, top: int = 10) -> dict[str, Any]:
-        """One entry of a row's `faces` (schema 1): plain types, `top` words at most."""
+        """One entry of a row's `faces` (schema 2): plain types, `top` words at most."""
         return {
             "id": self.face.id,
             "box": [round(float(value), 1) for value in self.face.box],
             "quality": self.face.quality.to_json(),
             **self.emotions.to_json(top),
             "attention": round(self.attention, 4),
+            "frame_emotions": self.frame_emotions.to_json(top),
         }
 
 
@@ -59,9 +63,9 @@ class Result:
     together, the last three are each frame's even share."""
 
     def to_json(self, top: int = 10) -> dict[str, Any]:
-        """One row of a .jsonl file (schema 1); a frame without a face gives a row too."""
+        """One row of a .jsonl file (schema 2); a frame without a face gives a row too."""
         return {
-            "schema": 1,
+            "schema": SCHEMA,
             "source": self.source,
             "frame": self.frame,
             "time_s": round(self.time_s, 6),

@@ -49,8 +49,8 @@ def label_loss(logits_BW: Tensor, graded_BW: Tensor, weight_B: Tensor) -> Tensor
 
 
 def affect_loss(said_BA: Tensor, judged_BA: Tensor, weight_B: Tensor) -> Tensor:
-    """One minus the concordance correlation of each scale within the batch, their mean, and the mean
-    squared error, which steadies small batches: a scalar. All over faces by weight."""
+    """One minus the concordance correlation of each scale within the batch, their mean, and the
+    mean squared error, which steadies small batches: a scalar. All over faces by weight."""
     total = weight_B.sum().clamp(min=1e-6)
 
     def mean(value_BA: Tensor) -> Tensor:

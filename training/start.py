@@ -29,7 +29,7 @@ _RENAMED = (
     (r"^network\.", ""),
     (r"^body\.fine\.([0-9])\.weight_bias", r"body.fine.\1.weight_bias"),
 )
-"""Names of weights in a bundle's spatial.onnx, of version 0.1 and of later ones, to the module's."""
+"""Names of weights in a bundle's spatial.onnx, also of version 0.1, to the module's."""
 
 
 def start_from_bundle(network: CompactMSAU, bundle: str, faces: LearningFaces) -> None:
@@ -116,7 +116,7 @@ def _unfold(network: CompactMSAU, biases: dict[str, Tensor], faces: LearningFace
 
 
 def _norm_of(network: CompactMSAU, layer: str) -> nn.Module:
-    """The normalisation behind a layer: the next one of a sequence, or the block's of its number."""
+    """The normalisation behind a layer: the next of a sequence, or the block's of its number."""
     parent, _, last = layer.rpartition(".")
     if last.startswith("conv"):
         return network.get_submodule(f"{parent}.norm{last.removeprefix('conv')}")

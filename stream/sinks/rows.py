@@ -11,11 +11,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
 from ..frame import Frame
-from ..result import Result
+from ..result import SCHEMA, Result
 from ..sources.event import SourceEvent
 from .base import SinkInfo
-
-SCHEMA = 1
 
 Row = Mapping[str, Any]
 
@@ -47,7 +45,7 @@ class RowWriter(Protocol):
 
 
 class FrameRows:
-    """A row per frame, also where no face is (schema 1); `top` words per face."""
+    """A row per frame, also where no face is (schema 2); `top` words per face."""
 
     def __init__(self, top: int = 10) -> None:
         self._top = top

@@ -54,7 +54,7 @@ def test_what_is_written_is_read(bundle: Bundle) -> None:
 def test_manifest_is_plain_json_with_its_schema_first(bundle: Bundle) -> None:
     document = json.loads((bundle.path / "manifest.json").read_text("utf-8"))
     assert next(iter(document)) == "schema"
-    assert document["schema"] == 1
+    assert document["schema"] == 2
     assert document["heads"][0]["labels"][0] == "neutral"
     assert document["heads"][0]["families"][:2] == ["", "joy"]
     assert document["networks"]["spatial"]["inputs"][0]["shape"] == ["B", 1, 8, 8]
@@ -89,8 +89,8 @@ def test_missing_file(bundle: Bundle) -> None:
 
 
 def test_newer_schema(bundle: Bundle) -> None:
-    rewrite(bundle, lambda document: document.update(schema=2, clip_frames="of another kind"))
-    with pytest.raises(BundleTooNew, match="schema 2, this program reads up to 1: update"):
+    rewrite(bundle, lambda document: document.update(schema=3, clip_frames="of another kind"))
+    with pytest.raises(BundleTooNew, match="schema 3, this program reads up to 2: update"):
         load_bundle(bundle.path)
 
 

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from engines.bundle import Head
+from engines.bundle import Head, Manifest
 from engines.calibrator import PredictionSets
 from engines.errors import ContractMismatch
 from engines.taxonomy import load_taxonomy
-from stream.emotions import EmotionReader, Emotions
+from stream.emotions import AFFECT, EmotionReader, Emotions
 from tests.engines import tiny
 
 BASIC8, WORDS = load_taxonomy("basic8"), load_taxonomy("emo135")
@@ -25,7 +25,7 @@ def logits(labels: tuple[str, ...], **scores: float) -> NDArray[np.float32]:
 
 def read(basic8: NDArray[np.float32], words: NDArray[np.float32] | None = None) -> Emotions:
     words = logits(WORDS.labels, joy=3.0, delight=2.0) if words is None else words
-    (emotions,) = EmotionReader(tiny.manifest()).read(basic8, words)
+    (emotions,) = EmotionReader(tiny.manifest()).read({"basic8": basic8, "emo135": words})
     return emotions
 
 
@@ -54,10 +54,11 @@ def test_a_clear_expression_is_named_by_its_best_word() -> None:
 def test_families_add_up_their_words() -> None:
     emotions = read(logits(BASIC8.labels, happiness=9.0))
     assert tuple(emotions.families) == WORDS.families
-    assert sum(emotions.families.values()) == pytest.approx(1, abs=1e-5)
-    chance = dict(emotions.ranked)
+    assert sum(emotions.families.values()) + emotions.neutral == pytest.approx(1, abs=1e-5)
+    chance, shown = dict(emotions.ranked), 1 - emotions.neutral
     for family, p in emotions.families.items():
-        assert p == pytest.approx(sum(chance[word] for word in WORDS.members(family)), abs=1e-5)
+        summed = sum(chance[word] for word in WORDS.members(family))
+        assert p == pytest.approx(shown * summed, abs=1e-5)
     assert max(emotions.families, key=emotions.families.__getitem__) == "joy"
 
 
@@ -66,6 +67,7 @@ def test_a_neutral_face_is_neutral_whatever_the_words_say() -> None:
     assert emotions.label == "neutral"
     assert emotions.neutral == emotions.basic8["neutral"] > 0.95
     assert emotions.intensity < 0.05
+    assert sum(emotions.families.values()) < 0.05, "no family dominates a neutral face"
     assert emotions.ranked[0][0] == "joy"
 
 
@@ -112,12 +114,13 @@ def test_rows_of_a_batch_are_read_one_by_one() -> None:
     reader = EmotionReader(tiny.manifest())
     basic8 = np.random.default_rng(0).normal(size=(5, 8)).astype(np.float32)
     words = np.random.default_rng(1).normal(size=(5, 135)).astype(np.float32)
-    together = reader.read(basic8, words)
+    together = reader.read({"basic8": basic8, "emo135": words})
     for row, emotions in enumerate(together):
-        (alone,) = reader.read(basic8[row : row + 1], words[row : row + 1])
+        one = slice(row, row + 1)
+        (alone,) = reader.read({"basic8": basic8[one], "emo135": words[one]})
         assert alone.label == emotions.label
         assert alone.basic8 == pytest.approx(emotions.basic8)
-    assert reader.read(basic8[:0], words[:0]) == []
+    assert reader.read({"basic8": basic8[:0], "emo135": words[:0]}) == []
 
 
 def test_a_bundle_with_other_words_is_refused() -> None:
@@ -135,14 +138,14 @@ def test_a_set_of_expressions_is_named_where_the_bundle_promises_one() -> None:
     manifest = replace(tiny.manifest(), sets=PredictionSets("basic8", 0.9, 0.9, 0.0, 1))
     words = logits(WORDS.labels, joy=3.0)
     torn = logits(BASIC8.labels, sadness=8.0, fear=7.6, anger=5.0)
-    (emotions,) = EmotionReader(manifest).read(torn, words)
+    (emotions,) = EmotionReader(manifest).read({"basic8": torn, "emo135": words})
     assert emotions.one_of == ("sadness",), "0.58; with fear it would be 0.97, above 0.9"
     (emotions,) = EmotionReader(
         replace(manifest, sets=replace(manifest.sets, threshold=0.98))  # type: ignore[type-var]
-    ).read(torn, words)
+    ).read({"basic8": torn, "emo135": words})
     assert emotions.one_of == ("sadness", "fear")
     assert emotions.to_json()["one_of"] == ["sadness", "fear"]
-    (silent,) = EmotionReader(tiny.manifest()).read(torn, words)
+    (silent,) = EmotionReader(tiny.manifest()).read({"basic8": torn, "emo135": words})
     assert silent.one_of == () and "one_of" not in silent.to_json()
 
 
@@ -151,12 +154,52 @@ def test_families_are_calibrated_where_the_bundle_can() -> None:
     families = load_taxonomy("family6").labels
     sharp = Head("family6", families, (), "derived", 0.5)
     words = logits(WORDS.labels, joy=6.0, delight=5.0)
-    (before,) = EmotionReader(plain).read(logits(BASIC8.labels, happiness=9.0), words)
+    (before,) = EmotionReader(plain).read(
+        {"basic8": logits(BASIC8.labels, happiness=9.0), "emo135": words}
+    )
     heads = (*plain.heads, sharp)
     (after,) = EmotionReader(replace(plain, heads=heads)).read(
-        logits(BASIC8.labels, happiness=9.0), words
+        {"basic8": logits(BASIC8.labels, happiness=9.0), "emo135": words}
     )
     assert list(before.families) == list(after.families)
-    assert sum(after.families.values()) == pytest.approx(1, abs=1e-5)
+    shown = 1 - after.neutral
+    assert sum(after.families.values()) == pytest.approx(shown, abs=1e-5)
     squared = {name: p**2 for name, p in before.families.items()}
-    assert after.families["joy"] == pytest.approx(squared["joy"] / sum(squared.values()), rel=1e-4)
+    joy = shown * squared["joy"] / sum(squared.values())
+    assert after.families["joy"] == pytest.approx(joy, rel=1e-4)
+
+
+def judged_manifest() -> Manifest:
+    """Of a bundle whose words are each on their own, with affect and the 33 classes."""
+    plain = tiny.manifest()
+    words = replace(plain.head("emo135"), kind="independent", supervision="machine-judged")
+    fine = load_taxonomy("fg33").labels
+    heads = (
+        plain.head("basic8"),
+        words,
+        plain.head("au"),
+        Head("affect", AFFECT, (), "machine-judged", 1.0, kind="scale"),
+        Head("fg33", fine, (), "machine-judged", 1.0, kind="independent"),
+    )
+    return replace(plain, heads=heads)
+
+
+def test_words_of_judged_faces_do_not_exclude_each_other() -> None:
+    reader = EmotionReader(judged_manifest())
+    assert reader.heads == ("basic8", "emo135", "affect", "fg33")
+    (emotions,) = reader.read(
+        {
+            "basic8": logits(BASIC8.labels, happiness=9.0),
+            "emo135": logits(WORDS.labels, joy=1.0, delight=1.0) - 1,
+            "affect": np.array([[0.7, -0.2, 0.5]], np.float32),
+            "fg33": np.zeros((1, 33), np.float32),
+        }
+    )
+    assert emotions.top(2) == [("joy", pytest.approx(0.5)), ("delight", pytest.approx(0.5))]
+    assert dict(emotions.ranked)["rage"] == pytest.approx(1 / (1 + np.e), abs=1e-5)
+    assert (emotions.valence, emotions.arousal) == (pytest.approx(0.7), pytest.approx(-0.2))
+    assert emotions.intensity == 0.5, "the judged one, not what the words usually have"
+    assert set(emotions.fine.values()) == {0.5} and len(emotions.fine) == 33
+    document = emotions.to_json(1)
+    assert (document["valence"], document["arousal"]) == (0.7, -0.2)
+    assert sum(emotions.families.values()) == pytest.approx(1 - emotions.neutral, abs=1e-5)

@@ -119,8 +119,8 @@ def _fer_plus(split: str, folder: str | Path | None) -> LearningFaces:
 def judged_columns(
     data: FerPlus, folder: str | Path | None, split: str
 ) -> tuple[Floats | None, Floats | None, Floats | None]:
-    """words (N, 135), affect (N, 3) and judge (N, 8) of photographs, zeros where nobody judged them;
-    None where the set has no judgements."""
+    """words (N, 135), affect (N, 3) and judge (N, 8) of photographs, zeros where nobody judged
+    them; None where the set has no judgements."""
     if not (data_folder(folder) / "fer2013plus" / "words.npz").is_file():
         return None, None, None
     found = load_judged_photographs(split, folder)

@@ -16,12 +16,14 @@ from .motion import KINDS, FaceShape, MotionMaker, motion_target
 @dataclass(frozen=True)
 class MotionSet:
     """motion (N, 2F, 32, 32) float16; target (N, 8) float32; kind (N,) numbers of KINDS;
-    photograph (N,) row in the split that each was made from."""
+    photograph (N,) row in the split that each was made from; level (N,) float32, how far the
+    expression is on at the end, 0..1."""
 
     motion: npt.NDArray[np.float16]
     target: npt.NDArray[np.float32]
     kind: npt.NDArray[np.int64]
     photograph: npt.NDArray[np.int64]
+    level: npt.NDArray[np.float32]
 
 
 def make_motion_set(
@@ -34,7 +36,7 @@ def make_motion_set(
 ) -> MotionSet:
     """One stack for each of ``photographs`` (rows of ``data``); of one kind, or a mixture."""
     maker = MotionMaker(data, shape, seed)
-    motion, target, kinds, rows = [], [], [], []
+    motion, target, kinds, rows, levels = [], [], [], [], []
     for row in photographs:
         chosen = kind or maker.any_kind()
         stack, level = maker.stack(int(row), chosen)
@@ -42,7 +44,14 @@ def make_motion_set(
         target.append(motion_target(data.votes[row], level))
         kinds.append(KINDS.index(chosen))
         rows.append(int(row))
-    return MotionSet(np.stack(motion), np.stack(target), np.array(kinds), np.array(rows))
+        levels.append(level)
+    return MotionSet(
+        np.stack(motion),
+        np.stack(target),
+        np.array(kinds),
+        np.array(rows),
+        np.array(levels, np.float32),
+    )
 
 
 def save_motion_set(path: Path, made: MotionSet) -> None:

@@ -7,9 +7,9 @@ blendshapes  the intensities of 52 action units, where the faces have a teacher'
 joint        expressions by both scales, the second to be surer (eq. 1), blendshapes on beside them.
 
 The paper then fixes the action units' weights; here one small backbone serves both, so they keep
-learning. ``word_weight`` adds what a judge said of faces (training.data.judged): the 135 words, each
-on its own, the 33 classes above them, valence, arousal and intensity, and the judge's own basic
-expression by a head of its own, as it draws the line of neutral elsewhere than voters do.
+learning. ``word_weight`` adds what a judge said of faces (training.data.judged): the 135 words,
+each on its own, the 33 classes above them, valence, arousal and intensity, and the judge's own
+basic expression by a head of its own, as it draws the line of neutral elsewhere than voters do.
 ``beside`` mixes in another judged set, ``start`` begins with a bundle's network.
 ``segmentation_weight`` and ``component_weight`` give all stages paper 002's two tasks as company
 (its eq. 2, 3 and 5). The default bundle's spatial network is this with words (training.stages).
