@@ -17,6 +17,7 @@ from engines.engine import open_engine
 
 from .compare import Examples, Outputs, Said
 from .heads import LabelledFaces
+from .outputs import alone
 from .samples import LEAST, hold_fit, stratified, thirds
 
 if TYPE_CHECKING:
@@ -159,16 +160,7 @@ def photograph_examples(
     head = {name: bundle.manifest.head(name) for name in ("basic8", "emo135")}
 
     def read(outputs: Outputs) -> Said:
-        feature = outputs["feature"]
-        rows = len(feature)
-        out = fusion.run(
-            {
-                "feature": feature[:, None],
-                "mask": np.ones((rows, 1), np.float32),
-                "temporal": np.zeros((rows, 8), np.float32),
-                "has_motion": np.zeros((rows, 1), np.float32),
-            }
-        )
+        out = fusion.run(alone(bundle, outputs["feature"]))
         words = head["emo135"].probabilities(out["emo135"])
         return Said(head["basic8"].probabilities(out["basic8"]), words)
 

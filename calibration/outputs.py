@@ -11,6 +11,18 @@ from engines.engine import open_engine
 Array = npt.NDArray[np.float32]
 
 
+def alone(bundle: Bundle, feature: Array) -> dict[str, Array]:
+    """Inputs of the fusion network for features (N, D) that are clips of one frame each, without
+    motion."""
+    rows = len(feature)
+    inputs = {
+        tensor.name: np.zeros((rows, int(tensor.shape[-1])), np.float32)
+        for tensor in bundle.manifest.networks["fusion"].inputs
+        if tensor.name not in ("feature", "mask")
+    }
+    return {"feature": feature[:, None], "mask": np.ones((rows, 1), np.float32), **inputs}
+
+
 def photograph_outputs(
     bundle: Bundle,
     crops: npt.NDArray[np.uint8],
@@ -29,17 +41,7 @@ def photograph_outputs(
     parts = []
     for start in range(0, len(crops), batch):
         feature = spatial.run({"crop": crops[start : start + batch]})["feature"]
-        rows = len(feature)
-        parts.append(
-            fusion.run(
-                {
-                    "feature": feature[:, None],
-                    "mask": np.ones((rows, 1), np.float32),
-                    "temporal": np.zeros((rows, 8), np.float32),
-                    "has_motion": np.zeros((rows, 1), np.float32),
-                }
-            )
-        )
+        parts.append(fusion.run(alone(bundle, feature)))
     used = spatial.backend, spatial.precision
     spatial.close()
     fusion.close()

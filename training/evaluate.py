@@ -71,7 +71,7 @@ def score_crops(
     out, backend, used = photograph_outputs(bundle, crops, engine=engine, precision=precision)
     reader = EmotionReader(bundle.manifest)
     words = bundle.manifest.head("emo135").probabilities(out["emo135"])
-    read = reader.read(out["basic8"], out["emo135"])
+    read = reader.read(out)
     return Scores(
         bundle.manifest.head("basic8").probabilities(out["basic8"]),
         words,
@@ -129,8 +129,6 @@ def emo135_figures(scores: Scores, data: FerPlus) -> dict[str, Any]:
         for row in np.flatnonzero(rows)
         if (second := _second_family(data.raw_votes[row], basic_to_family)) is not None
     ]
-    strength = np.array(load_taxonomy("emo135").intensity, np.float32)
-    intensity = (1 - scores.basic8[:, 0]) * (scores.emo135 @ strength)
     expressed = 1 - data.raw_votes[:, 0] / data.raw_votes.sum(axis=1)
     return {
         "n": int(rows.sum()),
@@ -139,7 +137,7 @@ def emo135_figures(scores: Scores, data: FerPlus) -> dict[str, Any]:
         "basic8_family_top1": float((basic_family == label)[rows].mean()),
         "second_n": len(hits),
         "second_family_in_top10": float(np.mean(hits)) if hits else 0.0,
-        "intensity_rank_correlation": float(spearmanr(intensity, expressed).statistic),
+        "intensity_rank_correlation": float(spearmanr(scores.intensity, expressed).statistic),
     }
 
 

@@ -19,10 +19,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from ..result import Result
+from ..result import SCHEMA, Result
 from ..sources.event import SourceEvent, State
 from .episodes import MIN_S, Episode, Episodes
-from .rows import SCHEMA, Row
+from .rows import Row
 
 _GONE = (State.lost, State.ended)
 

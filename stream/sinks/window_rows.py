@@ -19,9 +19,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ..result import Result
+from ..result import SCHEMA, Result
 from ..sources.event import SourceEvent, State
-from .rows import SCHEMA, Row
+from .rows import Row
 
 AT_LEAST = 3
 """The faces that must be seen at once; the least that statistics usually publish of people."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -82,7 +83,7 @@ class FerPlus:
     def subset(self, which: npt.NDArray[np.bool_] | npt.NDArray[np.int64]) -> FerPlus:
         """The chosen rows only."""
         whole = ("landmark_index", "split_of_image")
-        per_row = {
+        per_row: dict[str, Any] = {
             name: value[which]
             for name, value in self.__dict__.items()
             if isinstance(value, np.ndarray) and name not in whole
