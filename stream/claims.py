@@ -110,5 +110,5 @@ def _made_by(place: Place) -> Iterator[Path]:
         return
     unfinished = Path(place.unfinished.target)
     yield unfinished
-    if place.kind in ("elan", "boris"):
+    if place.kind in ("elan", "boris", "video"):
         yield from (draft(target), draft(unfinished))

@@ -202,7 +202,9 @@ def live(
     if as_json:
         parts = [report.summary_json(summary) for summary in summaries]
         print(json.dumps({"schema": 1, **about, "sources": parts}))
-    failed = any(summary.failure is not None for summary in summaries)
+    outlets: list[Any] = [getattr(s, "writer", s) for route in routes for s in route.sinks]
+    lost = any(getattr(o, "lost", 0) or getattr(o, "failure", "") for o in outlets)
+    failed = lost or any(summary.failure is not None for summary in summaries)
     leave(stop.is_set() and not quitting.is_set(), failed)
 
 

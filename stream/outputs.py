@@ -16,6 +16,7 @@ from .sinks.rows import FrameRows, RowMaker, RowSink
 Rows = Literal["frames", "events", "windows"]
 Say = Callable[[str], None]
 
+_FINISH_S = 120.0
 _PICTURES: tuple[Kind, ...] = ("video", "hls", "rtsp")
 _FOLDERS: tuple[tuple[str, Kind, str], ...] = (
     ("jsonl", "rows", ".jsonl"),
@@ -134,7 +135,7 @@ class Outputs:
         return FrameRows(self.top)
 
     def _sink(self, place: Place, say: Say, live: bool) -> Sink:
-        from .sinks.background import BackgroundSink
+        from .sinks.background import CLOSE_S, BackgroundSink
 
         if place.kind == "rows":
             from .sinks.target import row_writer
@@ -150,7 +151,16 @@ class Outputs:
             if not (live or place.kind == "rtsp"):
                 return sink
         pixels = place.kind in _PICTURES
-        return BackgroundSink(sink, name=place.name, pixels=pixels, on_failure=say, on_return=say)
+        # A file is finished at the end, which takes as long as copying it.
+        within_s = _FINISH_S if place.kind == "video" else CLOSE_S
+        return BackgroundSink(
+            sink,
+            name=place.name,
+            pixels=pixels,
+            on_failure=say,
+            on_return=say,
+            close_s=within_s,
+        )
 
 
 def _sink_of(place: Place, top: int) -> Sink:

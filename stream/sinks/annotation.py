@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import mimetypes
 import os
+from collections.abc import Sequence
+from contextlib import suppress
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
@@ -18,7 +21,7 @@ from .base import SinkInfo, draft, write_failure
 from .episodes import Episode, Episodes
 from .shown import ShownEpisodes
 
-_SAVE_EVERY_S = 60.0
+_SAVE_EVERY_S = 5.0
 _SAVE_SHARE = 0.05
 """The document is written again after this share of its own length: long ones more rarely."""
 
@@ -33,7 +36,7 @@ class Document(Protocol):
 class AnnotationSink:
     """Writes a document of a source's episodes, whole at every moment.
 
-    What went on when the program was killed is missing; what had ended a minute before is there.
+    Where the program is killed, the last seconds are missing.
     """
 
     def __init__(self, path: Path, document: Document) -> None:
@@ -61,8 +64,9 @@ class AnnotationSink:
         self._keep(self._shown.add(result))
         self._length_s = result.time_s - self._first_s
         if self._length_s >= self._due_s:
+            # What goes on is written as if it ended here; a copy, for in truth it goes on.
+            self._save(deepcopy(self._shown).finish())
             self._due_s = self._length_s + max(_SAVE_EVERY_S, _SAVE_SHARE * self._length_s)
-            self._save()
 
     def close(self) -> None:
         """Write the whole document."""
@@ -75,17 +79,19 @@ class AnnotationSink:
     def _keep(self, ended: list[Episode]) -> None:
         self._episodes += [replace(episode, top=()) for episode in ended]
 
-    def _save(self) -> None:
+    def _save(self, going_on: Sequence[Episode] = ()) -> None:
         """Write beside, then move into place: a reader never sees half a document."""
         assert self._info is not None
-        self._episodes.sort(key=lambda episode: (episode.start_s, episode.face_id))
-        text = self._document.text(self._info, self._episodes, self._length_s)
+        episodes = [*self._episodes, *(replace(episode, top=()) for episode in going_on)]
+        episodes.sort(key=lambda episode: (episode.start_s, episode.face_id))
+        text = self._document.text(self._info, episodes, self._length_s)
         beside = draft(self._path)
         try:
             beside.write_text(text, "utf-8")
             beside.replace(self._path)
         except OSError as error:
-            beside.unlink(missing_ok=True)
+            with suppress(OSError):
+                beside.unlink(missing_ok=True)
             raise write_failure(self._path, error) from error
 
 

@@ -88,6 +88,11 @@ class BackgroundSink:
         return self._courier.dropped
 
     @property
+    def lost(self) -> int:
+        """Those of them that were lost because it could not write, not for want of time."""
+        return self._courier.lost
+
+    @property
     def failure(self) -> str:
         """Why nothing is written at the moment; "" while all is well."""
         return self._courier.failure
@@ -197,6 +202,11 @@ class BackgroundWriter:
     def dropped(self) -> int:
         """Rows that were not written, so far."""
         return self._courier.dropped
+
+    @property
+    def lost(self) -> int:
+        """Those of them that were lost because it could not write, not for want of time."""
+        return self._courier.lost
 
     @property
     def failure(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -9,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from ..errors import SinkError
+from ..errors import SinkError, SinkLost
 from ..frame import Frame
 from ..result import Result
 from ..sources.event import SourceEvent
@@ -71,7 +72,8 @@ def draft(path: Path) -> Path:
 
 def is_segment(playlist: Path, file: Path) -> bool:
     """Whether a file in the folder of an HLS playlist has the name of one of its segments."""
-    return re.fullmatch(re.escape(playlist.stem) + r"-\d{6,}\.ts(\.tmp)?", file.name) is not None
+    name = re.escape(playlist.stem) + r"-\d{6,}\.ts"
+    return re.fullmatch(rf"{name}(\.tmp)?|\.{name}{re.escape(PART)}", file.name) is not None
 
 
 def make_folder(folder: Path) -> None:
@@ -97,8 +99,13 @@ def check_writable(path: Path) -> None:
         raise SinkError(f"cannot write {path}: no permission; name another place")
 
 
-def write_failure(path: Path, error: OSError) -> SinkError:
-    """The operating system's reason, with the file it is about."""
-    return SinkError(
-        f"cannot write {path}: {(error.strerror or str(error)).lower()}; name another place"
-    )
+def write_failure(path: Path, error: OSError, lost: str = "") -> SinkError:
+    """The operating system's reason, with the file it is about, and what is lost by it.
+
+    It is a `SinkLost` where the file may be written later: a disk that is full now.
+    """
+    why = (error.strerror or str(error)).lower()
+    words = f"cannot write {path}: {why}" + (f"; {lost}" if lost else "")
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return SinkLost(f"{words}; make room there")
+    return SinkError(f"{words}; name another place")

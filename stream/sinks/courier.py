@@ -73,7 +73,7 @@ class Courier(Generic[T]):
         self._next_s = 0.0
         self._idle_s = idle_s
         self._idle_at_s = 0.0 if idle_s < math.inf else math.inf
-        self._failures = self._dropped = self._dropped_before = 0
+        self._failures = self._dropped = self._dropped_before = self._lost = 0
         self._closing = self._stopped = False
         self._deadline_s = 0.0
         self._thread = threading.Thread(target=self._run, name=f"write {name}", daemon=True)
@@ -82,6 +82,11 @@ class Courier(Generic[T]):
     def dropped(self) -> int:
         """Items that were left here and never delivered, so far."""
         return self._dropped
+
+    @property
+    def lost(self) -> int:
+        """Those of them that were lost because the receiver failed, not for want of time."""
+        return self._lost
 
     @property
     def started(self) -> bool:
@@ -183,6 +188,7 @@ class Courier(Generic[T]):
         except Exception:
             with self._changed:
                 self._dropped += len(batch)
+                self._lost += len(batch)
             raise
         if self.failure and not self._stopped:
             self.failure, self._failures = "", 0
@@ -199,17 +205,20 @@ class Courier(Generic[T]):
             self._trim()
         else:
             self._dropped += len(batch)
+            self._lost += len(batch)
 
     def _trim(self) -> None:
         while len(self._waiting) > self._capacity:
             self._waiting.popleft()
             self._dropped += 1
+            self._lost += bool(self.failure)
 
     def _stop(self) -> int:
         """No more deliveries; how many items are dropped by that. The lock is held."""
         self._stopped = True
         left = len(self._waiting)
         self._dropped += left
+        self._lost += left
         self._waiting.clear()
         return left
 

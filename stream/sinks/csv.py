@@ -53,11 +53,9 @@ class CsvSink:
 
     def open(self, info: SinkInfo) -> None:
         """Make the file and write the names of its columns."""
-        self._file = WholeLines(self._path)
         purpose = info.about.get("purpose")
-        if purpose:
-            self._file.write(f"# purpose: {purpose}\n")
-        self._write_rows([self.columns])
+        head = f"# purpose: {purpose}\n" if purpose else ""
+        self._file = WholeLines(self._path, head + _text([self.columns]))
 
     def write(self, frame: Frame, result: Result) -> None:
         """Append the frame's faces, or its one row without any."""
@@ -95,6 +93,10 @@ class CsvSink:
     def _write_rows(self, rows: list[list[str]]) -> None:
         if self._file is None:
             raise ValueError("open the sink before writing to it")
-        text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerows(rows)
-        self._file.write(text.getvalue())
+        self._file.write(_text(rows))
+
+
+def _text(rows: list[list[str]]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ from ..errors import SinkError
 
 if TYPE_CHECKING:
     from av.container import OutputContainer
+    from av.packet import Packet
     from av.video.stream import VideoStream
 
 # MPEG's own clock: exact for every common frame rate.
@@ -37,6 +38,7 @@ class Encoder:
         rate_hz: the usual number of pictures per second.
         options: of libx264.
         key_every_s: time between key frames; None: the encoder decides.
+        at_key: called with a key frame's time before it is muxed.
     """
 
     def __init__(
@@ -45,11 +47,13 @@ class Encoder:
         rate_hz: float | None,
         options: Mapping[str, str],
         key_every_s: float | None = None,
+        at_key: Callable[[float], None] | None = None,
     ) -> None:
         self._container = container
         self._rate = Fraction(rate_hz or USUAL_RATE_HZ).limit_denominator(1001)
         self._options = dict(options)
         self._key_every_s = key_every_s
+        self._at_key = at_key
         self._key_s = 0.0
         self._last_tick = -1
         self._stream: VideoStream | None = None
@@ -73,12 +77,18 @@ class Encoder:
         if self._key_every_s is not None and time_s >= self._key_s:
             picture.pict_type = PictureType.I
             self._key_s = time_s + self._key_every_s
-        self._container.mux(self._stream.encode(picture))
+        self._mux(self._stream.encode(picture))
 
     def finish(self) -> None:
         """Encode what is left; raises OSError."""
         if self._stream is not None:
-            self._container.mux(self._stream.encode(None))
+            self._mux(self._stream.encode(None))
+
+    def _mux(self, packets: Sequence[Packet[VideoStream]]) -> None:
+        for packet in packets:
+            if self._at_key is not None and packet.is_keyframe and packet.pts is not None:
+                self._at_key(float(packet.pts * packet.time_base))
+            self._container.mux(packet)
 
     def _begin(self, pixels: NDArray[np.uint8]) -> VideoStream:
         """The encoder, once the size is known."""

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import re
+from collections import deque
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import av
-import av.error
 
 from ..errors import SinkError
 from ..frame import Frame
 from ..result import Result
-from .base import SinkInfo, check_writable, is_segment, write_failure
+from .base import SinkInfo, check_writable, draft, is_segment, write_failure
 from .encoder import USUAL_RATE_HZ, Encoder
 from .notice import SHORT_NOTICE
 from .overlay import Timeline, draw
@@ -30,11 +33,23 @@ _PAUSE_S = 2.0
 _ENCODER_OPTIONS = {"preset": "veryfast", "rc-lookahead": "10", "crf": "23", "bf": "0"}
 
 
+@dataclass(frozen=True, slots=True)
+class _Segment:
+    """One that is on disk."""
+
+    path: Path
+    length_s: float
+    after_gap: bool
+    """Whether what came before it could not be written."""
+
+
 class HlsSink:
     """Writes NAME.m3u8 and NAME-000000.ts and so on beside it; old segments are deleted.
 
-    What an earlier run of the same name left is deleted first. At the end the playlist is closed
-    and keeps its last segments. Raises `SinkError` for another ending of the name.
+    What an earlier run of the same name left is deleted first. A segment for which there is no
+    room is left out, which the playlist says (EXT-X-DISCONTINUITY) and `write` raises as
+    `SinkLost`. At the end the playlist is closed and keeps its last segments. Raises `SinkError`
+    for another ending of the name.
     """
 
     def __init__(self, path: Path, top: int = 5) -> None:
@@ -50,28 +65,31 @@ class HlsSink:
         self._step_s = 1 / USUAL_RATE_HZ
         self._last_s: float | None = None
         self._shown_s = 0.0
+        self._making = _Making()
+        self._begun_s = 0.0  # of the segment in the making
+        self._number = 0
+        self._gap = False
+        self._failure: SinkError | None = None
+        self._segments: deque[_Segment] = deque()
 
     def open(self, info: SinkInfo) -> None:
         """Clear the place; the playlist appears with the first segment."""
         check_writable(self._path)
         self._step_s = 1 / (info.rate_hz or USUAL_RATE_HZ)
-        options = {
-            "hls_time": f"{SEGMENT_S:g}",
-            "hls_list_size": str(LISTED),
-            "hls_delete_threshold": str(_KEPT),
-            "hls_flags": "delete_segments+independent_segments+temp_file",
-            "hls_segment_filename": f"{self._path.with_suffix('')}-%06d.ts",
-        }
         try:
             for file in self._files():
                 file.unlink()
-            self._container = av.open(str(self._path), "w", format="hls", options=options)
         except OSError as error:
             raise write_failure(self._path, error) from error
+        # Each segment has to say anew what it holds.
+        options = {"flush_packets": "1", "mpegts_flags": "pat_pmt_at_frames"}
+        self._container = av.open(self._making, "w", format="mpegts", container_options=options)
         purpose = info.about.get("purpose")
         self._container.metadata["service_name"] = SHORT_NOTICE
         self._container.metadata["service_provider"] = f"ferstream: {purpose or info.source}"
-        self._encoder = Encoder(self._container, info.rate_hz, _ENCODER_OPTIONS, SEGMENT_S)
+        self._encoder = Encoder(
+            self._container, info.rate_hz, _ENCODER_OPTIONS, SEGMENT_S, self._cut
+        )
 
     def write(self, frame: Frame, result: Result) -> None:
         """Draw and encode one frame."""
@@ -83,10 +101,8 @@ class HlsSink:
             passed_s = frame.time_s - self._last_s
             self._shown_s += passed_s if 0 < passed_s <= _PAUSE_S else self._step_s
         self._last_s = frame.time_s
-        try:
-            self._encoder.write(pixels, self._shown_s)
-        except OSError as error:
-            raise write_failure(self._path, error) from error
+        self._encoder.write(pixels, self._shown_s)
+        self._tell()
 
     def close(self) -> None:
         """Write the last segment and close the playlist."""
@@ -94,13 +110,88 @@ class HlsSink:
         self._container = self._encoder = None
         if container is None or encoder is None:
             return
+        encoder.finish()
+        container.close()
+        self._cut(self._shown_s + self._step_s)
+        if self._failure is None:
+            self._list(ended=True)
+        self._tell()
+
+    def _tell(self) -> None:
+        """Raise what could not be written, once the encoder is done with the frame."""
+        failure, self._failure = self._failure, None
+        if failure is not None:
+            raise failure
+
+    def _cut(self, time_s: float) -> None:
+        """A key picture comes, or the end: what was muxed so far is a segment."""
+        data = self._making.take()
+        begun_s, self._begun_s = self._begun_s, time_s
+        if not data:
+            return
+        path = self._path.with_name(f"{self._path.stem}-{self._number:06d}.ts")
+        self._number += 1
         try:
-            encoder.finish()
-            container.close()
+            _put(path, data)
         except OSError as error:
-            raise write_failure(self._path, error) from error
+            self._gap = True
+            missing = f"{time_s - begun_s:.1f} s are missing"
+            self._failure = write_failure(self._path, error, missing)
+            return
+        self._segments.append(_Segment(path, time_s - begun_s, self._gap))
+        self._gap = False
+        self._list()
+        while len(self._segments) > LISTED + _KEPT:
+            self._segments.popleft().path.unlink(missing_ok=True)
+
+    def _list(self, ended: bool = False) -> None:
+        """Write the playlist anew."""
+        listed = list(self._segments)[-LISTED:]
+        if not listed:
+            return
+        first = int(listed[0].path.stem.rpartition("-")[2])
+        longest_s = math.ceil(max(segment.length_s for segment in listed))
+        lines = ["#EXTM3U", "#EXT-X-VERSION:6", f"#EXT-X-TARGETDURATION:{longest_s}"]
+        lines += [f"#EXT-X-MEDIA-SEQUENCE:{first}", "#EXT-X-INDEPENDENT-SEGMENTS"]
+        for segment in listed:
+            lines += ["#EXT-X-DISCONTINUITY"] * segment.after_gap
+            lines += [f"#EXTINF:{segment.length_s:.6f},", segment.path.name]
+        lines += ["#EXT-X-ENDLIST"] * ended
+        try:
+            _put(self._path, "".join(f"{line}\n" for line in lines).encode())
+        except OSError as error:
+            self._failure = write_failure(self._path, error)
 
     def _files(self) -> list[Path]:
         """The playlist and its segments, as far as they are there."""
         own = [file for file in self._path.parent.iterdir() if is_segment(self._path, file)]
         return own + [self._path] * self._path.exists()
+
+
+class _Making:
+    """The segment in the making, as the muxer's file."""
+
+    def __init__(self) -> None:
+        self._data = bytearray()
+
+    def write(self, data: bytes) -> int:
+        """Take what was muxed."""
+        self._data += data
+        return len(data)
+
+    def take(self) -> bytearray:
+        """All of it; the next segment begins."""
+        data, self._data = self._data, bytearray()
+        return data
+
+
+def _put(path: Path, data: bytes | bytearray) -> None:
+    """A file that appears whole, or not at all."""
+    beside = draft(path)
+    try:
+        beside.write_bytes(data)
+        beside.replace(path)
+    except OSError:
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
+        raise

@@ -21,8 +21,7 @@ class JsonlFile:
 
     def open(self, header: Row) -> None:
         """Make the file and write its header line."""
-        self._file = WholeLines(self._path)
-        self.write(header)
+        self._file = WholeLines(self._path, line(header))
 
     def write(self, row: Row) -> None:
         """Append one row."""

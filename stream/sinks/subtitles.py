@@ -26,6 +26,7 @@ from .whole import WholeLines
 _LONGEST_S = 20.0
 """A cue that goes on for longer is cut, so that it is on disk soon."""
 _NOTICE_S = 2.5
+_MOST_UNWRITTEN = 1_000_000
 
 
 class SubtitleSink:
@@ -43,12 +44,12 @@ class SubtitleSink:
         self._file: WholeLines | None = None
         self._episodes: ShownEpisodes | None = None
         self._waiting: list[Episode] = []
+        self._unwritten = ""
 
     def open(self, info: SinkInfo) -> None:
         """Make the file and write its head."""
         self._episodes = ShownEpisodes(info, Episodes(longest_s=_LONGEST_S))
-        self._file = WholeLines(self._path)
-        self._file.write(self._format.head(info))
+        self._file = WholeLines(self._path, self._format.head(info))
 
     def write(self, frame: Frame, result: Result) -> None:
         """Take one frame; write the cues that are sure by now."""
@@ -73,8 +74,11 @@ class SubtitleSink:
         waiting = [*self._waiting, *ended]
         waiting.sort(key=lambda episode: (episode.start_s, episode.face_id))
         text, self._waiting = self._format.cues(waiting, before_s)
-        if text:
-            self._file.write(text)
+        # What there was no room for comes with the next cues, as far as it is not too much.
+        self._unwritten = (self._unwritten + text)[-_MOST_UNWRITTEN:]
+        if self._unwritten:
+            self._file.write(self._unwritten)
+            self._unwritten = ""
 
 
 class _Format(Protocol):

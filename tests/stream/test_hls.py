@@ -150,4 +150,5 @@ def test_a_folder_that_goes_away_is_a_sinks_error(tmp_path: Path) -> None:
     folder.rmdir()
     with pytest.raises(SinkError, match="cannot write"):
         give(sink, steps(8.0, start_s=6000.0))
-    sink.close()
+    with pytest.raises(SinkError, match="cannot write"):
+        sink.close()
