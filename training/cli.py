@@ -177,6 +177,10 @@ def evaluate(
     clips: Annotated[
         bool, typer.Option("--clips", help="Also clips made from the photographs (minutes).")
     ] = False,
+    real: Annotated[
+        Path | None,
+        typer.Option(metavar="CLIPS", help="Also whole clips: a folder with their judged.npz."),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
 ) -> None:
     """Measure a bundle on photographs with crowd labels (FER+) and on machine-judged faces."""
@@ -194,6 +198,10 @@ def evaluate(
     told = Console(stderr=True).print
     found = figures(opened, photographs, engine=engine, precision=precision)
     found |= judged_sections(opened, split, data, engine=engine, precision=precision, told=told)
+    if real is not None:
+        from .evaluate_real import real_section
+
+        found["real"] = real_section(opened, real, engine=engine, precision=precision)
     if clips:
         from .data.motion import fit_face_shape
         from .evaluate_clips import clip_figures
@@ -225,10 +233,10 @@ def _rows(head: str, values: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
             continue
         if isinstance(value, dict):
             yield from _rows(f"{head} {name}", value)
-        else:
+        elif not isinstance(value, list):
             between = " to ".join(_shown(end) for end in intervals.get(name, ()))
             yield f"{head} {name}", _shown(value), between
 
 
-def _shown(value: float) -> str:
-    return str(value) if isinstance(value, int) else f"{value:.4f}"
+def _shown(value: float | str) -> str:
+    return f"{value:.4f}" if isinstance(value, float) else str(value)

@@ -51,9 +51,12 @@ class Scores:
     precision: str
 
 
-def crops_of(data: FerPlus, crop_px: int) -> npt.NDArray[np.uint8]:
-    """Aligned crops (N, 1, crop_px, crop_px)."""
+def crops_of(
+    data: FerPlus, crop_px: int, shift_px: tuple[int, int] = (0, 0)
+) -> npt.NDArray[np.uint8]:
+    """Aligned crops (N, 1, crop_px, crop_px); the faces shifted right and down in them."""
     matrices = data.matrices(crop_px)
+    matrices[:, :, 2] += shift_px
     pairs = zip(data.pixels, matrices, strict=True)
     return np.stack([warp(pixels, matrix, crop_px) for pixels, matrix in pairs])[:, None]
 

@@ -18,7 +18,7 @@ from engines.bundle import Bundle
 from stream.frame import Frame
 from stream.recognize import Recognizer
 
-from .data.fer import data_folder
+from .data.fer import FerPlus, data_folder
 from .data.judged import JudgedFaces, load_fairface, load_judged_photographs, load_wild
 from .evaluate import crops_of, score_crops
 from .judged_figures import (
@@ -28,12 +28,17 @@ from .judged_figures import (
     by_group,
     expressive,
     ranking_section,
+    steady_section,
     words_section,
 )
 
 Box = tuple[float, float, float, float]
 Crops = npt.NDArray[np.uint8]
 
+SHIFTS_PX = ((1, 1), (1, -1), (-1, 1), (-1, -1))
+CONTRAST = 0.9
+"""What a face's first word should survive: a shift by one pixel across and down, in each of
+the four ways, and less contrast."""
 SAME_FACE = 0.3
 """Intersection over union from which a found face is the judged one."""
 
@@ -47,7 +52,7 @@ def judged_sections(
     precision: str = "auto",
     told: Callable[[str], None] = print,
 ) -> dict[str, Any]:
-    """The sections words, affect, wild and, for the test split, fairface.
+    """The sections words, affect, steady, wild and, for the test split, fairface.
 
     A set that the data folder lacks is left out, and ``told`` so.
 
@@ -56,7 +61,7 @@ def judged_sections(
     """
     root = data_folder(folder)
     found: dict[str, Any] = {}
-    if _there(root / "fer2013plus" / "words.npz", "words, affect", told):
+    if _there(root / "fer2013plus" / "words.npz", "words, affect, steady", told):
         found |= photograph_sections(bundle, split, root, engine=engine, precision=precision)
     if _there(root / "wild", "wild", told):
         faces = load_wild(split, root)
@@ -71,17 +76,32 @@ def judged_sections(
 def photograph_sections(
     bundle: Bundle, split: str, folder: str | Path | None, *, engine: str, precision: str
 ) -> dict[str, Any]:
-    """words and affect on the judged FER+ photographs of a split."""
-    faces = load_judged_photographs(split, folder)
+    """words, affect and steady on the judged FER+ photographs of a split."""
+    faces, crop = load_judged_photographs(split, folder), bundle.manifest.crop
     if not len(faces):
-        return {"words": {"n": 0}, "affect": {"n": 0}}
-    crops = crops_of(faces.photographs, bundle.manifest.crop.px)
+        return {"words": {"n": 0}, "affect": {"n": 0}, "steady": {"n": 0}}
+    crops = crops_of(faces.photographs, crop.px)
     said = score_crops(bundle, crops, engine=engine, precision=precision)
     judged, second = faces.judged, faces.second
     return {
         "words": words_section(said.emo135, said.basic8, said.intensity, judged, second),
         "affect": affect_section(said.affect, said.intensity, judged, second),
+        "steady": steady_section(
+            said,
+            [
+                score_crops(bundle, moved, engine=engine, precision=precision)
+                for moved in (disturbed(faces.photographs, crop.px, *by) for by in SHIFTS_PX)
+            ],
+            np.flatnonzero(expressive(judged)),
+        ),
     }
+
+
+def disturbed(data: FerPlus, crop_px: int, right_px: int, down_px: int) -> Crops:
+    """Crops (N, 1, S, S) as `crops_of`, shifted and at CONTRAST about their own mean."""
+    crops = crops_of(data, crop_px, (right_px, down_px))
+    mean = crops.mean(axis=(1, 2, 3), keepdims=True)
+    return np.asarray((crops - mean) * CONTRAST + mean + 0.5, np.uint8)
 
 
 def picture_section(

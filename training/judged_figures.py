@@ -9,8 +9,8 @@ N faces, W words, K basic expressions, R ranks.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +18,7 @@ import numpy.typing as npt
 from calibration.reliability import expected_calibration_error, interval
 from engines.taxonomy import load_taxonomy
 
-from .data.judged import GRADES, Judgements
+from .data.judged import AFFECT, GRADES, Judgements
 from .word_figures import log_odds, overlap_within, ranking, ridge_residuals, word_gaps
 
 Floats = npt.NDArray[np.floating[Any]]
@@ -124,14 +124,35 @@ def affect_section(
     if affect_N3 is None:
         said = {"intensity": intensity_N[rows]}
     else:
-        said = dict(zip(("valence", "arousal", "intensity"), affect_N3[rows].T, strict=True))
+        said = dict(zip(AFFECT, affect_N3[rows].T, strict=True))
     found = _affect(said, wanted_N3)
     if second is not None:
         other = second.affect[rows].T
-        found["judges"] = _affect(
-            dict(zip(("valence", "arousal", "intensity"), other, strict=True)), wanted_N3
-        )
+        found["judges"] = _affect(dict(zip(AFFECT, other, strict=True)), wanted_N3)
     return found
+
+
+class Spoken(Protocol):
+    """Probabilities of words emo135 (N, W) and of basic expressions basic8 (N, K)."""
+
+    @property
+    def emo135(self) -> Floats: ...
+
+    @property
+    def basic8(self) -> Floats: ...
+
+
+def steady_section(said: Spoken, disturbed: Sequence[Spoken], rows: Rows) -> dict[str, Any]:
+    """Share of the faces ``rows`` whose first word, first basic expression stay when the face is
+    disturbed, mean over the ways to disturb it."""
+    if not len(rows):
+        return {"n": 0}
+    figures = {}
+    for name, head in (("first_word", "emo135"), ("basic", "basic8")):
+        first_N = getattr(said, head)[rows].argmax(axis=1)
+        same = [getattr(other, head)[rows].argmax(axis=1) == first_N for other in disturbed]
+        figures[name] = _mean_of(np.mean(same, axis=0))
+    return {"n": len(rows), **measured(figures, len(rows))}
 
 
 def basic_section(basic_NK: Floats, label_N: npt.NDArray[np.int64]) -> dict[str, Any]:
@@ -209,7 +230,7 @@ def _alike(ranked_NR: Rows, family_N: Rows) -> dict[str, Any]:
 
 def _affect(said: Mapping[str, Floats], wanted_N3: Floats) -> dict[str, Any]:
     figures: dict[str, Figure] = {}
-    for column, name in enumerate(("valence", "arousal", "intensity")):
+    for column, name in enumerate(AFFECT):
         if name not in said:
             continue
         one_N, other_N = said[name].astype(np.float64), wanted_N3[:, column].astype(np.float64)

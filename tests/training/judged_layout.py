@@ -98,6 +98,21 @@ def write_fairface(folder: Path, count: int = 5) -> Path:
     return place / "labels.npz"
 
 
+def write_judged_clips(folder: Path, clips: list[str], times_s: list[float]) -> Path:
+    """judged.npz: pictures of clips, judged twice."""
+    one, other = (judgements(len(clips), seed) for seed in (3, 4))
+    path = folder / "judged.npz"
+    np.savez(
+        path,
+        clip=np.array(clips),
+        time_s=np.array(times_s, np.float32),
+        box=np.tile(np.array(BOX, np.float32), (len(clips), 1)),
+        word_names=np.array(WORDS),
+        **{name: np.stack([one[name], other[name]], axis=1) for name in one},
+    )
+    return path
+
+
 def rewritten(path: Path, **changes: npt.NDArray[Any]) -> None:
     """The same file with some columns changed."""
     columns = dict(np.load(path))

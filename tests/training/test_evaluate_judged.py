@@ -10,8 +10,10 @@ import pytest
 
 from engines.bundle import Bundle
 from tests.engines import tiny as tiny_networks
+from training.data.fer import FerPlus
 from training.data.judged import LabelsWrong, load_fairface, load_wild
-from training.evaluate_judged import found_crops, intersection, judged_sections
+from training.evaluate import crops_of
+from training.evaluate_judged import disturbed, found_crops, intersection, judged_sections
 
 from .judged_layout import rewritten, write_fairface, write_wild, write_words
 
@@ -32,10 +34,11 @@ def test_all_sections_of_the_test_split(bundle: Bundle, folder: Path) -> None:
     write_fairface(folder)
     told: list[str] = []
     found = judged_sections(bundle, "test", folder, told=told.append)
-    assert list(found) == ["words", "affect", "wild", "fairface"] and told == []
+    assert list(found) == ["words", "affect", "steady", "wild", "fairface"] and told == []
     words = found["words"]
     expressive = sum(number % 8 > 0 for number in range(196, 293))
     assert words["n"] == found["affect"]["n"] == words["judges"]["n"] == expressive
+    assert found["steady"]["n"] == expressive and 0 < found["steady"]["first_word"] <= 1
     assert 0 <= words["r2_from_basic"] <= 1 and 10 <= words["words_used"] <= 135
     assert "intensity_r" in found["affect"] and "valence_ccc" not in found["affect"]
     wild, fair = found["wild"], found["fairface"]
@@ -51,7 +54,7 @@ def test_the_validation_split_leaves_the_test_set_alone(bundle: Bundle, folder: 
     write_wild(folder)
     write_fairface(folder).write_bytes(b"must not be read")
     found = judged_sections(bundle, "validation", folder)
-    assert list(found) == ["words", "affect", "wild"]
+    assert list(found) == ["words", "affect", "steady", "wild"]
     assert found["wild"]["n"] == 1 and "judges" not in found["words"]
 
 
@@ -79,6 +82,17 @@ def test_the_judged_face_is_the_one_that_counts(bundle: Bundle, folder: Path) ->
     assert seen.tolist() == [False, True, True, True, False] and len(crops) == 3
     crops, seen = found_crops(bundle, load_fairface(folder))
     assert seen.all() and crops.shape == (5, 1, tiny_networks.CROP_PX, tiny_networks.CROP_PX)
+
+
+def test_disturbed_faces_are_shifted_and_paler(tiny: FerPlus) -> None:
+    """Those without landmarks are their own crops, so that each pixel can be followed."""
+    plain = tiny.subset(~tiny.seen)
+    crops, moved = crops_of(plain, 48), disturbed(plain, 48, 1, 0)
+    mean = crops_of(plain, 48, (1, 0)).mean(axis=(1, 2, 3), keepdims=True)
+    wanted = mean + 0.9 * (crops[..., :-1] - mean)
+    np.testing.assert_allclose(moved[..., 1:], wanted, atol=0.51)
+    up = disturbed(plain, 48, 0, -1)
+    assert np.abs(up[:, :, :-1].astype(int) - crops[:, :, 1:]).max() <= 0.1 * 255 + 1
 
 
 def test_intersection_over_union() -> None:

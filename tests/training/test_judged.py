@@ -17,6 +17,7 @@ from training.data.judged import (
     GRADES,
     LabelsWrong,
     load_fairface,
+    load_judged_clips,
     load_judged_photographs,
     load_wild,
 )
@@ -27,6 +28,7 @@ from .judged_layout import (
     WORDS,
     rewritten,
     write_fairface,
+    write_judged_clips,
     write_wild,
     write_words,
 )
@@ -115,6 +117,13 @@ def changed(column: str, where: Any, value: Any) -> Callable[[Path], None]:
     return spoil
 
 
+def shorter(column: str) -> Callable[[Path], None]:
+    def spoil(path: Path) -> None:
+        rewritten(path, **{column: np.load(path)[column][:-1]})
+
+    return spoil
+
+
 def without(column: str) -> Callable[[Path], None]:
     def spoil(path: Path) -> None:
         columns = dict(np.load(path))
@@ -152,6 +161,9 @@ WRONG_WORDS = [
     (changed("basic", 0, 8), "basic holds numbers other than 0..7 and 255"),
     (changed("intensity", 0, 4), "intensity goes beyond 0..3"),
     (changed("valence", 0, -5), "valence goes beyond -4..4"),
+    (shorter("image"), "image has 391 rows, 392 expected"),
+    (shorter("rater"), "rater has 391 rows, 392 expected"),
+    (shorter("valence"), "columns are not of one length"),
     (without("words"), "no column words"),
     (without("word_names"), "no column word_names"),
     (cut_off, "cannot be read"),
@@ -182,6 +194,13 @@ WRONG_PICTURES = [
     (changed("main", 1, 7), "main points to faces"),
     (changed("main", 1, -1), "main points to faces"),
     (changed("offset", 2, 10**6), "main points to faces"),
+    (changed("offset", slice(None), 10**6), "main points to faces"),
+    (changed("offset", slice(3, None), 10**6), "main points to faces"),
+    (shorter("main"), "main has"),
+    (shorter("name"), "name has"),
+    (shorter("offset"), "offset has"),
+    (without("basic"), "no column basic"),
+    (without("words"), "no column words"),
     (changed("basic", 0, 9), "basic holds numbers"),
     (without("offset"), "no column offset"),
     (cut_off, "cannot be read"),
@@ -228,6 +247,44 @@ def test_pictures_that_are_missing_or_damaged_are_named(folder: Path) -> None:
     archive.write_bytes(b"no archive")
     with pytest.raises(LabelsWrong, match="cannot be read"):
         load_wild("test", folder).pictures()
+
+
+@pytest.fixture
+def clips(tmp_path: Path) -> Path:
+    """Two clips by name, their judgements in another order than their times."""
+    for name in ("a.mp4", "b.mp4"):
+        (tmp_path / name).touch()
+    write_judged_clips(tmp_path, ["b.mp4", "a.mp4", "b.mp4", "a.mp4"], [1.0, 0.5, 0.0, 0.2])
+    return tmp_path
+
+
+def test_clips_stand_in_the_order_of_their_times(clips: Path) -> None:
+    stored, found = np.load(clips / "judged.npz"), load_judged_clips(clips)
+    assert found.clips.tolist() == ["a.mp4", "a.mp4", "b.mp4", "b.mp4"]
+    assert found.times_s.tolist() == pytest.approx([0.2, 0.5, 0.0, 1.0])
+    for row, was in enumerate([3, 1, 2, 0]):
+        assert found.judged.basic[row] == stored["basic"][was, 0]
+        assert found.second.words[row].tolist() == stored["words"][was, 1].tolist()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "error", "said"),
+    [
+        (changed("clip", 0, "../a.mp4"), DataMissing, r"judges \.\./a\.mp4, which is not in"),
+        (changed("clip", 0, "gone.mp4"), DataMissing, r"judges gone\.mp4, which is not in"),
+        (changed("word_names", 0, "hangriness"), LabelsWrong, "hangriness"),
+        (shorter("time_s"), LabelsWrong, "time_s has 3 rows, 4 expected"),
+        (without("box"), LabelsWrong, "no column box"),
+        (cut_off, LabelsWrong, "cannot be read"),
+        (Path.unlink, DataMissing, r"judged\.npz is missing"),
+    ],
+)
+def test_wrong_judgements_of_clips_are_said(
+    clips: Path, spoil: Callable[[Path], None], error: type[Exception], said: str
+) -> None:
+    spoil(clips / "judged.npz")
+    with pytest.raises(error, match=said):
+        load_judged_clips(clips)
 
 
 def test_real_counts(data_dir: Path) -> None:

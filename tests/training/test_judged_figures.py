@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from training.judged_figures import (
     correlation,
     expressive,
     measured,
+    steady_section,
     words_section,
 )
 from training.word_figures import log_odds, overlap_within, ranking, ridge_residuals, word_gaps
@@ -226,3 +228,15 @@ def test_intervals_cover_a_known_share() -> None:
     found = measured({"share": lambda at: float(right[at].mean())}, 400)
     assert found["share"] == 0.5
     np.testing.assert_allclose(found["intervals"]["share"], [0.451, 0.549], atol=0.01)
+
+
+def test_steady_by_hand() -> None:
+    """Of three faces that count two keep their first word one way, one the other way."""
+    words = np.eye(WORDS)[[4, 5, 6, 7]]
+    said = SimpleNamespace(emo135=words, basic8=np.eye(8)[[1, 1, 1, 1]])
+    one = SimpleNamespace(emo135=np.eye(WORDS)[[4, 5, 9, 9]], basic8=np.eye(8)[[1, 1, 1, 0]])
+    other = SimpleNamespace(emo135=np.eye(WORDS)[[4, 9, 9, 9]], basic8=np.eye(8)[[1, 1, 1, 0]])
+    found = steady_section(said, [one, other], np.array([0, 1, 2]))
+    assert found["n"] == 3
+    assert found["first_word"] == pytest.approx((2 / 3 + 1 / 3) / 2) and found["basic"] == 1
+    assert steady_section(said, [one], np.zeros(0, np.int64)) == {"n": 0}

@@ -28,6 +28,7 @@ from .fer import BASIC8, SPLITS, DataMissing, FerPlus, data_folder, load_fer_plu
 Floats = npt.NDArray[np.float32]
 Picture = npt.NDArray[np.uint8]
 
+AFFECT = ("valence", "arousal", "intensity")
 UNREADABLE = 255
 NAMED = 5
 """The most words that a judge names of a face, best first."""
@@ -131,6 +132,24 @@ class JudgedFaces:
 
 
 @dataclass(frozen=True)
+class JudgedClips:
+    """N pictures of real clips, judged twice by one who saw a clip's pictures in order.
+
+    clips (N,) file names, a clip's pictures one after the other in the order of their times;
+    times_s (N,) from the clip's first picture; boxes (N, 4) as in JudgedFaces.
+    """
+
+    clips: npt.NDArray[np.str_]
+    times_s: Floats
+    boxes: Floats
+    judged: Judgements
+    second: Judgements
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+
+@dataclass(frozen=True)
 class JudgedPhotographs:
     """FER+ photographs of one split with their judgements; second is None but for the test split,
     whose faces were judged in two passes."""
@@ -153,13 +172,16 @@ def load_judged_photographs(split: str, folder: str | Path | None = None) -> Jud
     path = data_folder(folder) / "fer2013plus" / "words.npz"
     table = _table(path)
     photographs = load_fer_plus(split, folder)
-    image = _column(table, "image", path, 1).astype(np.int64)
+    judgements = _judgements(table, path)
+    image, part, rater = (
+        _column(table, name, path, 1, len(judgements)).astype(np.int64)
+        for name in ("image", "split", "rater")
+    )
     count = photographs.total
     if len(image) and not (image.min() >= 0 and image.max() < count):
         wrong = image.max() if image.max() >= count else image.min()
         raise LabelsWrong(f"{path} judges image {wrong}, but there are {count}")
-    judgements = _judgements(table, path)
-    here = _column(table, "split", path, 1) == SPLITS[split]
+    here = part == SPLITS[split]
     place = np.full(count, -1, np.int64)
     place[photographs.image] = np.arange(len(photographs))
     strangers = here & (photographs.split_of_image[image] != SPLITS[split])
@@ -168,7 +190,6 @@ def load_judged_photographs(split: str, folder: str | Path | None = None) -> Jud
             f"{path} says that image {image[strangers][0]} is of the {split} split, "
             "labels.npz says otherwise"
         )
-    rater = _column(table, "rater", path, 1)
     order = np.lexsort((rater, image))
     order = order[here[order] & (place[image[order]] >= 0)]
     faces, first, counts = np.unique(image[order], return_index=True, return_counts=True)
@@ -187,7 +208,7 @@ def load_wild(split: str, folder: str | Path | None = None) -> JudgedFaces:
         DataMissing, LabelsWrong: see `load_judged_photographs`.
     """
     found, table, path = _faces("wild", folder)
-    return _taken(found, _column(table, "split", path, 1) == SPLITS[split])
+    return _taken(found, _column(table, "split", path, 1, len(found)) == SPLITS[split])
 
 
 def load_fairface(folder: str | Path | None = None) -> JudgedFaces:
@@ -197,8 +218,38 @@ def load_fairface(folder: str | Path | None = None) -> JudgedFaces:
         DataMissing, LabelsWrong: see `load_judged_photographs`.
     """
     found, table, path = _faces("fairface", folder)
-    groups = {name: _column(table, name, path, 1) for name in ("age", "gender")}
+    groups = {name: _column(table, name, path, 1, len(found)) for name in ("age", "gender")}
     return replace(found, groups=groups)
+
+
+def load_judged_clips(folder: str | Path) -> JudgedClips:
+    """The judged pictures of the clips in a folder, from its judged.npz.
+
+    Raises:
+        DataMissing: there is no judged.npz, or a clip that it judges is not there.
+        LabelsWrong: see `load_judged_photographs`.
+    """
+    path = Path(folder) / "judged.npz"
+    if not path.is_file():
+        raise DataMissing(f"{path} is missing: it says what was judged in the clips of the folder")
+    table = _table(path)
+    first, second = (_judgements(table, path, judge) for judge in (0, 1))
+    clips, times_s, boxes = (
+        _column(table, name, path, dims, len(first))
+        for name, dims in (("clip", 1), ("time_s", 1), ("box", 2))
+    )
+    for name in sorted(set(clips.tolist())):
+        # A name, not a way out of the folder.
+        if Path(name).name != name or not (path.parent / name).is_file():
+            raise DataMissing(f"{path} judges {name}, which is not in {path.parent}")
+    order = np.lexsort((times_s, clips))
+    return JudgedClips(
+        clips[order],
+        times_s[order].astype(np.float32),
+        boxes[order].astype(np.float32),
+        first.take(order),
+        second.take(order),
+    )
 
 
 def _faces(name: str, folder: str | Path | None) -> tuple[JudgedFaces, Mapping[str, Any], Path]:
@@ -207,15 +258,18 @@ def _faces(name: str, folder: str | Path | None) -> tuple[JudgedFaces, Mapping[s
     archive = path.with_name("images.zip")
     if not archive.is_file():
         raise DataMissing(f"{archive} is missing: {LAYOUT}")
-    names = _column(table, "name", path, 1)
-    offset = _column(table, "offset", path, 1).astype(np.int64)
-    rows = offset[:-1] + _column(table, "main", path, 1)
-    detected = _column(table, "faces", path, 2)
-    if len(offset) != len(names) + 1 or (rows >= offset[1:]).any() or (rows < offset[:-1]).any():
-        raise LabelsWrong(f"{path}: main points to faces that offset does not give to the picture")
-    face = detected[rows].astype(np.float32)
-    twice = np.asarray(table["basic"]).ndim == 2
+    twice = "words" in table and np.ndim(table["words"]) == 3
     judges = [_judgements(table, path, judge) for judge in ((0, 1) if twice else (None,))]
+    count = len(judges[0])
+    names, main = (_column(table, column, path, 1, count) for column in ("name", "main"))
+    offset = _column(table, "offset", path, 1, count + 1).astype(np.int64)
+    detected = _column(table, "faces", path, 2)
+    rows = offset[:-1] + main
+    if ((rows < offset[:-1]) | (rows >= np.minimum(offset[1:], len(detected)))).any():
+        raise LabelsWrong(f"{path}: main points to faces that offset does not give to the picture")
+    if detected.shape[1] < 14:
+        raise LabelsWrong(f"{path}: faces has {detected.shape[1]} columns, 15 expected")
+    face = detected[rows].astype(np.float32)
     faces = JudgedFaces(
         name,
         tuple(str(item) for item in names),
@@ -253,7 +307,9 @@ def _table(path: Path) -> Mapping[str, Any]:
         raise LabelsWrong(f"{path} cannot be read: {error}") from error
 
 
-def _column(table: Mapping[str, Any], name: str, path: Path, dims: int) -> npt.NDArray[Any]:
+def _column(
+    table: Mapping[str, Any], name: str, path: Path, dims: int, count: int | None = None
+) -> npt.NDArray[Any]:
     if name not in table:
         raise LabelsWrong(f"{path} has no column {name}: {LAYOUT}")
     column = np.asarray(table[name])
@@ -261,6 +317,8 @@ def _column(table: Mapping[str, Any], name: str, path: Path, dims: int) -> npt.N
         raise LabelsWrong(
             f"{path}: {name} has the shape {column.shape}, {dims} dimensions expected"
         )
+    if count is not None and len(column) != count:
+        raise LabelsWrong(f"{path}: {name} has {len(column)} rows, {count} expected")
     return column
 
 
