@@ -57,6 +57,13 @@ def demo(
     keep_minutes: Annotated[
         float, typer.Option(min=1, help="A visit ends after so long, its clips are deleted.")
     ] = 60.0,
+    trust_proxy: Annotated[
+        str,
+        typer.Option(
+            metavar="ADDRESS[,ADDRESS]",
+            help="Proxies whose X-Forwarded-For is believed; nobody's unless given.",
+        ),
+    ] = "",
     purpose: Annotated[
         str, typer.Option(help="What this is used for; recorded in what is downloaded.")
     ] = "",
@@ -67,19 +74,18 @@ def demo(
 ) -> None:
     """Open the page in the browser: live, clips, cameras, about."""
     user = None if login is None else (login, _password(password_file))
-    cameras = _cameras(allow_sources)
+    cameras, proxies = _cameras(allow_sources), _list(trust_proxy)
     if (certificate is None) != (key is None):
         raise CannotServe("TLS needs both: give --certificate and --key")
     listening = _listen(host, port)
 
-    import uvicorn
-
     from stream.arenas import few_arenas
-    from stream.interrupt import stopping_on_signals
+    from stream.interrupt import Stop, stopping_on_signals
+    from stream.options import leave
     from stream.recognize import Recognizer
-    from stream.serve.cli import server_options
     from stream.serve.guard import is_loopback
     from stream.serve.limits import Limits
+    from stream.serve.server import run, server_config
 
     from .app import Settings, page
 
@@ -98,13 +104,11 @@ def demo(
         keep_s=60 * keep_minutes,
         purpose=purpose,
     )
-    stop = threading.Event()
+    stop = Stop()
     with listening, Recognizer(bundle, engine) as recognizer, stopping_on_signals(stop):
-        options = server_options(limits)
-        config = uvicorn.Config(
-            page(recognizer, settings), ssl_certfile=certificate, ssl_keyfile=key, **options
+        config = server_config(
+            page(recognizer, settings), limits, certificate=certificate, key=key, proxies=proxies
         )
-        server = uvicorn.Server(config)
         scheme = "https" if certificate else "http"
         address = f"{scheme}://{_shown(host)}:{listening.getsockname()[1]}/"
         # From the line on, whoever comes waits for an answer instead of being refused.
@@ -118,8 +122,8 @@ def demo(
             )
         if open_browser or (open_browser is None and _has_display()):
             threading.Timer(1.0, webbrowser.open, [address]).start()
-        # It stops by signals of its own, and passes them on when it is done.
-        server.run(sockets=[listening])
+        run(config, listening, limits, stop)
+    leave(stop.status, failed=False)
 
 
 def _listen(host: str, port: int) -> socket.socket:

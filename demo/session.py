@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import secrets
 import shutil
-import tempfile
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from engines.private import PrivateFolder
 
 from .errors import Busy, SessionGone
 
@@ -56,13 +57,13 @@ class Sessions:
         self._clock = clock
         self._lock = threading.Lock()
         self._sessions: dict[str, Session] = {}
-        self._root: Path | None = None
+        self._root: PrivateFolder | None = None
         self._closing = threading.Event()
         self._sweeper = threading.Thread(target=self._sweep_often, name="end visits", daemon=True)
 
     def start(self) -> None:
         """Make the folder of all visits, and begin to look for those that are over."""
-        self._root = Path(tempfile.mkdtemp(prefix="ferstream-page-"))
+        self._root = PrivateFolder("page")
         self._sweeper.start()
 
     def __len__(self) -> int:
@@ -77,7 +78,7 @@ class Sessions:
                 raise Busy("the page is closing; try again later")
             if len(self._sessions) >= self._most:
                 raise Busy(f"{self._most} visitors are here already; try again in a minute")
-            folder = self._root / token
+            folder = self._root.path / token
             folder.mkdir(mode=0o700)
             session = self._sessions[token] = Session(token, folder, now_s, now_s)
         return session
@@ -117,7 +118,7 @@ class Sessions:
         for token in list(self._sessions):
             self.end(token)
         if self._root is not None:
-            shutil.rmtree(self._root, ignore_errors=True)
+            self._root.close()
 
     def _sweep_often(self) -> None:
         while not self._closing.wait(_LOOK_EVERY_S):

@@ -18,8 +18,9 @@ import time
 from pathlib import Path
 
 _PREFIX = "ferstream-"
-_YOUNG_S = 60.0
-"""A folder this young may be about to be locked."""
+_NEW = ".ferstream-new-"
+"""What a folder is called before it is locked; only then may others look at it."""
+_OLD_S = 3600.0
 
 
 class PrivateFolder:
@@ -31,10 +32,11 @@ class PrivateFolder:
 
     def __init__(self, purpose: str) -> None:
         sweep()
-        self.path = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{purpose}-"))
+        made = Path(tempfile.mkdtemp(prefix=f"{_NEW}{purpose}-"))
         # Held open, and not inherited by programs that are started.
-        self._lock = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._lock = os.open(made, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        self.path = made.rename(made.with_name(_PREFIX + made.name.removeprefix(_NEW)))
         self._owner = os.getpid()
         atexit.register(self.close)
 
@@ -55,7 +57,8 @@ def is_private(path: Path) -> bool:
 
 def sweep() -> None:
     """Remove this user's private folders whose owners are gone."""
-    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*-*"):
+    place = Path(tempfile.gettempdir())
+    for folder in (*place.glob(f"{_PREFIX}*-*"), *place.glob(f"{_NEW}*-*")):
         with contextlib.suppress(OSError):
             _remove_if_left(folder)
 
@@ -65,7 +68,8 @@ def _remove_if_left(folder: Path) -> None:
     try:
         about = os.fstat(found)
         mine = about.st_uid == os.geteuid() and stat.S_IMODE(about.st_mode) == 0o700
-        if mine and time.time() - about.st_mtime > _YOUNG_S:
+        young = folder.name.startswith(_NEW) and time.time() - about.st_mtime < _OLD_S
+        if mine and not young:
             fcntl.flock(found, fcntl.LOCK_EX | fcntl.LOCK_NB)  # raises where its owner lives
             shutil.rmtree(folder, ignore_errors=True)
     finally:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -88,13 +87,13 @@ def score(
     first = open_clip(names[0]) if len(names) == 1 else None
 
     from . import report
-    from .interrupt import stopping_on_signals
+    from .interrupt import Stop, stopping_on_signals
     from .loop import run
     from .sinks.tally import TallySink
 
     documents: list[dict[str, Any]] = []
     failed = False
-    stop = threading.Event()
+    stop = Stop()
     with recogniser(bundle, engine) as recognizer, stopping_on_signals(stop):
         about = facts(recognizer, purpose)
         manifest = recognizer.bundle.manifest
@@ -134,7 +133,7 @@ def score(
                 break
     if as_json:
         print(json.dumps({"schema": 1, **about, "clips": documents}))
-    leave(stop.is_set(), failed)
+    leave(stop.status, failed)
 
 
 def bench(

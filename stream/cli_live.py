@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 import time
 from datetime import datetime, timezone
 from enum import Enum
@@ -151,14 +150,10 @@ def live(
     ]
 
     from . import report
-    from .interrupt import stopping_on_signals
+    from .interrupt import Stop, stopping_on_signals
     from .loop import Route, run_many
 
-    stop, quitting = threading.Event(), threading.Event()
-
-    def quit_window() -> None:
-        quitting.set()
-        stop.set()
+    stop = Stop()
 
     def hang_up(line: str) -> None:
         complain(line)
@@ -172,7 +167,7 @@ def live(
             if windowed:
                 from .sinks.window import WindowSink
 
-                sinks.append(outputs.masked(WindowSink(quit_window, min(top, 10))))
+                sinks.append(outputs.masked(WindowSink(stop.set, min(top, 10))))
             elif not (outputs.any or as_json or served):
                 sinks.append(_on_terminal(outputs, hang_up))
             routes.append(Route(source, sinks))
@@ -205,7 +200,7 @@ def live(
     outlets: list[Any] = [getattr(s, "writer", s) for route in routes for s in route.sinks]
     lost = any(getattr(o, "lost", 0) or getattr(o, "failure", "") for o in outlets)
     failed = lost or any(summary.failure is not None for summary in summaries)
-    leave(stop.is_set() and not quitting.is_set(), failed)
+    leave(stop.status, failed)
 
 
 def _windowed(asked: bool | None, aggregate_only: bool) -> bool:

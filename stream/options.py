@@ -14,7 +14,6 @@ import typer
 if TYPE_CHECKING:
     from .recognize import Recognizer
 
-INTERRUPTED = 130
 _LONGEST_PURPOSE = 500
 
 
@@ -104,9 +103,9 @@ def complain(error: Exception | str) -> None:
     print(f"ferstream: {' '.join(str(error).split())}", file=sys.stderr, flush=True)
 
 
-def leave(interrupted: bool, failed: bool) -> None:
-    """Exit with the status that fits."""
+def leave(interrupted: int | None, failed: bool) -> None:
+    """Exit with the status that fits; `interrupted` is a signal's, as `Stop` tells it."""
     if interrupted:
-        raise typer.Exit(INTERRUPTED)
+        raise typer.Exit(interrupted)
     if failed:
         raise typer.Exit(1)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import socket
-import threading
 from contextlib import ExitStack
 from importlib.util import find_spec
 from pathlib import Path
@@ -61,6 +60,12 @@ def serve(
     ] = 8,
     max_upload_mb: Annotated[int, typer.Option(min=1, help="Size of an upload.")] = 64,
     max_clip_seconds: Annotated[float, typer.Option(min=1, help="Length of a clip.")] = 120,
+    trust_proxy: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Address of a proxy whose X-Forwarded-For is believed; nobody's unless given."
+        ),
+    ] = None,
     purpose: PurposeOption = "",
     bundle: BundleOption = "default",
     engine: EngineOption = EngineName.auto,
@@ -69,8 +74,6 @@ def serve(
     ] = False,
 ) -> None:
     """Serve images, clips and live pictures over HTTP and WebSocket to other programs."""
-    import uvicorn
-
     from ..arenas import few_arenas
     from .guard import is_loopback
     from .limits import Limits
@@ -91,9 +94,10 @@ def serve(
     with ExitStack() as closing:
         listening = closing.enter_context(_listening(host, port))
 
-        from ..interrupt import stopping_on_signals
+        from ..interrupt import Stop, stopping_on_signals
+        from .server import run, server_config
 
-        stop = threading.Event()
+        stop = Stop()
         closing.enter_context(stopping_on_signals(stop))
         app = _application(
             closing,
@@ -107,28 +111,11 @@ def serve(
             allow_origins=allow_origin or (),
             allow_hosts=[*(allow_host or ()), host],
         )
-        server = uvicorn.Server(uvicorn.Config(app, **server_options(limits, access_log)))
+        config = server_config(app, limits, access_log=access_log, proxies=trust_proxy or ())
         print(f"ferstream serves on {_address(listening)}, Ctrl-C ends it", flush=True)
         if not stop.is_set():
-            server.run(sockets=[listening])
-    leave(stop.is_set(), failed=False)
-
-
-def server_options(limits: Limits, access_log: bool = False) -> dict[str, Any]:
-    """What uvicorn is told beside the application, so that its bounds are the service's."""
-    return {
-        "log_level": "info" if access_log else "warning",
-        "access_log": access_log,
-        "server_header": False,
-        "ws_max_size": limits.message_bytes,
-        # Pictures are compressed already, and what unpacks is one more way to ask for memory.
-        "ws_per_message_deflate": False,
-        "ws_ping_interval": 20.0,
-        "ws_ping_timeout": 20.0,
-        "timeout_keep_alive": 10,
-        "timeout_graceful_shutdown": 5,
-        "limit_concurrency": 1024,
-    }
+            run(config, listening, limits, stop)
+    leave(stop.status, failed=False)
 
 
 def _application(

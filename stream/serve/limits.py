@@ -41,6 +41,13 @@ class Limits:
     send_s: float = 10.0
     """A live visitor who takes no answer for so long is sent away."""
 
+    connections: int = 512
+    """Connections at once, of all."""
+    connections_per_address: int = 64
+    """Connections of one network address at once."""
+    head_s: float = 10.0
+    """How long a connection may be without a request in hand, the first one's head included."""
+
     def __post_init__(self) -> None:
         for name in self.__slots__:
             if getattr(self, name) <= 0:

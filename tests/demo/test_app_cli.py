@@ -32,7 +32,7 @@ def run(
     )
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_it_starts_answers_and_ends_clean(
     repository: Path, tmp_path: Path, number: signal.Signals
 ) -> None:
@@ -56,12 +56,41 @@ def test_it_starts_answers_and_ends_clean(
                 assert any(tmp_path.glob(f"ferstream-page-*/{visit}"))
                 assert "Traceback" not in line
             process.send_signal(number)
-            assert process.wait(30) in (0, 130)
+            assert process.wait(30) == 128 + number
             assert process.stderr.read() == ""
         finally:
             # A failure before the signal would else wait for ever.
             process.kill()
     assert not list(tmp_path.glob("ferstream-page-*"))
+
+
+def test_a_killed_page_leaves_nothing_to_the_next(repository: Path, tmp_path: Path) -> None:
+    """Its visitors' videos are gone as soon as any page starts; who runs beside it keeps theirs."""
+    left: list[Path] = []
+    for number in (signal.SIGKILL, signal.SIGINT):
+        with subprocess.Popen(
+            [sys.executable, "ferstream.py", "demo", "--no-open", "--port", "0"],
+            cwd=repository,
+            env={**os.environ, "TMPDIR": str(tmp_path)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as process:
+            try:
+                assert process.stdout is not None
+                found = re.search(r"http://127\.0\.0\.1:\d+/", process.stdout.readline())
+                assert found
+                with httpx.Client(base_url=found[0], timeout=30) as client:
+                    visit = client.post("page/visits").json()["visit"]
+                    client.post(f"page/visits/{visit}/clip", content=b"a video")
+                (folder,) = tmp_path.glob(f"ferstream-page-*/{visit}")
+                assert not any(path.exists() for path in left)
+                left.append(folder)
+            finally:
+                process.send_signal(number)
+                process.wait(30)
+        assert folder.exists() == (number == signal.SIGKILL)
+    assert not list(tmp_path.glob("*ferstream*"))
 
 
 @pytest.mark.parametrize(

@@ -21,10 +21,10 @@ from stream.frame import Frame
 from stream.recognize import Recognizer
 from stream.report import about
 from stream.serve.app import create_app
-from stream.serve.cli import server_options
 from stream.serve.limits import Limits
 from stream.serve.rounds import Rounds
 from stream.serve.scoring import Scoring
+from stream.serve.server import server_config
 from stream.sources import open_source
 
 
@@ -70,7 +70,7 @@ def served(
         scoring = Scoring(rounds, recognizer.bundle.manifest, about(recognizer), bounds)
         app = create_app(scoring, **options)
         with socket.create_server(("127.0.0.1", 0), backlog=512) as listening:
-            server = uvicorn.Server(uvicorn.Config(app, **server_options(bounds)))
+            server = uvicorn.Server(server_config(app, bounds))
             thread = threading.Thread(target=server.run, args=([listening],))
             thread.start()
             try:

@@ -12,7 +12,7 @@ import pytest
 
 from stream.errors import SinkError, SourceLost
 from stream.frame import Frame
-from stream.interrupt import stopping_on_signals
+from stream.interrupt import Stop, stopping_on_signals
 from stream.loop import Route, run, run_many
 from stream.result import FaceResult
 from stream.sources.event import SourceEvent, State
@@ -175,7 +175,7 @@ def test_a_stalled_camera_ends_when_its_time_is_up() -> None:
 
 
 def test_the_first_signal_stops_and_the_second_interrupts() -> None:
-    stop = threading.Event()
+    stop = Stop()
     before = signal.getsignal(signal.SIGINT)
     with stopping_on_signals(stop):
         os.kill(os.getpid(), signal.SIGINT)
@@ -184,6 +184,29 @@ def test_the_first_signal_stops_and_the_second_interrupts() -> None:
             os.kill(os.getpid(), signal.SIGTERM)
             threading.Event().wait(5)
     assert signal.getsignal(signal.SIGINT) is before
+    assert stop.status == 130
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_the_exit_status_tells_the_signal(number: int, status: int) -> None:
+    stop = Stop()
+    assert stop.status is None
+    with stopping_on_signals(stop):
+        os.kill(os.getpid(), number)
+        assert stop.wait(5)
+    assert stop.status == status
+
+
+def test_a_signal_that_was_ignored_stays_ignored() -> None:
+    """As under nohup."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        stop = Stop()
+        with stopping_on_signals(stop):
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert not stop.wait(0.1)
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 @pytest.mark.parametrize("count", [0, 1, 20])

@@ -1,0 +1,223 @@
+"""The server below an application: uvicorn, with doors before it.
+
+uvicorn waits for a request's head as long as anybody likes, and says 503 to all where too many
+wait. Here a connection that has no request in hand is closed after a while, and where there are
+too many of them the one that has been silent longest makes room.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import asyncio.constants
+import socket
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from uvicorn.protocols.http.auto import AutoHTTPProtocol
+from uvicorn.protocols.websockets.auto import AutoWebSocketsProtocol
+
+from ..interrupt import Stop
+from .limits import Limits
+
+_LOOK_UP_S = 0.1
+_FULL = (
+    b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\n"
+    b"Content-Type: text/plain; charset=utf-8\r\nContent-Length: 22\r\n\r\ntoo many connections\r\n"
+)
+
+
+@dataclass(slots=True)
+class _Guest:
+    address: str
+    busy: bool = False
+
+
+class Doors:
+    """Who is connected; of each address and in all only so many.
+
+    Args:
+        total, per_address: connections at once.
+        head_s: how long one may be connected without a request in hand.
+        proxies: addresses behind which there are many.
+    """
+
+    def __init__(
+        self, total: int, per_address: int, head_s: float, proxies: frozenset[str] = frozenset()
+    ) -> None:
+        self.head_s = head_s
+        self._total, self._per_address, self._proxies = total, per_address, proxies
+        self._guests: dict[asyncio.BaseTransport, _Guest] = {}  # in the order they came
+        self._count: Counter[str] = Counter()
+
+    def __len__(self) -> int:
+        return len(self._guests)
+
+    def enter(self, transport: asyncio.Transport, address: str) -> bool:
+        """Whether there is room for another; who has been idle longest makes it."""
+        own = self._count[address] >= self._per_address and address not in self._proxies
+        if own and not self._make_room(address):
+            return False
+        if len(self._guests) >= self._total:
+            # Of those who hold most connections, and else of anybody.
+            most = (name for name, _ in self._count.most_common())
+            if not any(self._make_room(name) for name in most):
+                return False
+        self._guests[transport] = _Guest(address)
+        self._count[address] += 1
+        return True
+
+    def tell(self, transport: asyncio.BaseTransport, busy: bool) -> None:
+        """Whether a request is in hand."""
+        guest = self._guests.get(transport)
+        if guest is not None:
+            guest.busy = busy
+
+    def leave(self, transport: asyncio.BaseTransport) -> None:
+        """A connection is over; one that is over already is fine."""
+        guest = self._guests.pop(transport, None)
+        if guest is not None:
+            self._count[guest.address] -= 1
+            if not self._count[guest.address]:
+                del self._count[guest.address]
+
+    def _make_room(self, address: str) -> bool:
+        for transport, guest in self._guests.items():
+            if guest.address == address and not guest.busy:
+                self.leave(transport)
+                assert isinstance(transport, asyncio.Transport)
+                transport.abort()
+                return True
+        return False
+
+
+def protocols(doors: Doors) -> tuple[type[asyncio.Protocol], type[asyncio.Protocol]]:
+    """uvicorn's protocols of HTTP and WebSocket behind these doors."""
+
+    class Http(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
+        _inside = False
+        _late: asyncio.TimerHandle | None = None
+
+        def connection_made(self, transport: asyncio.Transport) -> None:
+            super().connection_made(transport)
+            self._inside = doors.enter(transport, self.client[0] if self.client else "")
+            if self._inside:
+                self._look()
+            else:
+                transport.write(_FULL)
+                transport.close()
+
+        def data_received(self, data: bytes) -> None:
+            if self._inside:
+                super().data_received(data)
+                self._look()
+
+        def on_response_complete(self) -> None:
+            super().on_response_complete()
+            self._look()
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            self._wait_no_more()
+            doors.leave(self.transport)
+            super().connection_lost(exc)
+
+        def _look(self) -> None:
+            """A connection without a request in hand is given so much time for the next."""
+            upgraded = self.transport.get_protocol() is not self
+            busy = upgraded or (self.cycle is not None and not self.cycle.response_complete)
+            doors.tell(self.transport, busy)
+            if busy:
+                self._wait_no_more()
+            elif self._late is None:
+                self._late = self.loop.call_later(doors.head_s, self.transport.abort)
+
+        def _wait_no_more(self) -> None:
+            if self._late is not None:
+                self._late.cancel()
+                self._late = None
+
+    class Ws(AutoWebSocketsProtocol):  # type: ignore[misc, valid-type]
+        def connection_made(self, transport: asyncio.Transport) -> None:
+            super().connection_made(transport)
+            self.loop.call_later(doors.head_s, self._shaken)
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            doors.leave(self.transport)
+            super().connection_lost(exc)
+
+        def _shaken(self) -> None:
+            if not getattr(self, "handshake_complete", True):
+                self.transport.abort()
+
+    return Http, Ws
+
+
+class _Server(uvicorn.Server):
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Signals are the command's, which tells of them by `Stop`."""
+        yield
+
+
+def server_config(
+    app: Callable[..., Any],
+    limits: Limits,
+    *,
+    access_log: bool = False,
+    certificate: Path | None = None,
+    key: Path | None = None,
+    proxies: Sequence[str] = (),
+) -> uvicorn.Config:
+    """uvicorn's configuration, so that its bounds are the service's.
+
+    Args:
+        proxies: addresses whose word on where a request comes from (X-Forwarded-For) is taken.
+    """
+    doors = Doors(
+        limits.connections, limits.connections_per_address, limits.head_s, frozenset(proxies)
+    )
+    http, ws = protocols(doors)
+    return uvicorn.Config(
+        app,
+        log_level="info" if access_log else "warning",
+        access_log=access_log,
+        server_header=False,
+        proxy_headers=bool(proxies),
+        forwarded_allow_ips=list(proxies),
+        ws_max_size=limits.message_bytes,
+        # Pictures are compressed already, and what unpacks is one more way to ask for memory.
+        ws_per_message_deflate=False,
+        ws_ping_interval=20.0,
+        ws_ping_timeout=20.0,
+        timeout_keep_alive=10,
+        timeout_graceful_shutdown=5,
+        ssl_certfile=certificate,
+        ssl_keyfile=key,
+        http=http,
+        ws=ws,
+    )
+
+
+def run(config: uvicorn.Config, listening: socket.socket, limits: Limits, stop: Stop) -> None:
+    """Serve on a bound socket until `stop` is set."""
+    # Before TLS is agreed on, a connection is asyncio's own affair.
+    asyncio.constants.SSL_HANDSHAKE_TIMEOUT = limits.head_s
+    server, over = _Server(config), threading.Event()
+
+    def watch() -> None:
+        while not (stop.wait(_LOOK_UP_S) or over.is_set()):
+            pass
+        server.should_exit = True
+
+    watching = threading.Thread(target=watch, name="wait for the end", daemon=True)
+    watching.start()
+    try:
+        server.run(sockets=[listening])
+    finally:
+        over.set()
+        watching.join()

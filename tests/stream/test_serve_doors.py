@@ -1,0 +1,147 @@
+"""Connections that say nothing, or say it slowly: others are served, and they are let go."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+
+pytest.importorskip("fastapi")
+
+from stream.recognize import Recognizer
+from stream.serve.limits import Limits
+from stream.serve.server import Doors
+
+from .serving import Served, served
+
+HEAD_S = 1.5
+LIMITS = Limits(connections=40, connections_per_address=16, head_s=HEAD_S)
+KINDS = {
+    "silent": b"",
+    "half a head": b"GET /healthz HTTP/1.1\r\nHost: x",
+    "half a handshake": b"GET /v1/live HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n",
+    "a body that never comes": b"POST /nowhere HTTP/1.1\r\nHost: localhost\r\n"
+    b"Content-Length: 9999\r\n\r\n",
+    "kept alive": b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n",
+}
+
+
+@pytest.fixture(scope="module")
+def service() -> Iterator[Served]:
+    with Recognizer() as recognizer, served(recognizer, LIMITS) as service:
+        yield service
+
+
+def connected(port: int, said: bytes, address: str = "127.0.0.1") -> socket.socket:
+    connection = socket.create_connection(("127.0.0.1", port), 10, (address, 0))
+    if said:
+        connection.sendall(said)
+    return connection
+
+
+def is_over(connection: socket.socket, within_s: float) -> bool:
+    """Whether the other side closes; what it says before is thrown away."""
+    connection.settimeout(within_s)
+    try:
+        while connection.recv(4096):
+            pass
+    except TimeoutError:
+        return False
+    except OSError:
+        pass
+    return True
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_so_many_of_one_address_hold_up_nobody(service: Served, kind: str) -> None:
+    """Neither others nor the next of the same address; the oldest make room."""
+    with ExitStack() as closing:
+        held = [connected(service.port, KINDS[kind]) for _ in range(60)]
+        for connection in held:
+            closing.enter_context(connection)
+        for address in ("127.0.0.1", "127.0.0.2"):
+            with connected(service.port, KINDS["kept alive"], address) as asking:
+                begun_s = time.monotonic()
+                asking.settimeout(10)
+                assert b"200 OK" in asking.recv(4096)
+                assert time.monotonic() - begun_s < 5
+        assert sum(is_over(connection, 0.05) for connection in held) >= 60 - 16
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_is_let_go_in_time(service: Served, kind: str) -> None:
+    with connected(service.port, KINDS[kind]) as connection:
+        begun_s = time.monotonic()
+        assert is_over(connection, 15)
+        assert time.monotonic() - begun_s > 0.5 * HEAD_S
+
+
+def test_a_head_that_drips_is_not_waited_for(service: Served) -> None:
+    with connected(service.port, b"GET /healthz HTTP/1.1\r\n") as connection:
+        begun_s = time.monotonic()
+        with contextlib.suppress(OSError):
+            while time.monotonic() - begun_s < 20:
+                connection.sendall(b"X: y\r\n")
+                time.sleep(0.1)
+        assert time.monotonic() - begun_s < 15
+
+
+def test_addresses_that_fill_the_house_make_room(service: Served) -> None:
+    with ExitStack() as closing:
+        for host in range(2, 8):
+            for _ in range(15):
+                connection = connected(service.port, b"", f"127.0.0.{host}")
+                closing.enter_context(connection)
+        with connected(service.port, KINDS["kept alive"], "127.0.0.99") as asking:
+            asking.settimeout(10)
+            assert b"200 OK" in asking.recv(4096)
+
+
+class Line(asyncio.Transport):
+    """A connection that only knows whether it was cut."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cut = False
+
+    def abort(self) -> None:
+        self.cut = True
+
+
+def entered(doors: Doors, address: str, busy: bool = False) -> Line | None:
+    line = Line()
+    if not doors.enter(line, address):
+        return None
+    doors.tell(line, busy)
+    return line
+
+
+def test_who_has_a_request_in_hand_is_not_put_out() -> None:
+    doors = Doors(total=4, per_address=2, head_s=1)
+    first, second = entered(doors, "a", busy=True), entered(doors, "a")
+    assert first and second
+    third = entered(doors, "a", busy=True)
+    assert third and second.cut and not first.cut
+    assert entered(doors, "a") is None, "all of this address are busy"
+    assert len(doors) == 2
+
+
+def test_room_is_made_by_those_who_take_most() -> None:
+    doors = Doors(total=4, per_address=3, head_s=1)
+    lines = [entered(doors, address) for address in "baaa"]
+    assert entered(doors, "c") and all(lines)
+    assert [line.cut for line in lines if line] == [False, True, False, False]
+    doors.leave(lines[2])  # type: ignore[arg-type]
+    doors.leave(lines[2])  # type: ignore[arg-type]
+    assert len(doors) == 3
+
+
+def test_behind_a_proxy_there_are_many() -> None:
+    doors = Doors(total=9, per_address=2, head_s=1, proxies=frozenset({"p"}))
+    assert all(entered(doors, "p", busy=True) for _ in range(8))
+    assert entered(doors, "a")
