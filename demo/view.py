@@ -8,7 +8,7 @@ from typing import Any
 from engines.bundle import Manifest
 from engines.taxonomy import NONE, load_taxonomy
 from stream.frame import Frame
-from stream.result import FaceResult, Result
+from stream.result import SCHEMA, FaceResult, Result
 from stream.sinks.base import SinkInfo
 from stream.sinks.episodes import Episode, Episodes
 from stream.sinks.tally import FaceSummary
@@ -158,7 +158,7 @@ def document(
     """Everything the viewer needs of one clip; `facts` stand beside."""
     tracks = moments.faces()
     return {
-        "schema": 1,
+        "schema": SCHEMA,
         "size": list(moments.size),
         "duration_s": round(moments.end_s + moments.step_s, 3),
         "step_s": round(moments.step_s, 4),

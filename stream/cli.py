@@ -89,6 +89,7 @@ def score(
     from . import report
     from .interrupt import Stop, stopping_on_signals
     from .loop import run
+    from .result import SCHEMA
     from .sinks.tally import TallySink
 
     documents: list[dict[str, Any]] = []
@@ -132,7 +133,7 @@ def score(
             if stop.is_set():
                 break
     if as_json:
-        print(json.dumps({"schema": 1, **about, "clips": documents}))
+        print(json.dumps({"schema": SCHEMA, **about, "clips": documents}))
     leave(stop.status, failed)
 
 

@@ -152,6 +152,7 @@ def live(
     from . import report
     from .interrupt import Stop, stopping_on_signals
     from .loop import Route, run_many
+    from .result import SCHEMA
 
     stop = Stop()
 
@@ -196,7 +197,7 @@ def live(
             complain(summary.failure)
     if as_json:
         parts = [report.summary_json(summary) for summary in summaries]
-        print(json.dumps({"schema": 1, **about, "sources": parts}))
+        print(json.dumps({"schema": SCHEMA, **about, "sources": parts}))
     outlets: list[Any] = [getattr(s, "writer", s) for route in routes for s in route.sinks]
     lost = any(getattr(o, "lost", 0) or getattr(o, "failure", "") for o in outlets)
     failed = lost or any(summary.failure is not None for summary in summaries)

@@ -191,9 +191,7 @@ export class Viewer {
         item.append(make("span", "", name), make("span", "fs-value"));
       }
     }
-    // The words know no neutral: they share out what neutral leaves.
-    const rest = moment ? 1 - moment.n : 0;
-    const shares = moment ? [...moment.f.map((p) => p * rest), moment.n] : [];
+    const shares = moment ? [...moment.f, moment.n] : [];
     [...bar.children].forEach((part, at) => (part.style.flexGrow = shares[at] ?? 0));
     [...list.children].forEach((item, at) => {
       item.lastChild.textContent = moment ? percent(shares[at]) : "";

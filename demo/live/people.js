@@ -32,10 +32,7 @@ export class Person {
     this.box = face.box;
     this.words = this.ranking.update(face.top, nowS);
     this.lead = leader(this.basic.update(face.basic8, nowS), this.lead);
-    // Families share out what is not neutral, so that a still face shows little of each.
-    const shown = 1 - face.neutral;
-    const families = Object.entries(face.families).map(([name, p]) => [name, p * shown]);
-    this.families = this.shares.update({ ...Object.fromEntries(families), neutral: face.neutral }, nowS);
+    this.families = this.shares.update({ ...face.families, neutral: face.neutral }, nowS);
     const parts = { intensity: face.intensity, uncertain: face.uncertain ? 1 : 0 };
     this.measures = this.parts.update(parts, nowS);
     this.movements = this.moves.update(movements(face.au), nowS);

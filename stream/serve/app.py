@@ -12,6 +12,7 @@ from typing import Annotated, Any
 from fastapi import FastAPI, Query, Request, Response
 from fastapi.middleware.cors import CORSMiddleware
 
+from ..result import SCHEMA
 from ..sandbox import PictureDecoder
 from ..sinks.notice import NOTICE as ESTIMATES
 from . import models
@@ -125,7 +126,7 @@ def _add_health(app: FastAPI, scoring: Scoring, watch: Watch | None) -> None:
     async def about() -> Response:
         """What the answers come from, and what the service takes."""
         facts = {"notice": NOTICE, "limits": asdict(scoring.limits), "version": _version()}
-        return answer({"schema": 1, **scoring.about, **facts})
+        return answer({"schema": SCHEMA, **scoring.about, **facts})
 
 
 def _add_uploads(app: FastAPI, scoring: Scoring) -> None:

@@ -91,7 +91,7 @@ def live_router(
 def live_json(
     result: Result, units: Sequence[str], size: tuple[int, int], top: int
 ) -> dict[str, Any]:
-    """A result as the WebSocket tells it: a row (schema 1), its faces with their action units."""
+    """A result as the WebSocket tells it: a row (schema 2), its faces with their action units."""
     row = result.to_json(top)
     for told, found in zip(row["faces"], result.faces, strict=True):
         told["au"] = strongest(found.au, units)

@@ -52,7 +52,7 @@ class Reading(_Answer):
     neutral: Share
     intensity: Share
     basic8: dict[str, Share] = Field(description="The eight basic expressions; they sum to 1.")
-    families: dict[str, Share] = Field(description="The words' probabilities by family.")
+    families: dict[str, Share] = Field(description="The words summed up by family; with neutral they sum to 1.")
     top: list[Word] = Field(description="The most fitting words, best first.")
 
 
@@ -75,9 +75,9 @@ class FaceWithUnits(Face):
 
 
 class Row(_Answer):
-    """One frame (schema 1)."""
+    """One frame (schema 2)."""
 
-    schema_: Literal[1] = Field(alias="schema")
+    schema_: Literal[2] = Field(alias="schema")
     source: str
     frame: int
     time_s: float
@@ -111,7 +111,7 @@ class Clip(_Answer):
 class About(_Answer):
     """What produced an answer."""
 
-    schema_: Literal[1] = Field(alias="schema")
+    schema_: Literal[2] = Field(alias="schema")
     bundle: dict[str, str]
     engines: dict[str, dict[str, str]]
     heads: dict[str, dict[str, str]] = Field(
@@ -203,8 +203,8 @@ EXAMPLE_FACE: dict[str, Any] = {
         "contempt": 0.0,
     },
     "families": {
-        "love": 0.11,
-        "joy": 0.87,
+        "love": 0.1,
+        "joy": 0.83,
         "surprise": 0.02,
         "anger": 0.0,
         "sadness": 0.0,
@@ -217,7 +217,7 @@ EXAMPLE_FACE: dict[str, Any] = {
 """A face as an answer tells it."""
 
 EXAMPLE_IMAGE: dict[str, Any] = {
-    "schema": 1,
+    "schema": 2,
     "bundle": {"name": "default", "version": "1"},
     "engines": {"spatial": {"backend": "onnxruntime", "precision": "int8"}},
     "heads": {"basic8": {"supervision": "trained", "note": "people's votes"}},

@@ -18,6 +18,7 @@ from ..frame import Frame
 from ..meter import Histogram, Meter
 from ..picture import picture_head
 from ..report import summary_json
+from ..result import SCHEMA
 from ..sinks.base import SinkInfo
 from ..sinks.tally import TallySink
 from .limits import Limits
@@ -68,7 +69,7 @@ class Scoring:
             top,
         )
         told = {name: row[name] for name in ("source", "size", "faces")}
-        return as_json({"schema": 1, **self.about, **told})
+        return as_json({"schema": SCHEMA, **self.about, **told})
 
     def clip(self, upload: Upload, top: int, rows: bool, stop: threading.Event) -> bytes:
         """The answer to a video or an image of any kind that is read from strangers.
@@ -115,7 +116,7 @@ class Scoring:
                         )
             summary = count.summary(upload.name, time.monotonic() - begun_s, source.notes)
         clip = summary_json(summary, tally.faces(), top)
-        head = as_json({"schema": 1, **self.about, "clip": clip})
+        head = as_json({"schema": SCHEMA, **self.about, "clip": clip})
         return head[:-1] + b',"rows":[' + b",".join(told) + b"]}" if rows else head
 
     def close(self) -> None:

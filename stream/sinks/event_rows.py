@@ -1,6 +1,6 @@
 """Rows of events: a face comes, reads differently, goes.
 
-    {"schema": 1, "kind": "event", "event": "new" | "update" | "end", "source", "face", "time_s",
+    {"schema": 2, "kind": "event", "event": "new" | "update" | "end", "source", "face", "time_s",
      "start_s", "duration_s", "label", "p", "uncertain", "family", "intensity", "since_s",
      "top": [{"word", "p"}, ...]}
 

@@ -1,6 +1,6 @@
 """Rows that count and average over windows of time and name no one.
 
-    {"schema": 1, "kind": "window", "source", "from_s", "to_s", "frames", "frames_with_faces",
+    {"schema": 2, "kind": "window", "source", "from_s", "to_s", "frames", "frames_with_faces",
      "faces_mean", "faces_max", "at_least", "readings", "shares": {emotion: p},
      "families": {family: p}, "words": [{"word", "p"}, ...], "intensity", "uncertain"}
 

@@ -273,12 +273,12 @@ def test_rows_are_plain_json(clips_dir: Path, recognizer: Recognizer) -> None:
     frames = list(frames_of(clips_dir / "noface_face.mov"))[94:98]
     rows = [json.loads(json.dumps(recognizer.process(f).to_json(top=4))) for f in frames]
     assert [len(row["faces"]) for row in rows] == [0, 0, 1, 1]
-    assert all(row["schema"] == 1 and row["source"] == "noface_face.mov" for row in rows)
+    assert all(row["schema"] == 2 and row["source"] == "noface_face.mov" for row in rows)
     assert [row["frame"] for row in rows] == [94, 95, 96, 97]
     (face,) = rows[-1]["faces"]
     assert list(face) == [
         "id", "box", "quality", "label", "neutral", "intensity", "uncertain", "basic8",
-        "families", "top", "attention",
+        "families", "top", "attention", "frame_emotions",
     ]  # fmt: skip
     assert len(face["top"]) == 4
 

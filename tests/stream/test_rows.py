@@ -39,7 +39,7 @@ def test_a_change_of_state_is_a_row(tmp_path: Path) -> None:
     assert (first["kind"], first["purpose"], first["live"]) == ("header", "a test", True)
     assert row["faces"][0]["id"] == 4 and len(row["faces"][0]["top"]) == 2
     assert state == {
-        "schema": 1,
+        "schema": 2,
         "kind": "state",
         "source": "cam",
         "state": "lost",

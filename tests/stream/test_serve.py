@@ -79,7 +79,7 @@ def test_an_image_as_body_and_in_a_form(client: httpx.Client, suffix: str) -> No
     for answer, name in ((raw, "image"), (posted, f"a smile{suffix}")):
         assert answer.status_code == 200, answer.text
         told = answer.json()
-        assert (told["schema"], told["source"], told["size"]) == (1, name, [640, 480])
+        assert (told["schema"], told["source"], told["size"]) == (2, name, [640, 480])
         assert told["heads"]["emo135"]["supervision"] == "weakly supervised"
         (face,) = told["faces"]
         assert max(face["basic8"], key=face["basic8"].__getitem__) == "happiness"

@@ -81,7 +81,7 @@ def test_a_row_for_each_picture(service: Served, pictures: list[bytes]) -> None:
             for index, picture in enumerate(pictures):
                 await socket.send(picture)
                 row = await told(socket)
-                assert (row["schema"], row["frame"], row["dropped"]) == (1, index, 0)
+                assert (row["schema"], row["frame"], row["dropped"]) == (2, index, 0)
                 assert row["source"].startswith("visitor-")
                 assert row["size"] == [640, 480]
                 assert 0 < row["server_ms"] < 20_000

@@ -53,10 +53,10 @@ def test_jsonl_has_a_header_and_a_row_per_frame(tmp_path: Path) -> None:
     give(sink, [0.2], [face(7, label="sadness")])
     sink.close()
     header, first, second, third = json_lines(path)
-    assert header["schema"] == 1 and header["kind"] == "header"
+    assert header["schema"] == 2 and header["kind"] == "header"
     assert header["bundle"] == {"name": "fake"}
     assert (header["source"], header["size"], header["rate_hz"]) == ("clip.mp4", [64, 48], 30.0)
-    assert first == {"schema": 1, "source": "clip.mp4", "frame": 0, "time_s": 0.0, "faces": []}
+    assert first == {"schema": 2, "source": "clip.mp4", "frame": 0, "time_s": 0.0, "faces": []}
     assert second["time_s"] == 0.033333
     (found,) = third["faces"]
     assert found["id"] == 7

@@ -76,7 +76,7 @@ def test_the_sample_from_end_to_end(bundle: str, tmp_path: Path) -> None:
     assert (done.status, done.error) == (0, "")
     document = json.loads(done.out)
     (clip,) = document["clips"]
-    assert document["schema"] == 1
+    assert document["schema"] == 2
     assert document["bundle"]["name"] == "tiny"
     assert document["heads"]["emo135"]["supervision"] == "weakly supervised"
     assert (clip["source"], clip["frames"], clip["interrupted"]) == ("sample", 108, False)

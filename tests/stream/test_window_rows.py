@@ -42,7 +42,7 @@ def test_counts_and_shares_per_window() -> None:
     assert sum(first["shares"].values()) == pytest.approx(1, abs=1e-3)
     assert first["families"]["joy"] == pytest.approx((2 * 0.7 + 0.06) / 3, abs=1e-4)
     assert len(first["words"]) == 10 and first["words"][0]["word"] == HAPPY.emotions.label
-    assert (first["uncertain"], first["schema"], first["kind"]) == (0.0, 1, "window")
+    assert (first["uncertain"], first["schema"], first["kind"]) == (0.0, 2, "window")
 
 
 def test_nothing_names_a_person() -> None:
