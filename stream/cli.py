@@ -27,6 +27,7 @@ from .options import (
     RowsOption,
     ToOption,
     TopOption,
+    TrackOption,
     VideoOption,
     WindowOption,
     complain,
@@ -59,6 +60,7 @@ def score(
     blur: BlurOption = False,
     aggregate_only: AggregateOption = False,
     purpose: PurposeOption = "",
+    track: TrackOption = None,
     overwrite: OverwriteOption = False,
     engine: EngineOption = EngineName.auto,
     as_json: JsonOption = False,
@@ -84,7 +86,7 @@ def score(
     )
     each = outputs.for_sources(names)
     # A single clip that cannot be read says so before the networks are loaded.
-    first = open_clip(names[0]) if len(names) == 1 else None
+    first = open_clip(names[0], track) if len(names) == 1 else None
 
     from . import report
     from .interrupt import Stop, stopping_on_signals
@@ -102,7 +104,7 @@ def score(
             unfinished = [place.unfinished for place in places]
             tally = TallySink(manifest.clip_frames, manifest.clip_duration_s)
             try:
-                source = first or open_clip(name)
+                source = first or open_clip(name, track)
                 with _progress(name, source.duration_s) as on_result:
                     summary = run(
                         source,

@@ -26,6 +26,7 @@ from .options import (
     RowsOption,
     ToOption,
     TopOption,
+    TrackOption,
     VideoOption,
     WindowOption,
     complain,
@@ -109,6 +110,7 @@ def live(
     blur: BlurOption = False,
     aggregate_only: AggregateOption = False,
     purpose: PurposeOption = "",
+    track: TrackOption = None,
     overwrite: OverwriteOption = False,
     engine: EngineOption = EngineName.auto,
     as_json: JsonOption = False,
@@ -145,6 +147,7 @@ def live(
             stall_s=stall,
             latency_ms=latency_ms,
             strict_start=len(names) == 1,
+            track=track,
         )
         for name in names
     ]

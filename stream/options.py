@@ -76,6 +76,10 @@ EngineOption = Annotated[EngineName, typer.Option(help="What runs the networks."
 OverwriteOption = Annotated[
     bool, typer.Option("--overwrite", help="Write anew what exists; else that is refused.")
 ]
+TrackOption = Annotated[
+    int | None,
+    typer.Option(min=0, help="Number of the video track, from 0; default: the one marked so."),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document, nothing else.")]
 
 

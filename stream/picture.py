@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import struct
 from typing import NamedTuple
 
@@ -60,6 +61,8 @@ def decode_picture(data: bytes, max_pixels: int) -> NDArray[np.uint8]:
     # A JPEG that was cut off would be decoded, grey from there on.
     if head.kind == "jpeg" and data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda"):
         raise SourceUnreadable("this jpeg picture is cut off: send all of it")
+    if head.kind == "webp":
+        return _webp(data)
     try:
         decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
     except cv2.error:
@@ -67,6 +70,16 @@ def decode_picture(data: bytes, max_pixels: int) -> NDArray[np.uint8]:
     if decoded is None:
         raise SourceUnreadable(f"this {head.kind} picture is damaged: send it again")
     return np.ascontiguousarray(decoded, np.uint8)
+
+
+def _webp(data: bytes) -> NDArray[np.uint8]:
+    """OpenCV does not turn a WebP as its Exif says."""
+    from .sources.image import open_image
+
+    image = open_image(io.BytesIO(data), "this webp picture")
+    if image is None:
+        raise SourceUnreadable("this webp picture is damaged: send it again")
+    return next(image.frames()).pixels
 
 
 def _jpeg_size(data: bytes) -> tuple[int, int]:

@@ -6,14 +6,18 @@ its standard output, and has taken every other right away from itself before it 
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .errors import SourceError, SourceTooLarge, SourceUnreadable
 from .jail import confine
 from .wire import END, ERROR, HEAD, PICTURE, read_message, send_frame, send_json
+
+if TYPE_CHECKING:
+    from .sources.base import Source
 
 FORMATS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,"
@@ -31,17 +35,29 @@ CODECS = frozenset((*_MOVING, *_STILL))
 _INPUT, _OUTPUT = 0, 1
 # Threads of a codec: each holds frames in memory, which is limited.
 _THREADS = 2
-_EXIF_WITHIN_BYTES = 256 * 1024
 _MAX_REQUEST_BYTES = 256 * 2**20
 
 
-class _Input:
-    """Standard input as FFmpeg's I/O layer wants a file; knows how to read and to seek."""
+class _Input(io.RawIOBase):
+    """Standard input as a file that can be read and sought; it outlives those who close it."""
 
     name = "clip"
 
-    def read(self, count: int = -1) -> bytes:
-        return os.read(_INPUT, count if 0 <= count < 1 << 20 else 1 << 20)
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def read(self, count: int | None = -1) -> bytes:
+        if count is None or count < 0:
+            return self.readall()
+        return os.read(_INPUT, min(count, 1 << 20))
+
+    def readinto(self, buffer: Any) -> int:
+        data = os.read(_INPUT, min(len(buffer), 1 << 20))
+        buffer[: len(data)] = data
+        return len(data)
 
     def seek(self, offset: int, whence: int = 0) -> int:
         return os.lseek(_INPUT, offset, whence)
@@ -65,19 +81,13 @@ def main(config: str) -> None:
 
 
 def _clip(limits: dict[str, Any]) -> None:
-    from .sources.pyav import PyavSource
+    from .sources.image import open_image
 
     _load_all()
     filtered = confine(limits["memory_bytes"], limits["cpu_s"])
-    name, exif = limits["name"], _orientation()
-    container = _open(name)
-    source = PyavSource(container, name, live=False)
-    _check_stream(source, limits)
-    codec = source._stream.codec_context
-    codec.thread_count = _THREADS
-    codec.options = {"max_pixels": str(limits["max_pixels"])}
-    if exif is not None:
-        source._orientation = exif
+    name = limits["name"]
+    picture = open_image(io.BufferedReader(_Input()), name, limits["max_pixels"])
+    source: Source = picture or _video(limits)
     send_json(
         _OUTPUT,
         HEAD,
@@ -99,18 +109,47 @@ def _clip(limits: dict[str, Any]) -> None:
     send_json(_OUTPUT, END, {"notes": list(source.notes)[:8]})
 
 
+def _video(limits: dict[str, Any]) -> Source:
+    """The video on standard input."""
+    from .sources.pyav import PyavSource
+
+    os.lseek(_INPUT, 0, os.SEEK_SET)
+    source = PyavSource(_open(limits["name"]), limits["name"], live=False)
+    _check_stream(source, limits)
+    codec = source._stream.codec_context
+    codec.thread_count = _THREADS
+    codec.options = {"max_pixels": str(limits["max_pixels"])}
+    return source
+
+
 def _load_all() -> None:
-    """Load what PyAV would load at first use: later no file can be opened."""
+    """Load what the libraries would load at first use: later no file can be opened."""
     import importlib
     import pkgutil
 
     import av
+
+    from .sources import pyav  # noqa: F401
 
     for module in pkgutil.walk_packages(av.__path__, "av."):
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)
     av.VideoFrame(16, 16, "yuv420p").to_ndarray(format="rgb24")
     av.logging.set_level(None)
+    _load_pictures()
+
+
+def _load_pictures() -> None:
+    """The same for Pillow."""
+    from PIL import Image
+
+    from .sources.image import open_image
+
+    for kind in ("JPEG", "PNG", "WEBP", "TIFF", "AVIF"):
+        file = io.BytesIO()
+        Image.new("RGBA" if kind == "PNG" else "RGB", (16, 16)).save(file, kind)
+        file.seek(0)
+        open_image(file, kind)
 
 
 def _open(name: str) -> Any:
@@ -161,14 +200,6 @@ def _too_long(name: str, limits: dict[str, Any]) -> SourceTooLarge:
     return SourceTooLarge(f"{name} is longer than {limits['max_duration_s']:g} s: cut it")
 
 
-def _orientation() -> Any:
-    """How a JPEG on standard input is to be turned; None for anything else."""
-    from .sources.upright import Orientation
-
-    head = os.pread(_INPUT, _EXIF_WITHIN_BYTES, 0)
-    return Orientation.from_exif(head) if head.startswith(b"\xff\xd8") else None
-
-
 def _pictures(limits: dict[str, Any]) -> None:
     """Answer each picture on standard input with its pixels or an error, until the end."""
     import cv2
@@ -178,6 +209,7 @@ def _pictures(limits: dict[str, Any]) -> None:
 
     cv2.setNumThreads(1)
     cv2.imdecode(np.frombuffer(cv2.imencode(".jpg", np.zeros((8, 8, 3), np.uint8))[1], np.uint8), 1)
+    _load_pictures()
     filtered = confine(limits["memory_bytes"], limits["cpu_s"])
     send_json(_OUTPUT, HEAD, {"filtered": filtered})
     while (request := read_message(_INPUT, _MAX_REQUEST_BYTES)) is not None:

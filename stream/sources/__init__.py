@@ -31,13 +31,15 @@ def open_source(
     *,
     stall_s: float = STALL_S,
     latency_ms: int = LATENCY_MS,
+    track: int | None = None,
 ) -> Source:
     """Open a source.
 
     `spec` is "sample", the path of a video or image, a webcam's number or /dev/videoN, an
     rtsp://, http:// or https:// address, or gst:PIPELINE. A live source is opened, and gives a
     frame, within `stall_s` each, or fails. `latency_ms` is how long GStreamer waits for RTSP
-    packets that are missing, which over TCP none are. Raises a `SourceError` that says what to do.
+    packets that are missing, which over TCP none are. `track` is the number of a video track, from
+    0; None is the one marked default. Raises a `SourceError` that says what to do.
     """
     if capture not in CAPTURES:
         raise ValueError(f"capture {capture}: one of {', '.join(CAPTURES)}")
@@ -53,16 +55,18 @@ def open_source(
     from . import pyav
 
     if is_address(text):
-        return pyav.open_address(text, stall_s, stall_s)
+        return pyav.open_address(text, stall_s, stall_s, track=track)
     device = camera_device(text)
     if device is not None:
         return pyav.open_camera(device, stall_s)
-    return pyav.open_file(Path(text))
+    from .image import open_picture
+
+    return open_picture(Path(text)) or pyav.open_file(Path(text), track)
 
 
-def open_clip(spec: str | int | Path) -> Source:
+def open_clip(spec: str | int | Path, track: int | None = None) -> Source:
     """`open_source` for scoring: an address that turns out to be live is taken as a recording."""
-    source = open_source(spec)
+    source = open_source(spec, track=track)
     if not source.live:
         return source
     from .recorded import RecordedSource
@@ -78,6 +82,7 @@ def open_live(
     stall_s: float = STALL_S,
     latency_ms: int = LATENCY_MS,
     strict_start: bool = False,
+    track: int | None = None,
 ) -> Source:
     """A source as a live one: cameras and addresses are opened, watched and opened again within
     `frames` (see `SupervisedSource`), files and the sample play at their own pace.
@@ -94,7 +99,7 @@ def open_live(
     text = str(spec)
 
     def opened() -> Source:
-        return open_source(text, capture, stall_s=stall_s, latency_ms=latency_ms)
+        return open_source(text, capture, stall_s=stall_s, latency_ms=latency_ms, track=track)
 
     if not (is_camera(text) or is_address(text)):
         return PacedSource(opened())

@@ -16,8 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 import av
 import av.error
-import numpy as np
-from numpy.typing import NDArray
 
 from ..errors import SourceError, SourceTimeout, SourceUnreadable
 from ..frame import Frame
@@ -25,8 +23,8 @@ from .base import without_password
 from .clock import NO_TIMESTAMPS, FileClock, start_s
 from .failures import address_failure, camera_failure, file_failure, lost, reason, stalled
 from .live import LiveReader, Pace
+from .pixels import Shown
 from .redirect import led_to
-from .upright import Orientation
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -51,13 +49,12 @@ _WEBCAM_OPTIONS: tuple[dict[str, str], ...] = (
     {"framerate": "30"},
     {},
 )
+_NO_TRACK = av.stream.Disposition.attached_pic | av.stream.Disposition.timed_thumbnails
 # FFmpeg draws text files as on an old terminal, which nobody means by a video.
 _TEXT_FORMATS = frozenset(("tty", "bin", "xbin", "adf", "idf"))
 _MAX_DAMAGED_PACKETS = 1000
 # A file that ends so much before its declared length is whole.
 _TOLERATED_S = 0.1
-# Where in an image Exif can begin: its segment is one of the first.
-_EXIF_WITHIN_BYTES = 256 * 1024
 
 
 class PyavSource:
@@ -70,6 +67,7 @@ class PyavSource:
         live: bool,
         read_limit_s: float = _READ_LIMIT_S,
         clock: Callable[[], float] = time.monotonic,
+        track: int | None = None,
     ) -> None:
         self._container = container
         self.name = name
@@ -82,16 +80,16 @@ class PyavSource:
         self._reading = False
         self._reader: LiveReader | None = None
         self._notes: list[str] = []
-        self._stream = _picture_stream(container, name)
-        # A file's stream names its orientation before the first frame only in some formats, so
-        # the size is that of the stored picture until a frame has been seen.
-        self._orientation: Orientation | None = None
+        self._stream = _picture_stream(container, name, track)
         # Bare streams have no clock: the average is FFmpeg's invention, the codec says its own.
         self._bare = bool(container.format.flags & NO_TIMESTAMPS)
         own = self._stream.codec_context.framerate if self._bare else self._stream.average_rate
         rate = own or self._stream.guessed_rate or self._stream.average_rate
         # FFmpeg declares 25 images a second for a single one.
         image = container.format.name.endswith("_pipe") or container.format.name == "image2"
+        # A file's stream names its orientation before the first frame only in some formats, so
+        # the size is that of the picture before turning until a frame has been seen.
+        self._shown = Shown.of(self._stream, still=image or container.format.name == "gif")
         # A camera's row of JPEGs says nothing of its rate.
         image = image or (live and container.format.name == "mpjpeg")
         self.rate_hz: float | None = float(rate) if rate and not image else None
@@ -105,7 +103,7 @@ class PyavSource:
         codec = self._stream.codec_context
         if not codec.width or not codec.height:
             return None
-        return (self._orientation or Orientation()).size(codec.width, codec.height)
+        return self._shown.size(codec.width, codec.height)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -148,7 +146,7 @@ class PyavSource:
             for arrived in reader.pictures():
                 if self._stop:
                     return
-                pixels = self._upright(arrived.picture)
+                pixels = self._shown.pixels(arrived.picture)
                 time_s = pace.due_s(arrived.picture.time) if pace else arrived.time_s
                 if self._stop:
                     return
@@ -174,9 +172,9 @@ class PyavSource:
         clock = FileClock.of(self._container, self._stream, self.rate_hz)
         try:
             for picture in self._pictures():
-                pixels = self._upright(picture)
+                pixels = self._shown.pixels(picture)
                 time_s = clock.time_s(picture)
-                end_s = time_s + _shown_s(picture)
+                end_s = time_s + _lasts_s(picture)
                 yield Frame(pixels, time_s, index, self.name)
                 index += 1
         except (OSError, ValueError, av.error.FFmpegError) as error:
@@ -189,14 +187,6 @@ class PyavSource:
         if index == 0:
             raise SourceUnreadable(f"{self.name} holds no picture that can be decoded")
         self._note_what_is_missing(index, end_s)
-
-    def _upright(self, picture: av.VideoFrame) -> NDArray[np.uint8]:
-        """A picture's pixels, (H, W, 3) RGB, turned as the first one is to be."""
-        if self._orientation is None:
-            self._orientation = _orientation(picture, self.name)
-        # One thread: for a video's frame, waking others takes longer than the work.
-        pixels = np.asarray(picture.to_ndarray(format="rgb24", threads=1), np.uint8)
-        return self._orientation.apply(pixels)
 
     def close(self) -> None:
         """End `frames` at its next picture; the reading thread then closes the file itself."""
@@ -259,8 +249,8 @@ class PyavSource:
             )
 
 
-def open_file(path: Path) -> PyavSource:
-    """A video, or an image, which is a clip of one frame.
+def open_file(path: Path, track: int | None = None) -> PyavSource:
+    """A video; `track` is the number of one of its video tracks, None the default one.
 
     Raises `SourceMissing`, `SourceUnreadable` or `SourceRefused`.
     """
@@ -279,7 +269,7 @@ def open_file(path: Path) -> PyavSource:
     if container.format.name in _TEXT_FORMATS:
         container.close()
         raise file_failure(name, ValueError("it is text"))
-    return _source(container, name, live=False)
+    return _source(container, name, live=False, track=track)
 
 
 def open_camera(device: str, read_limit_s: float = _READ_LIMIT_S) -> PyavSource:
@@ -304,6 +294,7 @@ def open_address(
     open_limit_s: float = _OPEN_LIMIT_S,
     read_limit_s: float = _READ_LIMIT_S,
     clock: Callable[[], float] = time.monotonic,
+    track: int | None = None,
 ) -> PyavSource:
     """A network camera (rtsp://) or a video on a server (http://, https://).
 
@@ -329,46 +320,38 @@ def open_address(
     live = rtsp or not (container.duration or sized)
     if live and container.format.name in _SEGMENTED and read_limit_s < _SEGMENT_LIMIT_S:
         container.close()
-        return open_address(url, open_limit_s, _SEGMENT_LIMIT_S, clock)
-    return _source(container, without_password(url), live, read_limit_s)
+        return open_address(url, open_limit_s, _SEGMENT_LIMIT_S, clock, track)
+    return _source(container, without_password(url), live, read_limit_s, track)
 
 
 def _source(
-    container: InputContainer, name: str, live: bool, read_limit_s: float = _READ_LIMIT_S
+    container: InputContainer,
+    name: str,
+    live: bool,
+    read_limit_s: float = _READ_LIMIT_S,
+    track: int | None = None,
 ) -> PyavSource:
     """The source of an opened container, which is closed where it has no picture."""
     try:
-        return PyavSource(container, name, live, read_limit_s)
+        return PyavSource(container, name, live, read_limit_s, track=track)
     except SourceError:
         container.close()
         raise
 
 
-def _picture_stream(container: InputContainer, name: str) -> VideoStream:
-    """The first stream of moving pictures; a record's cover is none."""
-    for stream in container.streams.video:
-        if not stream.disposition & av.stream.Disposition.attached_pic:
-            return stream
+def _picture_stream(container: InputContainer, name: str, track: int | None) -> VideoStream:
+    """The stream of moving pictures that has this number, else the one marked default, else the
+    first; a record's cover is none."""
+    streams = [s for s in container.streams.video if not s.disposition & _NO_TRACK]
+    if track is not None and track >= len(streams):
+        count = f"{len(streams)} video track{'' if len(streams) == 1 else 's'}"
+        raise SourceUnreadable(f"{name} has {count} and no track {track}: they count from 0")
+    if streams:
+        default = [s for s in streams if s.disposition & av.stream.Disposition.default]
+        return streams[track] if track is not None else (default or streams)[0]
     if container.streams.audio:
         raise SourceUnreadable(f"{name} has sound but no picture: name a video or an image")
     raise SourceUnreadable(f"{name} holds no video: name a video or an image")
-
-
-def _orientation(picture: av.VideoFrame, name: str) -> Orientation:
-    """How a decoded picture is to be turned."""
-    try:
-        matrix: Any = picture.side_data.get("DISPLAYMATRIX")
-    except ValueError:
-        # PyAV 18 lists no side data where FFmpeg adds a kind it does not know, such as Exif; its
-        # `rotation` is right there, but takes a mirrored picture for a turned one.
-        path = Path(name)
-        if path.is_file():
-            with path.open("rb") as file:
-                exif = Orientation.from_exif(file.read(_EXIF_WITHIN_BYTES))
-            if exif is not None:
-                return exif
-        return Orientation.from_rotation(picture.rotation)
-    return Orientation.from_matrix(None if matrix is None else bytes(matrix))
 
 
 def _duration_s(container: InputContainer, stream: VideoStream) -> float | None:
@@ -384,7 +367,7 @@ def _duration_s(container: InputContainer, stream: VideoStream) -> float | None:
     return container.duration / 1e6 - (begin_s or 0.0)
 
 
-def _shown_s(picture: av.VideoFrame) -> float:
+def _lasts_s(picture: av.VideoFrame) -> float:
     """For how long a picture is shown, where the file says so."""
     base = picture.time_base
     return float(picture.duration * base) if picture.duration and base else 0.0

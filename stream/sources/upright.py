@@ -4,24 +4,14 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-_EXIF_MARK = b"Exif\x00\x00"
-_ORIENTATION_TAG, _SHORT = 0x0112, 3
-# The tag's values as (swap, flip_x, flip_y).
-_EXIF_ORIENTATIONS = {
-    1: (False, False, False),
-    2: (False, True, False),
-    3: (False, True, True),
-    4: (False, False, True),
-    5: (True, False, False),
-    6: (True, True, False),
-    7: (True, True, True),
-    8: (True, False, True),
-}
+if TYPE_CHECKING:
+    import av
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,24 +43,15 @@ class Orientation:
         return cls(quarter in (1, 3), quarter in (2, 3), quarter in (1, 2))
 
     @classmethod
-    def from_exif(cls, head: bytes) -> Orientation | None:
-        """From the Exif tag in the first bytes of an image; None where there is none."""
-        start = head.find(_EXIF_MARK) + len(_EXIF_MARK)
-        order = {b"MM": ">", b"II": "<"}.get(head[start : start + 2])
-        if start < len(_EXIF_MARK) or order is None:
-            return None
+    def of(cls, picture: av.VideoFrame) -> Orientation:
+        """That of a decoded picture."""
         try:
-            (table,) = struct.unpack_from(f"{order}I", head, start + 4)
-            (entries,) = struct.unpack_from(f"{order}H", head, start + table)
-            for entry in range(entries):
-                tag, kind, _, value = struct.unpack_from(
-                    f"{order}HHIH", head, start + table + 2 + 12 * entry
-                )
-                if (tag, kind) == (_ORIENTATION_TAG, _SHORT) and value in _EXIF_ORIENTATIONS:
-                    return cls(*_EXIF_ORIENTATIONS[value])
-        except struct.error:
-            pass  # cut off: as if there were no tag
-        return None
+            matrix: Any = picture.side_data.get("DISPLAYMATRIX")
+        except ValueError:
+            # PyAV 18 lists no side data where FFmpeg adds a kind it does not know; its
+            # `rotation` is right there, but takes a mirrored picture for a turned one.
+            return cls.from_rotation(picture.rotation)
+        return cls.from_matrix(None if matrix is None else bytes(matrix))
 
     def size(self, width_px: int, height_px: int) -> tuple[int, int]:
         """Width and height after turning."""

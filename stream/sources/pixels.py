@@ -1,0 +1,112 @@
+"""A decoded picture as it is to be shown: RGB of usual range, square pixels, upright."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+import av
+import av.filter
+import numpy as np
+from numpy.typing import NDArray
+
+from .upright import Orientation
+
+if TYPE_CHECKING:
+    from av.video.stream import VideoStream
+
+# Transfer functions of high dynamic range: PQ and HLG, by their numbers in H.273.
+_HDR = frozenset((16, 18))
+_UNSPECIFIED = 2
+# What is further from square is a mistake, or meant to use up memory.
+_LARGEST_ASPECT = 8
+
+
+class Shown:
+    """Turns decoded pictures into pixels; the first picture says how the others are turned.
+
+    Args:
+        aspect: width by height of a stored pixel; the picture's width is scaled by it.
+    """
+
+    def __init__(self, aspect: Fraction | None = None) -> None:
+        usable = aspect and Fraction(1, _LARGEST_ASPECT) <= aspect <= _LARGEST_ASPECT
+        self._aspect = aspect if aspect and usable else Fraction(1)
+        self.orientation: Orientation | None = None
+        """How pictures are turned; None before the first one."""
+        self._tones: _ToneMapping | None = None
+
+    @classmethod
+    def of(cls, stream: VideoStream, still: bool) -> Shown:
+        """For a stream; the resolution of a photograph is about paper, not about its shape."""
+        return cls(None if still else stream.sample_aspect_ratio)
+
+    def size(self, width_px: int, height_px: int) -> tuple[int, int]:
+        """Width and height at which a stored picture of this size is shown."""
+        return (self.orientation or Orientation()).size(self._width(width_px), height_px)
+
+    def pixels(self, picture: av.VideoFrame) -> NDArray[np.uint8]:
+        """(H, W, 3) RGB, C-contiguous."""
+        if self.orientation is None:
+            self.orientation = Orientation.of(picture)
+        if picture.color_trc in _HDR:
+            picture = self._usual_range(picture)
+        width_px = self._width(picture.width)
+        # One thread: for a video's frame, waking others takes longer than the work.
+        pixels = picture.to_ndarray(
+            format="rgb24", width=width_px, height=picture.height, threads=1
+        )
+        return self.orientation.apply(np.asarray(pixels, np.uint8))
+
+    def _width(self, stored_px: int) -> int:
+        return max(1, round(stored_px * self._aspect))
+
+    def _usual_range(self, picture: av.VideoFrame) -> av.VideoFrame:
+        if self._tones is None or not self._tones.fits(picture):
+            self._tones = _ToneMapping(picture)
+        return self._tones.mapped(picture)
+
+
+class _ToneMapping:
+    """From PQ or HLG in BT.2020 to BT.709, by FFmpeg's scaler.
+
+    Its table takes some seconds to make, once per stream.
+    """
+
+    def __init__(self, picture: av.VideoFrame) -> None:
+        self._kind = _kind(picture)
+        self._graph = av.filter.Graph()
+        source = self._graph.add_buffer(
+            width=picture.width,
+            height=picture.height,
+            format=picture.format,
+            time_base=picture.time_base or Fraction(1, 90_000),
+        )
+        arguments = "in_range=auto:out_primaries=bt709:out_transfer=bt709"
+        if picture.color_primaries == _UNSPECIFIED:
+            arguments += ":in_primaries=bt2020"
+        if picture.colorspace == _UNSPECIFIED:
+            arguments += ":in_color_matrix=bt2020"
+        scale = self._graph.add("scale", arguments)
+        rgb = self._graph.add("format", "rgb24")
+        sink = self._graph.add("buffersink")
+        for first, second in ((source, scale), (scale, rgb), (rgb, sink)):
+            first.link_to(second)
+        self._graph.configure()
+
+    def fits(self, picture: av.VideoFrame) -> bool:
+        """Whether it was made for pictures such as this one."""
+        return _kind(picture) == self._kind
+
+    def mapped(self, picture: av.VideoFrame) -> av.VideoFrame:
+        """The picture in RGB of usual range."""
+        self._graph.push(picture)
+        mapped = self._graph.pull()
+        assert isinstance(mapped, av.VideoFrame)
+        return mapped
+
+
+def _kind(picture: av.VideoFrame) -> tuple[object, ...]:
+    """What a filter is made for."""
+    size = (picture.width, picture.height)
+    return (*size, picture.format.name, picture.color_trc, picture.color_primaries)
