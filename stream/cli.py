@@ -102,6 +102,7 @@ def score(
         manifest = recognizer.bundle.manifest
         for name, places in zip(names, each, strict=True):
             unfinished = [place.unfinished for place in places]
+            clip = Path(name) if Path(name).is_file() else None
             tally = TallySink(manifest.clip_frames, manifest.clip_duration_s)
             try:
                 source = first or open_clip(name, track)
@@ -109,7 +110,7 @@ def score(
                     summary = run(
                         source,
                         recognizer,
-                        [*outputs.sinks(unfinished, complain, live=False), tally],
+                        [*outputs.sinks(unfinished, complain, live=False, sound_of=clip), tally],
                         about=about,
                         stop=stop,
                         on_result=on_result,

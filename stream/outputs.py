@@ -99,17 +99,24 @@ class Outputs:
         return each
 
     def sinks(
-        self, places: Sequence[Place], say: Say, *, live: bool, on_hang_up: Say | None = None
+        self,
+        places: Sequence[Place],
+        say: Say,
+        *,
+        live: bool,
+        on_hang_up: Say | None = None,
+        sound_of: Path | None = None,
     ) -> list[Sink]:
         """The sinks for one source's places.
 
         Those of a live source, and those that reach over the network, work in threads of their
         own and never make the capture wait; `say` is told in one line where they fail, and
-        `on_hang_up` instead where it is the reader of standard output who has gone.
+        `on_hang_up` instead where it is the reader of standard output who has gone. Annotated
+        video has the sound of the clip `sound_of`.
         """
         hung_up = on_hang_up or say
         return [
-            self._sink(place, hung_up if place.target == STANDARD_OUTPUT else say, live)
+            self._sink(place, hung_up if place.target == STANDARD_OUTPUT else say, live, sound_of)
             for place in places
         ]
 
@@ -134,7 +141,7 @@ class Outputs:
             return EventRows(min(self.top, 3))
         return FrameRows(self.top)
 
-    def _sink(self, place: Place, say: Say, live: bool) -> Sink:
+    def _sink(self, place: Place, say: Say, live: bool, sound_of: Path | None) -> Sink:
         from .sinks.background import CLOSE_S, BackgroundSink
 
         if place.kind == "rows":
@@ -145,7 +152,7 @@ class Outputs:
             if not (live and place.is_file):
                 return sink
         else:
-            sink = _sink_of(place, self.top)
+            sink = _sink_of(place, self.top, sound_of)
             if place.kind in _PICTURES:
                 sink = self.masked(sink)
             if not (live or place.kind == "rtsp"):
@@ -163,7 +170,7 @@ class Outputs:
         )
 
 
-def _sink_of(place: Place, top: int) -> Sink:
+def _sink_of(place: Place, top: int, sound_of: Path | None) -> Sink:
     """A sink that writes one of the kinds that are no rows."""
     path, shown = Path(place.target), min(top, 10)
     if place.kind == "csv":
@@ -185,7 +192,7 @@ def _sink_of(place: Place, top: int) -> Sink:
     if place.kind == "video":
         from .sinks.video import VideoSink
 
-        return VideoSink(path, shown)
+        return VideoSink(path, shown, sound_of)
     if place.kind == "hls":
         from .sinks.hls import HlsSink
 

@@ -61,16 +61,20 @@ def video(
     options: dict[str, str] | None = None,
     container_options: dict[str, str] | None = None,
     ticks: Fraction = Fraction(1, 90_000),
+    aspect: Fraction | None = None,
 ) -> Path:
     """A video of `picture`s; `times_s` instead of an even rate where given.
 
-    `ticks` is the unit of the encoder's stamps: a frame's duration for those that want it.
+    `ticks` is the unit of the encoder's stamps: a frame's duration for those that want it;
+    `aspect` the width of a pixel by its height.
     """
     with av.open(str(path), "w", options=container_options or {}) as file:
         crisp = {"crf": "4"} if codec == "libx264" else {}
         stream = file.add_stream(codec, rate=rate, options={**crisp, **(options or {})})
         stream.width, stream.height, stream.pix_fmt = *size, pixel_format
         stream.codec_context.time_base = ticks
+        if aspect is not None:
+            stream.codec_context.sample_aspect_ratio = aspect
         if rotation_deg is not None:
             stream.set_display_rotation(rotation_deg, hflip=flip)
         for index in range(frames):
@@ -163,18 +167,21 @@ def with_sound(
     return path
 
 
-def trimmed(path: Path, begin_s: float, frames: int = 60) -> Path:
+def trimmed(path: Path, begin_s: float, frames: int = 60, sound: bool = False) -> Path:
     """A video whose first `begin_s` are there and hidden by an edit list, as phones trim."""
     whole = video(path.with_name(f"whole_{path.name}"), frames, options={"g": str(frames)})
+    if sound:
+        silent, whole = whole, whole.with_name(f"sound_{path.name}")
+        with_sound(whole, silent, (0.0, frames / 30))
     with av.open(str(whole)) as source, av.open(str(path), "w") as file:
-        copied: Any = file.add_stream_from_template(source.streams.video[0])
-        for packet in source.demux(video=0):
+        copied: Any = {s.index: file.add_stream_from_template(s) for s in source.streams}
+        for packet in source.demux():
             if packet.dts is None or packet.pts is None:
                 continue
             shift = round(begin_s / packet.time_base)
-            packet.pts, packet.dts, packet.stream = packet.pts - shift, packet.dts - shift, copied
+            packet.pts, packet.dts = packet.pts - shift, packet.dts - shift
+            packet.stream = copied[packet.stream_index]
             file.mux(packet)
-    whole.unlink()
     return path
 
 

@@ -25,6 +25,8 @@ _TICKS_PER_S = 90_000
 # H.264 decoders in common use end here.
 _LARGEST_PX = 4096
 USUAL_RATE_HZ = 30.0
+# Said in the file and meant by its numbers (H.273); players guess where nothing is said.
+_BT709, _TV = 1, 1
 
 
 class Encoder:
@@ -68,16 +70,18 @@ class Encoder:
 
         Raises OSError where the packets cannot be written, SinkError without an encoder.
         """
-        if self._stream is None:
-            self._stream = self._begin(pixels)
-        picture = av.VideoFrame.from_ndarray(self._fitted(self._stream, pixels), format="rgb24")
+        stream = self._stream or self.begin(pixels)
+        picture = av.VideoFrame.from_ndarray(self._fitted(stream, pixels), format="rgb24")
+        picture = picture.reformat(
+            format="yuv420p", dst_colorspace=_BT709, dst_color_range=_TV, threads=1
+        )
         tick = round(time_s * _TICKS_PER_S)
         self._last_tick = picture.pts = max(tick, self._last_tick + 1)
         picture.time_base = Fraction(1, _TICKS_PER_S)
         if self._key_every_s is not None and time_s >= self._key_s:
             picture.pict_type = PictureType.I
             self._key_s = time_s + self._key_every_s
-        self._mux(self._stream.encode(picture))
+        self._mux(stream.encode(picture))
 
     def finish(self) -> None:
         """Encode what is left; raises OSError."""
@@ -90,8 +94,8 @@ class Encoder:
                 self._at_key(float(packet.pts * packet.time_base))
             self._container.mux(packet)
 
-    def _begin(self, pixels: NDArray[np.uint8]) -> VideoStream:
-        """The encoder, once the size is known."""
+    def begin(self, pixels: NDArray[np.uint8]) -> VideoStream:
+        """Add the stream for pictures of this size; `write` does so where it was not done."""
         height_px, width_px = pixels.shape[:2]
         scale = min(1.0, _LARGEST_PX / max(height_px, width_px))
         try:
@@ -101,7 +105,11 @@ class Encoder:
         stream.width = even(width_px * scale)
         stream.height = even(height_px * scale)
         stream.pix_fmt = "yuv420p"
-        stream.codec_context.time_base = Fraction(1, _TICKS_PER_S)
+        codec = stream.codec_context
+        codec.time_base = Fraction(1, _TICKS_PER_S)
+        codec.colorspace = codec.color_primaries = codec.color_trc = _BT709
+        codec.color_range = _TV
+        self._stream = stream
         return stream
 
     def _fitted(self, stream: VideoStream, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:

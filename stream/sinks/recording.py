@@ -7,6 +7,7 @@ as players like it best: its index at the front, all its lengths known.
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,7 +27,8 @@ PIECE_S = 1.0
 _FORMATS = {".mkv": "matroska", ".mov": "mov"}
 _GROWING = {
     "mp4": {
-        "movflags": "frag_keyframe+empty_moov+default_base_moof",
+        # The head waits for the first piece, as it says where each track begins.
+        "movflags": "frag_keyframe+empty_moov+delay_moov+default_base_moof",
         "frag_duration": f"{PIECE_S * 1e6:.0f}",
     },
     "matroska": {"cluster_time_limit": f"{PIECE_S * 1e3:.0f}"},
@@ -87,9 +89,9 @@ class Recording:
         beside = draft(self._path)
         try:
             with (
-                av.open(str(self._path)) as grown,
+                av.open(os.path.abspath(self._path)) as grown,
                 av.open(
-                    str(beside),
+                    os.path.abspath(beside),
                     "w",
                     format=self._kind,
                     container_options=_FINISHED.get(self._kind, {}),

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import av
     from av.container import InputContainer
-    from av.video.stream import VideoStream
+    from av.stream import Stream
 
 NO_TIMESTAMPS, TS_DISCONT = 0x0080, 0x0200
 """Flags of FFmpeg's formats, AVFMT_*: bare streams, and those whose clocks may change."""
@@ -40,10 +40,18 @@ class FileClock:
             where that is earlier or this is None.
         step_s: the time between pictures as declared.
         leap_s: a leap of the stamps by more than this is a new clock; None: there is none.
+        before_start: a first stamp before the start is meant so, as sound's is.
     """
 
-    def __init__(self, start_s: float | None, step_s: float, leap_s: float | None = None) -> None:
+    def __init__(
+        self,
+        start_s: float | None,
+        step_s: float,
+        leap_s: float | None = None,
+        before_start: bool = False,
+    ) -> None:
         self._start_s, self._step_s, self._leap_s = start_s, step_s, leap_s
+        self._before_start = before_start
         self._begun = False
         self._late, self._late_stamp_s = 0, 0.0
         self._stamped_s, self._unstamped = 0.0, 0
@@ -54,8 +62,14 @@ class FileClock:
         """Where the clock was not to be followed."""
 
     @classmethod
-    def of(cls, container: InputContainer, stream: VideoStream, rate_hz: float | None) -> FileClock:
-        """The clock of an opened stream."""
+    def of(
+        cls,
+        container: InputContainer,
+        stream: Stream,
+        rate_hz: float | None,
+        before_start: bool = False,
+    ) -> FileClock:
+        """The clock of an opened container, of which `stream` holds the pictures."""
         flags = container.format.flags
         step_s = 1 / rate_hz if rate_hz else _USUAL_STEP_S
         leap_s: float | None = None
@@ -63,7 +77,7 @@ class FileClock:
             leap_s = max(_PLAYLIST_LEAP_S, _PLAYLIST_LEAP_STEPS * step_s)
         elif flags & TS_DISCONT:
             leap_s = _LEAP_S
-        return cls(start_s(container, stream), step_s, leap_s)
+        return cls(start_s(container, stream), step_s, leap_s, before_start)
 
     def time_s(self, picture: av.VideoFrame) -> float:
         """The next picture's time."""
@@ -76,7 +90,7 @@ class FileClock:
         if not self._begun:
             self._begun = True
             stamp_s = self._start_s or 0.0 if stamp_s is None else stamp_s
-            if self._start_s is None or stamp_s < self._start_s:
+            if self._start_s is None or (stamp_s < self._start_s and not self._before_start):
                 self._start_s = stamp_s
             self.last_s = self._stamped_s = stamp_s - self._start_s
             return self.last_s
@@ -149,7 +163,7 @@ class _BestEffort:
         return dts
 
 
-def start_s(container: InputContainer, stream: VideoStream) -> float | None:
+def start_s(container: InputContainer, stream: Stream) -> float | None:
     """Where a container's clock begins, seconds; None where it does not say.
 
     Sound may begin before 0, with samples that no player plays; the pictures' own start counts
@@ -167,5 +181,5 @@ def start_s(container: InputContainer, stream: VideoStream) -> float | None:
     return whole_s
 
 
-def _base(stream: VideoStream) -> Fraction:
+def _base(stream: Stream) -> Fraction:
     return stream.time_base or Fraction(1)

@@ -7,13 +7,16 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import cache
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from ..gst import load_gst
+from .pixels import shown_width
 
 SINK, HEARD = "sink", "heard"
 """Names of elements: the appsink, and an `identity` that counts what arrives undecoded."""
@@ -145,11 +148,14 @@ class Pipeline:
         caps, buffer = sample.get_caps(), sample.get_buffer()
         if self._caps is None or not caps.is_equal(self._caps):
             self._caps, self._info = caps, self._video.VideoInfo.new_from_caps(caps)
-            self.size = (self._info.width, self._info.height)
+            shape = Fraction(self._info.par_n or 1, self._info.par_d or 1)
+            self.size = (shown_width(self._info.width, shape), self._info.height)
             rate = self._info.fps_n / self._info.fps_d if self._info.fps_d else 0.0
             self.rate_hz = rate if 0 < rate < 1000 else None
         meta = self._video.buffer_get_video_meta(buffer) or self._info
         pixels = _upright_rows(self._bytes(buffer), self._info, meta.stride[0], meta.offset[0])
+        if pixels.shape[1::-1] != self.size:
+            pixels = np.asarray(cv2.resize(pixels, self.size), np.uint8)
         known = buffer.pts != self._gst.CLOCK_TIME_NONE
         return Picture(
             pixels,

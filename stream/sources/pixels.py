@@ -30,8 +30,7 @@ class Shown:
     """
 
     def __init__(self, aspect: Fraction | None = None) -> None:
-        usable = aspect and Fraction(1, _LARGEST_ASPECT) <= aspect <= _LARGEST_ASPECT
-        self._aspect = aspect if aspect and usable else Fraction(1)
+        self._aspect = aspect or Fraction(1)
         self.orientation: Orientation | None = None
         """How pictures are turned; None before the first one."""
         self._tones: _ToneMapping | None = None
@@ -43,7 +42,8 @@ class Shown:
 
     def size(self, width_px: int, height_px: int) -> tuple[int, int]:
         """Width and height at which a stored picture of this size is shown."""
-        return (self.orientation or Orientation()).size(self._width(width_px), height_px)
+        wide_px = shown_width(width_px, self._aspect)
+        return (self.orientation or Orientation()).size(wide_px, height_px)
 
     def pixels(self, picture: av.VideoFrame) -> NDArray[np.uint8]:
         """(H, W, 3) RGB, C-contiguous."""
@@ -51,20 +51,24 @@ class Shown:
             self.orientation = Orientation.of(picture)
         if picture.color_trc in _HDR:
             picture = self._usual_range(picture)
-        width_px = self._width(picture.width)
+        width_px = shown_width(picture.width, self._aspect)
         # One thread: for a video's frame, waking others takes longer than the work.
         pixels = picture.to_ndarray(
             format="rgb24", width=width_px, height=picture.height, threads=1
         )
         return self.orientation.apply(np.asarray(pixels, np.uint8))
 
-    def _width(self, stored_px: int) -> int:
-        return max(1, round(stored_px * self._aspect))
-
     def _usual_range(self, picture: av.VideoFrame) -> av.VideoFrame:
         if self._tones is None or not self._tones.fits(picture):
             self._tones = _ToneMapping(picture)
         return self._tones.mapped(picture)
+
+
+def shown_width(stored_px: int, aspect: Fraction) -> int:
+    """The width at which pixels of this shape, width by height, are shown square."""
+    if not Fraction(1, _LARGEST_ASPECT) <= aspect <= _LARGEST_ASPECT:
+        return stored_px
+    return max(1, round(stored_px * aspect))
 
 
 class _ToneMapping:

@@ -10,8 +10,11 @@ from pathlib import Path
 from ..errors import SourceMissing, SourceUnreadable
 from .base import is_address, without_password
 
-_VIDEOS = "3gp avi flv gif m2ts m4v mjpeg mkv mov mp4 mpeg mpg mts ogv ts webm wmv y4m"
-_IMAGES = "bmp jpeg jpg png ppm tif tiff webp"
+_VIDEOS = (
+    "264 265 3g2 3gp apng asf avi divx dv f4v flv gif h264 h265 hevc ivf m2ts m2v m4v mjpeg mjpg "
+    "mkv mov mp4 mpeg mpg mts mxf ogm ogv ts vob webm wmv y4m"
+)
+_IMAGES = "avif bmp heic heif hif jfif jpe jpeg jpg jp2 mpo pgm png ppm tif tiff webp"
 MEDIA_SUFFIXES = frozenset(f".{suffix}" for suffix in f"{_VIDEOS} {_IMAGES}".split())
 """What a folder of clips is searched for."""
 LIST_SUFFIX = ".streams"

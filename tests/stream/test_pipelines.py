@@ -66,6 +66,14 @@ def test_rows_of_any_width_are_without_padding(width_px: int) -> None:
     assert np.ptp(frame.pixels[0].astype(int), axis=0).min() > 100
 
 
+def test_pixels_are_square() -> None:
+    caps = "video/x-raw,width=64,height=48,pixel-aspect-ratio=2/1"
+    source = open_source(f"gst:videotestsrc num-buffers=2 ! {caps}")
+    frame = next(source.frames())
+    assert (frame.width_px, frame.height_px) == source.size == (128, 48)
+    source.close()
+
+
 def test_a_pipeline_is_a_live_source() -> None:
     source = open_live(f"{TEST} ! video/x-raw,width=64,height=48,framerate=50/1")
     assert isinstance(source, SupervisedSource)
