@@ -52,7 +52,9 @@ class Reading(_Answer):
     neutral: Share
     intensity: Share
     basic8: dict[str, Share] = Field(description="The eight basic expressions; they sum to 1.")
-    families: dict[str, Share] = Field(description="The words summed up by family; with neutral they sum to 1.")
+    families: dict[str, Share] = Field(
+        description="The words summed up by family; with neutral they sum to 1."
+    )
     top: list[Word] = Field(description="The most fitting words, best first.")
 
 
