@@ -1,9 +1,15 @@
-"""Where faces are in one frame: MediaPipe's full-range face detector."""
+"""Where faces are in one frame: MediaPipe's two face detectors, and the mesh of what they find.
+
+The near network sees faces that fill much of what it is shown and is sure of the points of a
+face's features; the far network sees small ones. Each misses what the other is made for.
+"""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import cv2
@@ -11,18 +17,34 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .graphs import load_mediapipe
+from .head import posed_head
 from .hush import hushed
-from .mesh import FaceMesh, Mesh, Region
+from .mesh import PATCH_PX, FaceMesh, Mesh, Region
 
 __all__ = ["Detection", "FaceDetector", "FaceMesh", "Mesh", "Region", "find_meshes", "overlap"]
 
 MIN_FACE_PX = 12
 """Faces narrower than this are left out: nothing can be read off them."""
-_NETWORK_PX = 256  # the network sees 192; a little more lets its own sampling choose
-_TILED_FROM_PX = 480
-_TILE_SHARE = 0.6  # four tiles of 60 % overlap by a fifth: a face is whole in one of them
-TILES = 4
-"""Tiles that `FaceDetector.detect_tile` numbers from 0."""
+Tile = tuple[int, int, int, int]
+"""Left, top, width and height, pixels of the frame."""
+_NETWORK_PX = 256  # the networks see 128 and 192; a little more lets their own sampling choose
+_COARSE_FROM_PX, _COARSE = 480, 0.6
+"""Frames whose longer side is so large are looked at by the far network in four tiles too, each of
+this share of the frame."""
+_FINE_FROM_PX, _FINE, _FINE_STEP = 960, 0.36, 0.7
+"""And from here on by the near one in square tiles of this share of the shorter side, each so many
+sides from the next: of many small faces the far network overlooks some."""
+_BORDER = 0.3
+"""A black border so wide, as a share of the longer side, where no face is found without: a face
+that is cut off by the picture's edge, or fills it, is taken for one then."""
+_VIEWS = (2.0, 3.2)
+"""A closer look shows so many times the face's size, and a second one so many."""
+_LIKELY, _SURE = 0.6, 0.7
+"""Score of a closer look from which a face counts that the landmark network refused at first, and
+from which one counts that it refuses again: no part of 2,000 pictures without a face has as much.
+"""
+_REPEAT = 0.3
+"""Detections that share so much, intersection over union, are of one face."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +55,15 @@ class Detection:
     """x, y, width, height in pixels of the frame; may reach beyond its edges."""
     score: float
     """0..1."""
-    roll_rad: float
-    """Angle of the line between the eyes, clockwise in the picture."""
+    points_xy: NDArray[np.float64]
+    """(6, 2) right eye, left eye, tip of the nose, middle of the mouth, right ear, left ear of the
+    person, in pixels of the frame."""
+
+    @property
+    def roll_rad(self) -> float:
+        """Angle of the line between the eyes, clockwise in the picture."""
+        across, down = (self.points_xy[1] - self.points_xy[0]).tolist()
+        return math.atan2(down, across)
 
     @property
     def region(self) -> Region:
@@ -47,8 +76,8 @@ class Detection:
 class FaceDetector:
     """Finds faces; keeps nothing between frames. Not for use by two threads at once.
 
-    The network looks at 192 x 192 pixels, so a face is found where it is at least about a
-    twentieth of the frame's longer side; in tiles, half of that.
+    In the whole frame a face is found from about a twentieth of its longer side on; in tiles, from
+    half of that (frames of 480 pixels on), or a twentieth of the shorter side (960).
 
     Args:
         min_score: detections below are left out, 0..1.
@@ -57,66 +86,140 @@ class FaceDetector:
     def __init__(self, min_score: float = 0.5) -> None:
         mp = load_mediapipe()
         with hushed():
-            self._solution: Any = mp.solutions.face_detection.FaceDetection(
-                min_detection_confidence=min_score, model_selection=1
+            self._near, self._far = (
+                mp.solutions.face_detection.FaceDetection(
+                    min_detection_confidence=min_score, model_selection=model
+                )
+                for model in (0, 1)
             )
-            self._solution.process(np.zeros((_NETWORK_PX, _NETWORK_PX, 3), np.uint8))
+            for network in (self._near, self._far):
+                network.process(np.zeros((_NETWORK_PX, _NETWORK_PX, 3), np.uint8))
 
     def detect(self, rgb: NDArray[np.uint8], *, thorough: bool = False) -> list[Detection]:
-        """Faces in a frame (H, W, 3) uint8, best first; with `thorough` in its tiles too."""
-        found = self._look(rgb, 0, 0)
+        """Faces in a frame (H, W, 3) uint8, best first.
+
+        With `thorough` in its tiles too, and with a border where there is none without.
+        """
+        found = _look(self._near, rgb) + _look(self._far, rgb)
         if thorough:
-            for tile in range(TILES):
+            for tile in range(tiles_of(rgb)):
                 found += self.detect_tile(rgb, tile)
+            if not found:
+                found = self.detect_bordered(rgb)
         return _without_repeats(found)
 
+    def detect_bordered(self, rgb: NDArray[np.uint8]) -> list[Detection]:
+        """Faces that the frame's edge cuts off, or that fill it."""
+        return _look(self._near, rgb, border=_BORDER)
+
     def detect_tile(self, rgb: NDArray[np.uint8], tile: int) -> list[Detection]:
-        """Faces in one of the frame's overlapping quarters; none where the frame is small."""
+        """Faces in one of the frame's `tiles_of` overlapping parts, numbered from 0."""
         height, width = rgb.shape[:2]
-        if max(height, width) < _TILED_FROM_PX:
-            return []
-        rows, columns = math.ceil(height * _TILE_SHARE), math.ceil(width * _TILE_SHARE)
-        top = (height - rows) * (tile // 2 % 2)
-        left = (width - columns) * (tile % 2)
-        found = self._look(rgb[top : top + rows, left : left + columns], left, top)
+        is_fine, (left, top, columns, rows) = _tiles(height, width)[tile]
+        network = self._near if is_fine else self._far
+        found = _look(network, rgb[top : top + rows, left : left + columns], left, top)
         return [d for d in found if not _cut_off(d.box, (left, top, columns, rows), width, height)]
 
-    def close(self) -> None:
-        """Stop the network."""
-        self._solution.close()
+    def look_closer(self, rgb: NDArray[np.uint8], region: Region) -> Detection | None:
+        """The surest face within a region as `Detection.region` gives it, the frame turned and
+        scaled as the near network likes it best.
 
-    def _look(self, rgb: NDArray[np.uint8], left: int, top: int) -> list[Detection]:
-        """Faces in one picture whose corner lies at `left`, `top` of the frame."""
-        height, width = rgb.shape[:2]
-        if min(height, width) < MIN_FACE_PX:
-            return []
-        answer = self._solution.process(_reduced(rgb)).detections
-        found = []
-        for one in answer or ():
-            place = one.location_data
-            box = place.relative_bounding_box
-            right_eye, left_eye = place.relative_keypoints[:2]
-            roll = math.atan2(
-                (left_eye.y - right_eye.y) * height, (left_eye.x - right_eye.x) * width
-            )
-            if box.width * width >= MIN_FACE_PX:
-                corner_x, corner_y = box.xmin * width + left, box.ymin * height + top
-                in_frame = (corner_x, corner_y, box.width * width, box.height * height)
-                found.append(Detection(in_frame, float(one.score[0]), roll))
-        return found
+        Its score is the mean with that of a wider view, 0 where no face is seen in that: what only
+        looks like a face does so at one scale.
+        """
+        close, wide = (self._surest(rgb, region, view) for view in _VIEWS)
+        if close is None:
+            return None
+        return replace(close, score=(close.score + (wide.score if wide else 0.0)) / 2)
+
+    def close(self) -> None:
+        """Stop the networks."""
+        self._near.close()
+        self._far.close()
+
+    def _surest(self, rgb: NDArray[np.uint8], region: Region, view: float) -> Detection | None:
+        """The surest face in a square of `view` times the face's size, turned upright."""
+        wider = Region(region.x, region.y, view / 1.5 * region.side_px, region.roll_rad)
+        matrix = wider.matrix()
+        patch = np.asarray(cv2.warpAffine(rgb, matrix, (PATCH_PX, PATCH_PX)), np.uint8)
+        best = max(_look(self._near, patch), key=lambda one: one.score, default=None)
+        if best is None:
+            return None
+        back = matrix[:, :2] * (wider.side_px / PATCH_PX) ** 2  # a rotation's inverse, scaled
+        x, y, width, height = best.box
+        middle = (np.array([x + width / 2, y + height / 2]) - matrix[:, 2]) @ back
+        size = np.array([width, height]) * (wider.side_px / PATCH_PX)
+        corner = (middle - size / 2).tolist()
+        points_xy = (best.points_xy - matrix[:, 2]) @ back
+        return Detection((*corner, *size.tolist()), best.score, points_xy)
 
 
 def find_meshes(
-    rgb: NDArray[np.uint8], detections: list[Detection], mesh: FaceMesh, min_presence: float = 0.5
+    rgb: NDArray[np.uint8], detections: Sequence[Detection], mesh: FaceMesh, detector: FaceDetector
 ) -> list[Mesh]:
     """Landmarks of fresh detections: one look to find the region, one to read it well.
 
-    Detections in which the landmark network sees no face are left out.
+    Each is looked at again, closer, by the detector: a face that it does not see so is none,
+    whatever the landmark network says, and one that the landmark network refuses may be seen after
+    all, or be sure enough for a posed mesh.
     """
     rough = mesh.run(rgb, [detection.region for detection in detections])
-    likely = [one for one in rough if one.presence >= min_presence]
-    fine = mesh.run(rgb, [Region.around(one.xy) for one in likely])
-    return [one for one in fine if one.presence >= min_presence]
+    likely = [one for one in rough if one.shows_face]
+    fine = iter(mesh.run(rgb, [Region.around(one.xy) for one in likely]))
+    found = []
+    for detection, first in zip(detections, rough, strict=True):
+        one = next(fine) if first.shows_face else first
+        region = Region.around(one.xy) if one.shows_face else detection.region
+        closer = detector.look_closer(rgb, region)
+        if closer is not None:
+            better = one if one.shows_face else mesh_of(rgb, closer, mesh)
+            found += [better] if better.shows_face else []
+    return found
+
+
+def mesh_of(rgb: NDArray[np.uint8], closer: Detection, mesh: FaceMesh) -> Mesh:
+    """The landmarks of a closer look's face; posed ones where the landmark network refuses it."""
+    (one,) = mesh.run(rgb, [closer.region])
+    if one.shows_face and closer.score >= _LIKELY:
+        (one,) = mesh.run(rgb, [Region.around(one.xy)])
+        if one.shows_face:
+            return one
+    if closer.score >= _SURE:
+        return Mesh(posed_head(closer.points_xy), one.presence, posed=True)
+    return replace(one, presence=0.0)
+
+
+def tiles_of(rgb: NDArray[np.uint8]) -> int:
+    """How many tiles a frame has; none where it is small."""
+    return len(_tiles(*rgb.shape[:2]))
+
+
+def _look(
+    network: Any, rgb: NDArray[np.uint8], left: int = 0, top: int = 0, border: float = 0.0
+) -> list[Detection]:
+    """Faces in one picture whose corner lies at `left`, `top` of the frame."""
+    height, width = rgb.shape[:2]
+    if min(height, width) < MIN_FACE_PX:
+        return []
+    picture = _reduced(rgb)
+    rows, columns = picture.shape[:2]
+    rim = round(border * max(rows, columns))
+    if rim:
+        picture = np.asarray(cv2.copyMakeBorder(picture, *[rim] * 4, cv2.BORDER_CONSTANT), np.uint8)
+    shown = np.array([columns + 2 * rim, rows + 2 * rim], np.float64)
+    scale, corner = np.array([width / columns, height / rows]), np.array([left, top])
+    found = []
+    for one in network.process(picture).detections or ():
+        place = one.location_data
+        box = place.relative_bounding_box
+        x, y = (np.array([box.xmin, box.ymin]) * shown - rim) * scale + corner
+        box_width, box_height = np.array([box.width, box.height]) * shown * scale
+        if box_width >= MIN_FACE_PX:
+            relative = np.array([(point.x, point.y) for point in place.relative_keypoints])
+            points_xy = (relative * shown - rim) * scale + corner
+            in_frame = (float(x), float(y), float(box_width), float(box_height))
+            found.append(Detection(in_frame, float(one.score[0]), points_xy))
+    return found
 
 
 def overlap(
@@ -142,17 +245,54 @@ def _reduced(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _without_repeats(found: list[Detection]) -> list[Detection]:
-    """The best of those that cover each other, best first."""
+    """The best of those that show the same face, best first."""
     kept: list[Detection] = []
     for one in sorted(found, key=lambda detection: -detection.score):
-        if all(overlap(one.box, other.box) < 0.5 for other in kept):
+        if all(_shared(one.box, other.box) < _REPEAT for other in kept):
             kept.append(one)
     return kept
 
 
+def _shared(
+    first: tuple[float, float, float, float], second: tuple[float, float, float, float]
+) -> float:
+    """Intersection over union of two boxes, 0..1."""
+    one, other = first[2] * first[3], second[2] * second[3]
+    both = overlap(first, second) * min(one, other)
+    return both / (one + other - both) if both > 0 else 0.0
+
+
+@lru_cache(maxsize=64)
+def _tiles(height: int, width: int) -> tuple[tuple[bool, Tile], ...]:
+    """Each tile, and whether it is a fine one; a coarse one after every fifth fine one."""
+    if max(height, width) < _COARSE_FROM_PX:
+        return ()
+    rows, columns = math.ceil(height * _COARSE), math.ceil(width * _COARSE)
+    corners = [(left, top) for top in (0, height - rows) for left in (0, width - columns)]
+    coarse = [(False, (left, top, columns, rows)) for left, top in corners]
+    if max(height, width) < _FINE_FROM_PX:
+        return tuple(coarse)
+    side = max(round(_FINE * min(height, width)), MIN_FACE_PX)
+    fine = [
+        (True, (left, top, side, side))
+        for top in _steps(height, side)
+        for left in _steps(width, side)
+    ]
+    tiles = []
+    for at, tile in enumerate(fine):
+        tiles += [coarse[at // 5 % 4]] * (at % 5 == 0) + [tile]
+    return tuple(tiles)
+
+
+def _steps(length: int, side: int) -> list[int]:
+    """Where tiles of this side begin, from edge to edge."""
+    count = math.ceil((length - side) / (_FINE_STEP * side)) + 1
+    return [round(at) for at in np.linspace(0, length - side, count)]
+
+
 def _cut_off(
     box: tuple[float, float, float, float],
-    tile: tuple[int, int, int, int],
+    tile: Tile,
     width: int,
     height: int,
 ) -> bool:

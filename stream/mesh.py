@@ -27,6 +27,7 @@ LANDMARKS = 468
 PATCH_PX = 192
 """Side of the network's input."""
 _REGION_PER_FACE = 1.5
+_MIN_PRESENCE = 0.5
 _EYE_RIGHT, _EYE_LEFT = 33, 263  # outer corners, right and left of the person
 
 # It runs in the thread that waits for it: handing over to one of its own and back takes longer
@@ -116,6 +117,13 @@ class Mesh:
     camera."""
     presence: float
     """0..1."""
+    posed: bool = False
+    """Whether the mean head stands in, posed by a detector, as the network sees no face."""
+
+    @property
+    def shows_face(self) -> bool:
+        """Whether a face is there, as one of the networks says."""
+        return self.posed or self.presence >= _MIN_PRESENCE
 
     @property
     def xy(self) -> NDArray[np.float32]:

@@ -26,7 +26,7 @@ from .frame import Frame
 from .memory import FORGET_S, Memory, Sighting, Watched
 from .mesh import FaceMesh
 from .result import FaceResult, Result, Stages
-from .track import FaceTracker
+from .track import MAX_FACES, FaceTracker
 
 __all__ = ["FORGET_S", "FaceResult", "Recognizer", "Result", "Sighting", "network_threads"]
 
@@ -55,7 +55,7 @@ class Recognizer:
         bundle: Bundle | str | os.PathLike[str] = "default",
         engine: str = "auto",
         precision: str = "auto",
-        max_faces: int = 20,
+        max_faces: int = MAX_FACES,
         *,
         threads: int | None = None,
         engines: Mapping[str, Engine] | None = None,

@@ -18,12 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .align import crop as aligned_crop
-from .detect import TILES, FaceDetector, find_meshes, overlap
+from .detect import Detection, FaceDetector, find_meshes, mesh_of, overlap, tiles_of
 from .flow import MOTION_CROP_PX
 from .frame import Frame
 from .mesh import FaceMesh, Mesh, Region
 from .quality import Quality, measure
 
+MAX_FACES = 100
+"""So many faces of a source are followed unless told otherwise."""
 COAST_S = 0.3
 """For so long an unseen face is looked for at its place; then only the detector brings it back."""
 LOST_S = 1.5
@@ -35,7 +37,6 @@ DETECT_S = 0.5
 SEARCH_S = 0.1
 """Time between detections while a face is missing or nobody is there."""
 
-_MIN_PRESENCE = 0.5
 _MIN_WIDTH_PX = 8.0
 _SAME_PLACE = 0.25  # mean distance of two meshes' landmarks, in face sizes
 _SAME_LOOKS = 0.75  # correlation; one face from frame to frame has 0.85 and more, two have less
@@ -154,7 +155,7 @@ class FaceTracker:
 
     def __init__(
         self,
-        max_faces: int = 20,
+        max_faces: int = MAX_FACES,
         detector: FaceDetector | None = None,
         mesh: FaceMesh | None = None,
     ) -> None:
@@ -169,7 +170,7 @@ class FaceTracker:
         self._tracks: list[_Track] = []
         self._last_s: float | None = None
         self._detected_s = 0.0
-        self._tile = 0
+        self._part = 0
         self._scene: Looks | None = None
 
     def update(self, frame: Frame) -> list[Face]:
@@ -204,6 +205,9 @@ class FaceTracker:
         regions = [track.region(now_s) for track in wanted]
         found: list[tuple[_Track, _Sight]] = []
         for track, region, mesh in zip(wanted, regions, self._mesh.run(rgb, regions), strict=True):
+            if not mesh.shows_face and track in live:
+                closer = self._detector.look_closer(rgb, region)
+                mesh = mesh if closer is None else mesh_of(rgb, closer, self._mesh)
             if not _plausible(mesh, region, rgb.shape):
                 continue
             sight = _Sight(rgb, mesh)
@@ -218,12 +222,11 @@ class FaceTracker:
         self._detected_s = now_s
         detections = self._detector.detect(rgb, thorough=thorough)
         if not thorough:
-            detections += self._detector.detect_tile(rgb, self._tile)
-            self._tile = (self._tile + 1) % TILES
+            detections += self._in_part(rgb)
         known = [track.sight for track in self._tracks if track.seen_s == now_s]
         open_ = [d for d in detections if all(overlap(d.box, k.box) < 0.75 for k in known)]
         fresh: list[_Sight] = []
-        for mesh in find_meshes(rgb, open_, self._mesh, _MIN_PRESENCE):
+        for mesh in find_meshes(rgb, open_, self._mesh, self._detector):
             if _plausible(mesh, Region.around(mesh.xy), rgb.shape):
                 sight = _Sight(rgb, mesh)
                 if not any(sight.covers(other) for other in (*known, *fresh)):
@@ -233,6 +236,14 @@ class FaceTracker:
         for sight in self._welcome_back(fresh, known, now_s):
             self._tracks.append(_Track(self._next_id, sight, now_s))
             self._next_id += 1
+
+    def _in_part(self, rgb: NDArray[np.uint8]) -> list[Detection]:
+        """Faces in the part of the frame whose turn it is: its tiles, and itself with a border."""
+        tiles = tiles_of(rgb)
+        part, self._part = self._part, (self._part + 1) % (tiles + 1)
+        if part < tiles:
+            return self._detector.detect_tile(rgb, part)
+        return [] if self._tracks else self._detector.detect_bordered(rgb)
 
     def _welcome_back(self, fresh: list[_Sight], known: list[_Sight], now_s: float) -> list[_Sight]:
         """Hand sights to lost faces, the surest pair first; returns the strangers."""
@@ -274,7 +285,7 @@ def _scene_grid(height: int, width: int) -> tuple[NDArray[np.intp], ...]:
 
 def _plausible(mesh: Mesh, region: Region, shape: tuple[int, ...]) -> bool:
     """Whether a mesh can be the face that was looked for in the region."""
-    if mesh.presence < _MIN_PRESENCE:
+    if not mesh.shows_face:
         return False
     low, high = mesh.xy.min(0), mesh.xy.max(0)
     centre, size = (low + high) / 2, float((high - low).max())

@@ -1,4 +1,5 @@
-"""`ferstream data`: look through a labelled set, prepare it, draw it; judge a rating study."""
+"""`ferstream data`: look through a labelled set, prepare it, draw it, count what is found in it;
+judge a rating study."""
 
 from __future__ import annotations
 
@@ -114,6 +115,30 @@ def sheet(
         drawn = draw_sheet(found, options, progress=progress)
     write_sheet(out, drawn)
     Console().print(f"{out}: {drawn.shape[1]} x {drawn.shape[0]} pixels", soft_wrap=True)
+
+
+@app.command()
+def found(
+    data: Annotated[Path | None, typer.Option(help="Folder of wild and fairface.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Count the faces found in the judged photographs, by group, and where none is."""
+    from .found_rate import found_rates
+
+    report = found_rates(data)
+    if as_json:
+        print(jsonlib.dumps(report))
+        return
+    table = Table("pictures", "faces", "found")
+    for name, part in report.items():
+        if "false_faces" in part:
+            table.add_row(f"{part['pictures']} {name}", "0", f"{part['false_faces']}")
+            continue
+        table.add_row(name, f"{part['faces']}", f"{part['found']}")
+        for group in sorted(part.keys() - {"faces", "found", "missed"}):
+            for value, (seen, count) in part[group].items():
+                table.add_row(f"  {group} {value}", f"{count}", f"{seen}")
+    Console().print(table)
 
 
 @app.command()

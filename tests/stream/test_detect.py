@@ -74,8 +74,8 @@ def test_landmarks_follow_the_picture(
     rgb = next(frames_of(clips_dir / "single_face.mp4")).pixels
     turn = cv2.getRotationMatrix2D((320, 180), roll_deg, 1.0)
     turned = np.asarray(cv2.warpAffine(rgb, turn, (640, 360)), np.uint8)
-    (straight,) = find_meshes(rgb, detector.detect(rgb), mesh)
-    (rolled,) = find_meshes(turned, detector.detect(turned), mesh)
+    (straight,) = find_meshes(rgb, detector.detect(rgb), mesh, detector)
+    (rolled,) = find_meshes(turned, detector.detect(turned), mesh, detector)
     expected = straight.xy @ turn[:, :2].T + turn[:, 2]
     apart = np.linalg.norm(rolled.xy - expected, axis=1)
     assert straight.presence > 0.9
@@ -93,7 +93,7 @@ def test_mesh_agrees_with_the_ready_made_solution(
             for _ in range(3):
                 landmarks = solution.process(rgb).multi_face_landmarks[0].landmark
     theirs = np.array([(point.x * 640, point.y * 360) for point in landmarks])
-    (ours,) = find_meshes(rgb, detector.detect(rgb), mesh)
+    (ours,) = find_meshes(rgb, detector.detect(rgb), mesh, detector)
     assert np.abs(ours.xy - theirs).mean() < 0.01 * np.ptp(theirs[:, 0])
 
 

@@ -27,7 +27,7 @@ def networks() -> Iterator[tuple[FaceDetector, FaceMesh]]:
 
 
 def look(networks: tuple[FaceDetector, FaceMesh], rgb: Picture) -> list[Mesh]:
-    return find_meshes(rgb, networks[0].detect(rgb), networks[1])
+    return find_meshes(rgb, networks[0].detect(rgb), networks[1], networks[0])
 
 
 def quality(rgb: Picture, mesh: Mesh) -> Quality:

@@ -33,7 +33,7 @@ Ids = list[int]
 @pytest.fixture(scope="module")
 def new_tracker() -> Iterator[Callable[..., FaceTracker]]:
     detector, mesh = FaceDetector(), FaceMesh(workers=2)
-    yield lambda max_faces=20: FaceTracker(max_faces, detector, mesh)
+    yield lambda max_faces=100: FaceTracker(max_faces, detector, mesh)
     mesh.close()
     detector.close()
 

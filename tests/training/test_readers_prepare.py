@@ -105,7 +105,7 @@ def test_prepared_faces_are_a_set_like_any_other(done: Prepared) -> None:
 def test_crops_are_those_of_run_time(done: Prepared, root: Path, sample: list[Image]) -> None:
     at = [item.name for item in done.faces.items].index("test/happy/plain.png")
     detector, mesh = FaceDetector(), FaceMesh(workers=1)
-    (found,) = find_meshes(sample[5], detector.detect(sample[5], thorough=True), mesh)
+    (found,) = find_meshes(sample[5], detector.detect(sample[5], thorough=True), mesh, detector)
     assert np.array_equal(done.crops[at], crop(sample[5], found.xy, 64))
     mesh.close()
     detector.close()
@@ -124,7 +124,7 @@ def test_a_tight_face_is_found_without_the_detector(sample: list[Image]) -> None
     whole = finder.crop(sample[0], 64)
     assert whole is not None
     detector, mesh = FaceDetector(), FaceMesh(workers=1)
-    (found,) = find_meshes(sample[0], detector.detect(sample[0]), mesh)
+    (found,) = find_meshes(sample[0], detector.detect(sample[0]), mesh, detector)
     low, high = found.xy.min(0).astype(int), found.xy.max(0).astype(int)
     tight = np.ascontiguousarray(sample[0][low[1] : high[1], low[0] : high[0]])
     crop_of_tight = finder.crop(cv2.resize(tight, (48, 48), interpolation=cv2.INTER_AREA), 64)

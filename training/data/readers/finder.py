@@ -14,13 +14,6 @@ from stream.detect import MIN_FACE_PX, FaceDetector, FaceMesh, Mesh, Region, fin
 
 from .pixels import Picture
 
-_TIGHT_PX = 512
-"""A picture no larger than this may be a face and nothing else, which the detector overlooks:
-the landmark network then looks at the whole of it."""
-_TIGHT_SIDES = (1.3, 1.0, 1.7)
-_MIN_PRESENCE, _TIGHT_PRESENCE = 0.5, 0.7
-"""How sure the landmark network has to be; surer where no detector has seen a face: at 0.7 one
-in a thousand pictures of coloured noise passes for one; of 1,062 of FER2013, one face is lost."""
 _SAME_FACE = 0.3
 """Overlap of a face with its last place, or with the box that a set gives."""
 
@@ -42,6 +35,13 @@ class FaceFinder:
     def __init__(self) -> None:
         self._detector = FaceDetector()
         self._mesh = FaceMesh(workers=1)
+
+    def faces(self, picture: Picture) -> list[Mesh]:
+        """All faces of a picture, RGB or grey, as run time finds them in a first frame."""
+        rgb = _rgb(picture)
+        detections = self._detector.detect(rgb, thorough=True)
+        found = find_meshes(rgb, detections, self._mesh, self._detector)
+        return [mesh for mesh in found if _box(mesh)[2] >= MIN_FACE_PX]
 
     def crop(self, picture: Picture, crop_px: int, box: Box | None = None) -> Crop | None:
         """The face of a picture, RGB or grey: the one at `box`, else the largest; None if none."""
@@ -66,28 +66,14 @@ class FaceFinder:
 
     def _follow(self, rgb: Picture, last: Mesh) -> Mesh | None:
         (mesh,) = self._mesh.run(rgb, [Region.around(last.xy)])
-        same = mesh.presence >= _MIN_PRESENCE and overlap(_box(mesh), _box(last)) > _SAME_FACE
+        same = mesh.shows_face and overlap(_box(mesh), _box(last)) > _SAME_FACE
         return mesh if same else None
 
     def _find(self, rgb: Picture, box: Box | None) -> Mesh | None:
-        found = find_meshes(rgb, self._detector.detect(rgb, thorough=True), self._mesh)
-        if not found and max(rgb.shape[:2]) <= _TIGHT_PX:
-            found = self._whole(rgb)
-        found = [mesh for mesh in found if _box(mesh)[2] >= MIN_FACE_PX]
+        found = self.faces(rgb)
         if box is not None:
             found = [mesh for mesh in found if overlap(_box(mesh), box) > _SAME_FACE]
         return max(found, key=lambda mesh: _box(mesh)[2] * _box(mesh)[3], default=None)
-
-    def _whole(self, rgb: Picture) -> list[Mesh]:
-        height, width = rgb.shape[:2]
-        for side in _TIGHT_SIDES:
-            region = Region(width / 2, height / 2, side * max(width, height), 0.0)
-            rough = self._mesh.run(rgb, [region])[0]
-            if rough.presence >= _TIGHT_PRESENCE:
-                fine = self._mesh.run(rgb, [Region.around(rough.xy)])[0]
-                if fine.presence >= _TIGHT_PRESENCE and _inside(fine, width, height):
-                    return [fine]
-        return []
 
 
 def _rgb(picture: Picture) -> Picture:
@@ -100,13 +86,6 @@ def _box(mesh: Mesh) -> Box:
     low, high = mesh.xy.min(0), mesh.xy.max(0)
     width, height = (float(side) for side in high - low)
     return float(low[0]), float(low[1]), width, height
-
-
-def _inside(mesh: Mesh, width: int, height: int) -> bool:
-    """Whether the face lies mostly within the picture, and is not a speck of it."""
-    box = _box(mesh)
-    within = overlap(box, (0, 0, width, height)) * min(box[2] * box[3], width * height)
-    return within > 0.6 * box[2] * box[3] and box[2] > 0.3 * width
 
 
 def _cut(rgb: Picture, mesh: Mesh, crop_px: int, time_s: float = 0.0) -> Crop:

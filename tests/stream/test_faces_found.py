@@ -1,0 +1,141 @@
+"""Faces of all sizes, cut off, turned and many, and pictures that show none.
+
+The faces are the sample's photograph, placed, scaled and cut.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from stream.align import crop_matrix
+from stream.detect import FaceDetector, find_meshes
+from stream.frame import Frame
+from stream.head import MEAN_HEAD, posed_head
+from stream.mesh import FaceMesh, Mesh, Region
+from stream.quality import pose_deg
+from stream.sources.sample import SampleSource
+from stream.track import FaceTracker
+from training.data.faceless import faceless_pictures
+
+from .footage import Picture, canvas
+
+Networks = tuple[FaceDetector, FaceMesh]
+
+
+@pytest.fixture(scope="module")
+def networks() -> Iterator[Networks]:
+    detector, mesh = FaceDetector(), FaceMesh(workers=2)
+    yield detector, mesh
+    mesh.close()
+    detector.close()
+
+
+@pytest.fixture(scope="module")
+def smile() -> Picture:
+    """The sample where she smiles, (480, 640, 3)."""
+    return next(f.pixels for f in SampleSource().frames() if f.time_s > 1.4)
+
+
+@pytest.fixture(scope="module")
+def whole(smile: Picture, networks: Networks) -> Mesh:
+    (mesh,) = faces(smile, networks)
+    return mesh
+
+
+def faces(rgb: Picture, networks: Networks) -> list[Mesh]:
+    detector, mesh = networks
+    return find_meshes(rgb, detector.detect(rgb, thorough=True), mesh, detector)
+
+
+def around(rgb: Picture, mesh: Mesh, margin: float) -> tuple[Picture, tuple[int, int]]:
+    """The face's box with `margin` of its width about it (below 0: cut off), and its corner."""
+    low, high = mesh.xy.min(0), mesh.xy.max(0)
+    rim = margin * (high[0] - low[0])
+    left, top = np.maximum(low - rim, 0).astype(int)
+    right, bottom = (high + rim).astype(int)
+    return np.ascontiguousarray(rgb[top:bottom, left:right]), (int(left), int(top))
+
+
+@pytest.mark.parametrize("margin", [1.0, 0.5, 0.25, 0.1, 0.0, -0.08])
+@pytest.mark.parametrize("width", [90, 376, 900])
+def test_a_face_that_fills_the_picture_is_found_where_it_is(
+    smile: Picture, whole: Mesh, networks: Networks, margin: float, width: int
+) -> None:
+    part, corner = around(smile, whole, margin)
+    scale = width / part.shape[1]
+    near = np.asarray(cv2.resize(part, None, fx=scale, fy=scale), np.uint8)
+    (found,) = faces(near, networks)
+    apart = np.linalg.norm(found.xy / scale + corner - whole.xy, axis=1).mean()
+    assert apart < 0.08 * np.ptp(whole.xy[:, 0])
+
+
+def gallery(smile: Picture, whole: Mesh, sizes: tuple[int, ...]) -> Picture:
+    """Five by five faces of these widths in turn, 1920 x 1080."""
+    ground = canvas(1920, 1080)
+    part, _ = around(smile, whole, 0.45)
+    for place in range(25):
+        share = sizes[place % len(sizes)] / np.ptp(whole.xy[:, 0])
+        small = cv2.resize(part, None, fx=share, fy=share, interpolation=cv2.INTER_AREA)
+        rows, columns = small.shape[:2]
+        top, left = 216 * (place // 5) + 20, 384 * (place % 5) + 120
+        ground[top : top + rows, left : left + columns] = small
+    return ground
+
+
+@pytest.mark.parametrize("sizes", [(91, 57), (57,)])
+def test_a_gallery_shows_all_its_faces(
+    smile: Picture, whole: Mesh, networks: Networks, sizes: tuple[int, ...]
+) -> None:
+    tracker = FaceTracker(detector=networks[0], mesh=networks[1])
+    found = tracker.update(Frame(gallery(smile, whole, sizes), 0.0, 0, "gallery"))
+    assert len(found) == 25
+
+
+def test_what_is_no_face_is_not_found(networks: Networks) -> None:
+    counts = [len(faces(picture, networks)) for picture in faceless_pictures(80)]
+    assert sum(counts) == 0
+
+
+def turned(yaw_deg: float, pitch_deg: float, roll_deg: float) -> NDArray[np.float64]:
+    """The mean head turned, 200 pixels from ear to ear, somewhere in a picture (468, 3)."""
+    yaw, pitch, roll = np.radians([yaw_deg, pitch_deg, roll_deg])
+    about_y = [[np.cos(yaw), 0, -np.sin(yaw)], [0, 1, 0], [np.sin(yaw), 0, np.cos(yaw)]]
+    about_x = [[1, 0, 0], [0, np.cos(pitch), -np.sin(pitch)], [0, np.sin(pitch), np.cos(pitch)]]
+    about_z = [[np.cos(roll), -np.sin(roll), 0], [np.sin(roll), np.cos(roll), 0], [0, 0, 1]]
+    turn = np.array(about_z) @ np.array(about_y) @ np.array(about_x)
+    return np.asarray(200 * MEAN_HEAD @ turn.T + [300, 250, 0], np.float64)
+
+
+@pytest.mark.parametrize("yaw", [-80, -40, 0, 30, 60])
+@pytest.mark.parametrize(("pitch", "roll"), [(0, 0), (20, -30), (-15, 170)])
+def test_a_detectors_points_pose_the_head(yaw: float, pitch: float, roll: float) -> None:
+    head = turned(yaw, pitch, roll)
+    named = ((33, 133), (362, 263), (4,), (13, 14), (234,), (454,))
+    points_xy = np.array([head[list(of), :2].mean(0) for of in named])
+    posed = posed_head(points_xy)
+    np.testing.assert_allclose(posed[:, :2], head[:, :2], atol=0.5)
+    depth = posed[:, 2] - posed[:, 2].mean() - (head[:, 2] - head[:, 2].mean())
+    np.testing.assert_allclose(depth, 0, atol=0.5)
+    assert pose_deg(posed) == pytest.approx(pose_deg(head.astype(np.float32)), abs=0.5)
+
+
+@pytest.mark.parametrize("roll_deg", [-25, 0, 25])
+def test_a_posed_head_is_cropped_as_the_mesh_is(
+    smile: Picture, networks: Networks, roll_deg: float
+) -> None:
+    """Both crops show the face at the template's place, size and angle."""
+    turn = cv2.getRotationMatrix2D((320, 240), roll_deg, 1.0)
+    rgb = np.asarray(cv2.warpAffine(smile, turn, (640, 480)), np.uint8)
+    (mesh,) = faces(rgb, networks)
+    closer = networks[0].look_closer(rgb, Region.around(mesh.xy))
+    assert closer is not None and closer.score > 0.8
+    matrices = [crop_matrix(xy, 1) for xy in (mesh.xy, posed_head(closer.points_xy)[:, :2])]
+    corners = np.array([[0.2, 0.2], [0.8, 0.2], [0.8, 0.8], [0.2, 0.8]])
+    back = cv2.invertAffineTransform(matrices[0])
+    again = (corners @ back[:, :2].T + back[:, 2]) @ matrices[1][:, :2].T + matrices[1][:, 2]
+    assert np.linalg.norm(again - corners, axis=1).max() < 0.08
