@@ -25,13 +25,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from typer.core import TyperGroup
 
+    from stream.face_options import FaceOptions as FaceOptions
     from stream.recognize import Recognizer as Recognizer
     from stream.sources import open_source as open_source
 
 __version__ = "0.1.0"
-__all__ = ["Recognizer", "__version__", "main", "open_source"]
+__all__ = ["FaceOptions", "Recognizer", "__version__", "main", "open_source"]
 
-_PUBLIC = {"Recognizer": "stream.recognize", "open_source": "stream.sources"}
+_PUBLIC = {
+    "FaceOptions": "stream.face_options",
+    "Recognizer": "stream.recognize",
+    "open_source": "stream.sources",
+}
 
 
 class Command(NamedTuple):

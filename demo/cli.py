@@ -13,6 +13,15 @@ from typing import Annotated
 
 import typer
 
+from stream.options import (
+    CroppedOption,
+    MaxFacesOption,
+    MinFaceOption,
+    RotateName,
+    RotateOption,
+    face_options,
+)
+
 from .errors import CannotServe
 from .sources import CameraHosts
 
@@ -64,6 +73,10 @@ def demo(
             help="Proxies whose X-Forwarded-For is believed; nobody's unless given.",
         ),
     ] = "",
+    min_face: MinFaceOption = 12.0,
+    max_faces: MaxFacesOption = 100,
+    rotate: RotateOption = RotateName.auto,
+    cropped: CroppedOption = False,
     purpose: Annotated[
         str, typer.Option(help="What this is used for; recorded in what is downloaded.")
     ] = "",
@@ -105,7 +118,9 @@ def demo(
         purpose=purpose,
     )
     stop = Stop()
-    with listening, Recognizer(bundle, engine) as recognizer, stopping_on_signals(stop):
+    faces = face_options(min_face, max_faces, rotate, cropped)
+    recogniser = Recognizer(bundle, engine, faces=faces)
+    with listening, recogniser as recognizer, stopping_on_signals(stop):
         config = server_config(
             page(recognizer, settings), limits, certificate=certificate, key=key, proxies=proxies
         )

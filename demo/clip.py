@@ -19,6 +19,7 @@ from engines.bundle import Manifest
 from stream import sandbox
 from stream.errors import SourceTimeout, StreamError
 from stream.frame import Frame
+from stream.result import left_out_notes
 from stream.sandbox import open_untrusted
 from stream.serve.limits import Limits
 from stream.serve.rounds import Rounds
@@ -199,7 +200,7 @@ class Clips:
         source = self._opened(job)
         tally = TallySink(self._manifest.clip_frames, self._manifest.clip_duration_s)
         moments = MomentSink(self._manifest)
-        began_s = time.monotonic()
+        began_s, left_out = time.monotonic(), 0
         with ExitStack() as closing:
             closing.callback(source.close)
             info = SinkInfo(job.name, source.size, source.rate_hz, False, self._about)
@@ -213,6 +214,7 @@ class Clips:
                 for sink in sinks:
                     sink.write(frame, result)
                 job.frames += 1
+                left_out = max(left_out, result.left_out)
                 if source.duration_s:
                     job.share = min(frame.time_s / source.duration_s, 0.99)
         if job.stop.is_set():
@@ -225,7 +227,7 @@ class Clips:
             frames=job.frames,
             rate_hz=source.rate_hz,
             blurred=job.blur,
-            notes=list(source.notes),
+            notes=[*source.notes, *left_out_notes(left_out)],
             wall_s=round(time.monotonic() - began_s, 2),
         )
         text = json.dumps(found, separators=(",", ":"), allow_nan=False)

@@ -16,13 +16,18 @@ from .options import (
     AggregateOption,
     BlurOption,
     BundleOption,
+    CroppedOption,
     CsvOption,
     EngineName,
     EngineOption,
     JsonlOption,
     JsonOption,
+    MaxFacesOption,
+    MinFaceOption,
     OverwriteOption,
     PurposeOption,
+    RotateName,
+    RotateOption,
     RowsName,
     RowsOption,
     ToOption,
@@ -31,6 +36,7 @@ from .options import (
     VideoOption,
     WindowOption,
     complain,
+    face_options,
     facts,
     leave,
     recogniser,
@@ -57,6 +63,10 @@ def score(
     top: TopOption = 10,
     rows: RowsOption = RowsName.frames,
     window_s: WindowOption = 10.0,
+    min_face: MinFaceOption = 12.0,
+    max_faces: MaxFacesOption = 100,
+    rotate: RotateOption = RotateName.auto,
+    cropped: CroppedOption = False,
     blur: BlurOption = False,
     aggregate_only: AggregateOption = False,
     purpose: PurposeOption = "",
@@ -97,7 +107,8 @@ def score(
     documents: list[dict[str, Any]] = []
     failed = False
     stop = Stop()
-    with recogniser(bundle, engine) as recognizer, stopping_on_signals(stop):
+    wanted = face_options(min_face, max_faces, rotate, cropped)
+    with recogniser(bundle, engine, faces=wanted) as recognizer, stopping_on_signals(stop):
         about = facts(recognizer, purpose)
         manifest = recognizer.bundle.manifest
         for name, places in zip(names, each, strict=True):

@@ -15,13 +15,18 @@ from .options import (
     AggregateOption,
     BlurOption,
     BundleOption,
+    CroppedOption,
     CsvOption,
     EngineName,
     EngineOption,
     JsonlOption,
     JsonOption,
+    MaxFacesOption,
+    MinFaceOption,
     OverwriteOption,
     PurposeOption,
+    RotateName,
+    RotateOption,
     RowsName,
     RowsOption,
     ToOption,
@@ -30,6 +35,7 @@ from .options import (
     VideoOption,
     WindowOption,
     complain,
+    face_options,
     facts,
     leave,
     recogniser,
@@ -107,6 +113,10 @@ def live(
     top: TopOption = 10,
     rows: RowsOption = RowsName.frames,
     window_s: WindowOption = 10.0,
+    min_face: MinFaceOption = 12.0,
+    max_faces: MaxFacesOption = 100,
+    rotate: RotateOption = RotateName.auto,
+    cropped: CroppedOption = False,
     blur: BlurOption = False,
     aggregate_only: AggregateOption = False,
     purpose: PurposeOption = "",
@@ -164,7 +174,8 @@ def live(
         stop.set()
 
     served = _served(metrics)
-    with recogniser(bundle, engine) as recognizer, stopping_on_signals(stop):
+    wanted = face_options(min_face, max_faces, rotate, cropped)
+    with recogniser(bundle, engine, faces=wanted) as recognizer, stopping_on_signals(stop):
         routes = []
         for source, places in zip(opened, each, strict=True):
             sinks = _sinks(outputs, places, served, hang_up)

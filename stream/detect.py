@@ -43,6 +43,9 @@ _LIKELY, _SURE = 0.6, 0.7
 """Score of a closer look from which a face counts that the landmark network refused at first, and
 from which one counts that it refuses again: no part of 2,000 pictures without a face has as much.
 """
+_UPRIGHT, _UPRIGHT_PRESENCE = 0.8, 0.99
+"""A closer look's score and a presence from which a face is not looked at head over heels: of
+wild's validation part turned so, no face has both."""
 _REPEAT = 0.3
 """Detections that share so much, intersection over union, are of one face."""
 
@@ -161,7 +164,7 @@ def find_meshes(
 
     Each is looked at again, closer, by the detector: a face that it does not see so is none,
     whatever the landmark network says, and one that the landmark network refuses may be seen after
-    all, or be sure enough for a posed mesh.
+    all, or be sure enough for a posed mesh. One that it sees better head over heels stands so.
     """
     rough = mesh.run(rgb, [detection.region for detection in detections])
     likely = [one for one in rough if one.shows_face]
@@ -171,6 +174,10 @@ def find_meshes(
         one = next(fine) if first.shows_face else first
         region = Region.around(one.xy) if one.shows_face else detection.region
         closer = detector.look_closer(rgb, region)
+        if closer is None or closer.score < _UPRIGHT or one.presence < _UPRIGHT_PRESENCE:
+            flipped = detector.look_closer(rgb, region.flipped())
+            if flipped is not None and (closer is None or flipped.score > closer.score):
+                one, closer = replace(one, presence=0.0), flipped
         if closer is not None:
             better = one if one.shows_face else mesh_of(rgb, closer, mesh)
             found += [better] if better.shows_face else []

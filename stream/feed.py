@@ -12,7 +12,7 @@ from typing import Any, Literal
 from .errors import SourceError
 from .frame import Frame
 from .meter import Histogram, Meter, StageTimes
-from .result import Result
+from .result import Result, left_out_notes
 from .sinks.base import Listener, Sink, SinkInfo
 from .slot import Every, Latest, Slot, SlotClosed, SlotEmpty
 from .sources.base import Source
@@ -85,6 +85,8 @@ class Feed:
     frames: int = 0
     face_frames: int = 0
     people: int = 0
+    left_out: int = 0
+    """The most faces at a time that were too many to be followed."""
     last_id: int = 0
     """Ids only count up, so this one and the number of those seen are all to be remembered."""
     first_s: float = 0.0
@@ -186,6 +188,7 @@ class Feed:
         self.frames += 1
         self.last_s = frame.time_s
         self.face_frames += len(result.faces)
+        self.left_out = max(self.left_out, result.left_out)
         for found in result.faces:
             if found.face.id > self.last_id:
                 self.people += 1
@@ -221,7 +224,7 @@ class Feed:
             drops=self.drops(),
             stages=self.meter.stages(),
             latency=self.latency.times(),
-            notes=source.notes,
+            notes=(*source.notes, *left_out_notes(self.left_out)),
             interrupted=interrupted,
             failure=self.failure,
         )

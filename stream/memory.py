@@ -37,6 +37,8 @@ class Sighting:
     stages_ms: Stages
     restart: bool = False
     """Whether the source's clips begin anew with this frame."""
+    left_out: int = 0
+    """Faces seen beyond those that are followed at most."""
 
 
 class Watched:

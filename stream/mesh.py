@@ -101,6 +101,10 @@ class Region:
         """The same square elsewhere."""
         return Region(self.x + dx, self.y + dy, self.side_px, self.roll_rad)
 
+    def flipped(self) -> Region:
+        """The same square turned by half."""
+        return Region(self.x, self.y, self.side_px, self.roll_rad + math.pi)
+
     def matrix(self) -> NDArray[np.float64]:
         """(2, 3) frame pixels to patch pixels."""
         linear = _upright(self.roll_rad) * (PATCH_PX / self.side_px)

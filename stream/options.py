@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .face_options import FaceOptions
+
 if TYPE_CHECKING:
     from .recognize import Recognizer
 
@@ -34,6 +36,16 @@ class RowsName(str, Enum):
     frames = "frames"
     events = "events"
     windows = "windows"
+
+
+class RotateName(str, Enum):
+    """How far pictures are turned clockwise to stand upright."""
+
+    auto = "auto"
+    quarter = "90"
+    half = "180"
+    three_quarters = "270"
+    never = "0"
 
 
 BundleOption = Annotated[str, typer.Option(help="A bundle's folder, or `default`.")]
@@ -80,16 +92,46 @@ TrackOption = Annotated[
     int | None,
     typer.Option(min=0, help="Number of the video track, from 0; default: the one marked so."),
 ]
+MinFaceOption = Annotated[
+    float, typer.Option("--min-face", min=0, metavar="PX", help="Leave narrower faces out, pixels.")
+]
+MaxFacesOption = Annotated[
+    int, typer.Option("--max-faces", min=1, help="Faces followed at once; the largest come first.")
+]
+RotateOption = Annotated[
+    RotateName,
+    typer.Option(
+        help="Degrees by which pictures are turned clockwise to look for faces; auto: found out "
+        "where none is found upright, once for each source."
+    ),
+]
+CroppedOption = Annotated[
+    bool,
+    typer.Option(
+        "--cropped", help="Each picture is one face, cut out before: nothing is looked for."
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document, nothing else.")]
 
 
 @contextmanager
-def recogniser(bundle: str, engine: EngineName, threads: int | None = None) -> Iterator[Recognizer]:
+def recogniser(
+    bundle: str,
+    engine: EngineName,
+    threads: int | None = None,
+    faces: FaceOptions | None = None,
+) -> Iterator[Recognizer]:
     """The recogniser, closed at the end."""
     from .recognize import Recognizer
 
-    with Recognizer(bundle, engine.value, threads=threads) as recognizer:
+    with Recognizer(bundle, engine.value, threads=threads, faces=faces) as recognizer:
         yield recognizer
+
+
+def face_options(min_face: float, max_faces: int, rotate: RotateName, cropped: bool) -> FaceOptions:
+    """Which faces are looked for, as the command line says."""
+    turn: Any = rotate.value if rotate is RotateName.auto else int(rotate.value)
+    return FaceOptions(max_faces, min_face, turn, cropped)
 
 
 def facts(recognizer: Recognizer, purpose: str) -> dict[str, Any]:

@@ -19,14 +19,16 @@ from engines.engine import Engine, open_engine, run_together
 from engines.errors import ContractMismatch
 
 from .align import crop as aligned_crop
+from .cropped import CroppedFace
 from .detect import FaceDetector
 from .emotions import EmotionReader, Emotions
+from .face_options import FaceOptions
 from .flow import motion_share
 from .frame import Frame
 from .memory import FORGET_S, Memory, Sighting, Watched
 from .mesh import FaceMesh
 from .result import FaceResult, Result, Stages
-from .track import MAX_FACES, FaceTracker
+from .track import FaceTracker
 
 __all__ = ["FORGET_S", "FaceResult", "Recognizer", "Result", "Sighting", "network_threads"]
 
@@ -42,7 +44,7 @@ class Recognizer:
     Args:
         bundle: an opened bundle, a path to one, or "default".
         engine, precision: as for `engines.engine.open_engine`.
-        max_faces: faces followed per source.
+        faces: which faces of each source are looked for, and how; None: as `FaceOptions` stand.
         threads: threads of each network on a CPU; None: as `network_threads` says.
         engines: opened engines by network name, to use instead of opening the bundle's.
 
@@ -55,8 +57,8 @@ class Recognizer:
         bundle: Bundle | str | os.PathLike[str] = "default",
         engine: str = "auto",
         precision: str = "auto",
-        max_faces: int = MAX_FACES,
         *,
+        faces: FaceOptions | None = None,
         threads: int | None = None,
         engines: Mapping[str, Engine] | None = None,
     ) -> None:
@@ -81,9 +83,9 @@ class Recognizer:
         )
         self._manifest = manifest
         self._reader = EmotionReader(manifest)
-        self._max_faces = max_faces
+        self._faces = faces or FaceOptions()
         self._detector, self._mesh = FaceDetector(), FaceMesh()
-        self._trackers: dict[str, FaceTracker] = {}
+        self._trackers: dict[str, FaceTracker | CroppedFace] = {}
         self._memory = Memory(manifest)
 
     def process(self, frame: Frame) -> Result:
@@ -103,7 +105,8 @@ class Recognizer:
         with _timed(stages, "detect"):
             tracker = self._trackers.get(frame.source)
             if tracker is None:
-                tracker = FaceTracker(self._max_faces, self._detector, self._mesh)
+                follower = CroppedFace if self._faces.cropped else FaceTracker
+                tracker = follower(self._faces, self._detector, self._mesh)
                 self._trackers[frame.source] = tracker
             if frame.restart:
                 tracker.reset()
@@ -114,7 +117,14 @@ class Recognizer:
             for row, face in enumerate(faces):
                 crops[row, 0] = aligned_crop(frame.pixels, face.landmarks_xy, side)
         return Sighting(
-            frame.index, frame.time_s, frame.source, faces, crops, stages, frame.restart
+            frame.index,
+            frame.time_s,
+            frame.source,
+            faces,
+            crops,
+            stages,
+            frame.restart,
+            tracker.left_out,
         )
 
     def score(self, sightings: Sequence[Sighting]) -> list[Result]:
@@ -140,6 +150,7 @@ class Recognizer:
                 source=sighting.source,
                 faces=[FaceResult(face, *next(scored)) for face in sighting.faces],
                 stages_ms={**sighting.stages_ms, **flow, **share},
+                left_out=sighting.left_out,
             )
             for sighting, flow in zip(sightings, flow_ms, strict=True)
         ]

@@ -18,6 +18,14 @@ Stages = dict[str, float]
 """Milliseconds by stage."""
 
 
+def left_out_notes(most: int) -> tuple[str, ...]:
+    """What a summary says where faces were left out, at most so many at a time; nothing at 0."""
+    if not most:
+        return ()
+    count = "1 face" if most == 1 else f"up to {most} faces at a time"
+    return (f"more faces than are followed at once: {count} left out; raise --max-faces",)
+
+
 @dataclass(frozen=True, slots=True)
 class FaceResult:
     """What one face expresses in one frame."""
@@ -61,6 +69,8 @@ class Result:
     stages_ms: Stages = field(default_factory=dict)
     """Milliseconds spent in detect, align, flow, spatial, temporal, fusion. Of frames scored
     together, the last three are each frame's even share."""
+    left_out: int = 0
+    """Faces seen beyond those that are followed at most, when new ones were last looked for."""
 
     def to_json(self, top: int = 10) -> dict[str, Any]:
         """One row of a .jsonl file (schema 2); a frame without a face gives a row too."""
@@ -70,4 +80,5 @@ class Result:
             "frame": self.frame,
             "time_s": round(self.time_s, 6),
             "faces": [face.to_json(top) for face in self.faces],
+            **({"left_out": self.left_out} if self.left_out else {}),
         }

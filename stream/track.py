@@ -8,6 +8,7 @@ of 24 x 24 pixels, kept in memory only, and only as long as the face is followed
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -19,13 +20,13 @@ from numpy.typing import NDArray
 
 from .align import crop as aligned_crop
 from .detect import Detection, FaceDetector, find_meshes, mesh_of, overlap, tiles_of
+from .face_options import FaceOptions
 from .flow import MOTION_CROP_PX
 from .frame import Frame
 from .mesh import FaceMesh, Mesh, Region
 from .quality import Quality, measure
+from .turn import TURNS, turned, turned_back, upright_turn
 
-MAX_FACES = 100
-"""So many faces of a source are followed unless told otherwise."""
 COAST_S = 0.3
 """For so long an unseen face is looked for at its place; then only the detector brings it back."""
 LOST_S = 1.5
@@ -36,6 +37,8 @@ DETECT_S = 0.5
 """Time between detections while every known face is followed."""
 SEARCH_S = 0.1
 """Time between detections while a face is missing or nobody is there."""
+TURN_S = 2.0
+"""Time between looks at the frame turned, until the first face tells which way is up."""
 
 _MIN_WIDTH_PX = 8.0
 _SAME_PLACE = 0.25  # mean distance of two meshes' landmarks, in face sizes
@@ -68,18 +71,24 @@ class Face:
 class _Sight:
     """One mesh found in one frame, and what the face in it looks like."""
 
-    __slots__ = ("box", "centre", "crop", "looks", "mesh", "size_px")
+    __slots__ = ("box", "centre", "crop", "looks", "mesh", "region", "size_px")
 
     def __init__(self, rgb: NDArray[np.uint8], mesh: Mesh) -> None:
         low, high = mesh.xy.min(0), mesh.xy.max(0)
         width, height = (float(side) for side in high - low)
         self.mesh = mesh
+        self.region = Region.around(mesh.xy)
         self.box = (float(low[0]), float(low[1]), width, height)
         self.centre = (low + high) / 2
         self.size_px = max(width, height)
         self.crop = aligned_crop(rgb, mesh.xy, MOTION_CROP_PX)
         thumbnail = cv2.resize(self.crop, (_LOOKS_PX, _LOOKS_PX), interpolation=cv2.INTER_AREA)
         self.looks = _unit(thumbnail)
+
+    def face(self, identity: int) -> Face:
+        """What the outside sees."""
+        quality = measure(self.mesh.landmarks, self.crop, self.mesh.presence)
+        return Face(identity, self.box, self.mesh.xy.copy(), quality, self.crop)
 
     def covers(self, other: _Sight) -> bool:
         """Whether both are one face: their landmarks lie on each other."""
@@ -89,6 +98,11 @@ class _Sight:
     def touches(self, other: _Sight) -> bool:
         """Whether another face may hide part of this one."""
         return other is not self and overlap(self.box, other.box) > 0.1
+
+
+def face_of(identity: int, rgb: NDArray[np.uint8], mesh: Mesh) -> Face:
+    """The face of a mesh, for those who know who it is."""
+    return _Sight(rgb, mesh).face(identity)
 
 
 class _Track:
@@ -108,7 +122,7 @@ class _Track:
         """Where the face should be now; half its size away at most."""
         shift = self.velocity * (now_s - self.seen_s)
         limit = 0.5 * self.sight.size_px / max(float(np.hypot(*shift)), 1e-6)
-        return Region.around(self.sight.mesh.xy).moved(*(shift * min(limit, 1.0)).tolist())
+        return self.sight.region.moved(*(shift * min(limit, 1.0)).tolist())
 
     def likeness(self, sight: _Sight) -> float:
         """-1..1: correlation with what the face last looked like, or usually does."""
@@ -140,44 +154,51 @@ class _Track:
 
     def face(self) -> Face:
         """What the outside sees."""
-        mesh = self.sight.mesh
-        quality = measure(mesh.landmarks, self.sight.crop, mesh.presence)
-        return Face(self.id, self.sight.box, mesh.xy.copy(), quality, self.sight.crop)
+        return self.sight.face(self.id)
 
 
 class FaceTracker:
     """Follows the faces of one source.
 
     Args:
-        max_faces: at most so many are followed; the largest of the first frame come first.
+        options: which faces; of too many, the largest of the first frame come first.
         detector, mesh: networks to share between trackers; None: the tracker makes its own.
     """
 
     def __init__(
         self,
-        max_faces: int = MAX_FACES,
+        options: FaceOptions | None = None,
         detector: FaceDetector | None = None,
         mesh: FaceMesh | None = None,
     ) -> None:
-        self._max_faces = max_faces
+        self._options = options or FaceOptions()
         self._detector = detector or FaceDetector()
         self._mesh = mesh or FaceMesh()
         self._next_id = 1
         self.reset()
 
     def reset(self) -> None:
-        """Forget every face, as after a gap; ids go on counting."""
+        """Forget every face and which way is up, as for another clip; ids go on counting."""
+        rotate = self._options.rotate
+        self._turn_deg: int | None = None if rotate == "auto" else rotate
+        self._forget()
+
+    def _forget(self) -> None:
+        """Forget every face, as after a gap."""
         self._tracks: list[_Track] = []
         self._last_s: float | None = None
         self._detected_s = 0.0
+        self._turned_s = -math.inf
         self._part = 0
+        self.left_out = 0
+        """Faces beyond `max_faces` when it was last looked for new ones."""
         self._scene: Looks | None = None
 
     def update(self, frame: Frame) -> list[Face]:
         """The faces of this frame, ordered by id; frames come in the order of their times."""
         now_s, rgb = frame.time_s, frame.pixels
         if self._last_s is not None and not 0 <= now_s - self._last_s <= GAP_S:
-            self.reset()
+            self._forget()
         first, before_s = self._last_s is None, self._last_s
         cut = self._scene_changed(rgb)
         live = [track for track in self._tracks if track.seen_s == before_s]
@@ -191,7 +212,11 @@ class FaceTracker:
             self._find(rgb, now_s, thorough=first or (cut and waited_s >= SEARCH_S))
         self._tracks = [track for track in self._tracks if now_s - track.seen_s <= LOST_S]
         self._last_s = now_s
-        seen = (track for track in self._tracks if track.seen_s == now_s)
+        seen = (
+            track
+            for track in self._tracks
+            if track.seen_s == now_s and track.sight.box[2] >= self._options.min_face_px
+        )
         return [track.face() for track in sorted(seen, key=lambda track: track.id)]
 
     def _patience_s(self, now_s: float) -> float:
@@ -220,22 +245,49 @@ class FaceTracker:
     def _find(self, rgb: NDArray[np.uint8], now_s: float, thorough: bool) -> None:
         """Detect; give faces that come back their ids, and new ones new ids."""
         self._detected_s = now_s
-        detections = self._detector.detect(rgb, thorough=thorough)
-        if not thorough:
-            detections += self._in_part(rgb)
         known = [track.sight for track in self._tracks if track.seen_s == now_s]
-        open_ = [d for d in detections if all(overlap(d.box, k.box) < 0.75 for k in known)]
+        fresh = self._fresh(rgb, known, thorough, self._turn_deg or 0)
+        if self._turn_deg is None and not fresh and not known:
+            fresh = self._fresh_turned(rgb, now_s, thorough)
+        fresh.sort(key=lambda sight: -sight.size_px)
+        room = max(self._options.max_faces - len(known), 0)
+        self.left_out = max(len(fresh) - room, 0)
+        if self._turn_deg is None and fresh:
+            self._turn_deg = upright_turn(fresh[0].region.roll_rad)
+        fresh = fresh[:room]
+        for sight in self._welcome_back(fresh, known, now_s):
+            self._tracks.append(_Track(self._next_id, sight, now_s))
+            self._next_id += 1
+
+    def _fresh(
+        self, rgb: NDArray[np.uint8], known: list[_Sight], thorough: bool, turn_deg: int
+    ) -> list[_Sight]:
+        """Faces that are none of the known ones, in the frame turned so far."""
+        upright = turned(rgb, turn_deg)
+        detections = self._detector.detect(upright, thorough=thorough)
+        if not thorough:
+            detections += self._in_part(upright)
+        in_frame = [turned_back(d, turn_deg, *rgb.shape[:2]) for d in detections]
+        open_ = [d for d in in_frame if all(overlap(d.box, k.box) < 0.75 for k in known)]
         fresh: list[_Sight] = []
         for mesh in find_meshes(rgb, open_, self._mesh, self._detector):
             if _plausible(mesh, Region.around(mesh.xy), rgb.shape):
                 sight = _Sight(rgb, mesh)
-                if not any(sight.covers(other) for other in (*known, *fresh)):
+                if sight.box[2] >= self._options.min_face_px and not any(
+                    sight.covers(other) for other in (*known, *fresh)
+                ):
                     fresh.append(sight)
-        fresh.sort(key=lambda sight: -sight.size_px)
-        fresh = fresh[: max(self._max_faces - len(known), 0)]
-        for sight in self._welcome_back(fresh, known, now_s):
-            self._tracks.append(_Track(self._next_id, sight, now_s))
-            self._next_id += 1
+        return fresh
+
+    def _fresh_turned(self, rgb: NDArray[np.uint8], now_s: float, thorough: bool) -> list[_Sight]:
+        """Faces in the frame turned, as long as nobody knows which way is up; now and then."""
+        if thorough or now_s - self._turned_s >= TURN_S:
+            self._turned_s = now_s
+            for turn_deg in TURNS[1:]:
+                fresh = self._fresh(rgb, [], thorough, turn_deg)
+                if fresh:
+                    return fresh
+        return []
 
     def _in_part(self, rgb: NDArray[np.uint8]) -> list[Detection]:
         """Faces in the part of the frame whose turn it is: its tiles, and itself with a border."""

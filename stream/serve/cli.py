@@ -12,7 +12,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import StreamError
-from ..options import BundleOption, EngineName, EngineOption, PurposeOption, facts, leave
+from ..face_options import FaceOptions
+from ..options import (
+    BundleOption,
+    CroppedOption,
+    EngineName,
+    EngineOption,
+    MaxFacesOption,
+    MinFaceOption,
+    PurposeOption,
+    RotateName,
+    RotateOption,
+    face_options,
+    facts,
+    leave,
+)
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -66,6 +80,10 @@ def serve(
             help="Address of a proxy whose X-Forwarded-For is believed; nobody's unless given."
         ),
     ] = None,
+    min_face: MinFaceOption = 12.0,
+    max_faces: MaxFacesOption = 100,
+    rotate: RotateOption = RotateName.auto,
+    cropped: CroppedOption = False,
     purpose: PurposeOption = "",
     bundle: BundleOption = "default",
     engine: EngineOption = EngineName.auto,
@@ -104,6 +122,7 @@ def serve(
             sources or [],
             bundle,
             engine,
+            face_options(min_face, max_faces, rotate, cropped),
             max_visitors,
             limits,
             purpose,
@@ -123,6 +142,7 @@ def _application(
     sources: list[str],
     bundle: str,
     engine: EngineName,
+    faces: FaceOptions,
     max_visitors: int,
     limits: Limits,
     purpose: str,
@@ -135,11 +155,11 @@ def _application(
     from .rounds import Rounds
     from .scoring import Scoring
 
-    recognizer = closing.enter_context(Recognizer(bundle, engine.value))
+    recognizer = closing.enter_context(Recognizer(bundle, engine.value, faces=faces))
     about = facts(recognizer, purpose)
     metrics = _metrics(closing)
     # Before the rounds: a source that cannot be opened ends the command at once.
-    watch = _watch(closing, sources, bundle, engine, about, metrics) if sources else None
+    watch = _watch(closing, sources, bundle, engine, faces, about, metrics) if sources else None
     rounds = closing.enter_context(Rounds(recognizer, max_visitors=max_visitors))
     scoring = Scoring(rounds, recognizer.bundle.manifest, about, limits)
     closing.callback(scoring.close)
@@ -163,6 +183,7 @@ def _watch(
     specs: list[str],
     bundle: str,
     engine: EngineName,
+    faces: FaceOptions,
     about: dict[str, Any],
     metrics: Metrics | None,
 ) -> Watch:
@@ -173,7 +194,7 @@ def _watch(
 
     names = sources_from(specs)
     opened = [open_live(name, strict_start=len(names) == 1) for name in names]
-    recognizer = closing.enter_context(Recognizer(bundle, engine.value))
+    recognizer = closing.enter_context(Recognizer(bundle, engine.value, faces=faces))
     sinks: list[list[Sink]] = [[] for _ in opened]
     if metrics is not None:
         from ..sinks.metrics_sink import MetricsSink

@@ -18,7 +18,7 @@ from ..frame import Frame
 from ..meter import Histogram, Meter
 from ..picture import picture_head
 from ..report import summary_json
-from ..result import SCHEMA
+from ..result import SCHEMA, left_out_notes
 from ..sinks.base import SinkInfo
 from ..sinks.tally import TallySink
 from .limits import Limits
@@ -68,7 +68,9 @@ class Scoring:
             (frame.width_px, frame.height_px),
             top,
         )
-        told = {name: row[name] for name in ("source", "size", "faces")}
+        told: dict[str, Any] = {
+            name: row[name] for name in ("source", "size", "faces", "left_out") if name in row
+        }
         return as_json({"schema": SCHEMA, **self.about, **told})
 
     def clip(self, upload: Upload, top: int, rows: bool, stop: threading.Event) -> bytes:
@@ -131,12 +133,13 @@ class _Count:
         self._step_s = 1 / rate_hz if rate_hz else 0.0
         self._meter = Meter()
         self._ids: set[int] = set()
-        self._frames = self._faces = 0
+        self._frames = self._faces = self._left_out = 0
         self._last_s = 0.0
 
     def add(self, frame: Frame, result: Any) -> None:
         self._frames += 1
         self._faces += len(result.faces)
+        self._left_out = max(self._left_out, result.left_out)
         self._ids.update(found.face.id for found in result.faces)
         self._last_s = frame.time_s
         self._meter.add_all(result.stages_ms)
@@ -152,7 +155,7 @@ class _Count:
             drops={},
             stages=self._meter.stages(),
             latency=Histogram().times(),
-            notes=notes,
+            notes=(*notes, *left_out_notes(self._left_out)),
             interrupted=False,
         )
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from stream.align import crop_matrix
 from stream.detect import FaceDetector, find_meshes
+from stream.face_options import FaceOptions
 from stream.frame import Frame
 from stream.head import MEAN_HEAD, posed_head
 from stream.mesh import FaceMesh, Mesh, Region
@@ -96,6 +97,23 @@ def test_a_gallery_shows_all_its_faces(
     assert len(found) == 25
 
 
+def test_small_faces_may_be_left_out(smile: Picture, whole: Mesh, networks: Networks) -> None:
+    picture = gallery(smile, whole, (91, 57))
+    tracker = FaceTracker(FaceOptions(min_face_px=75), *networks)
+    found = tracker.update(Frame(picture, 0.0, 0, "gallery"))
+    assert len(found) == 13
+    assert all(face.box[2] > 80 for face in found)
+
+
+def test_too_many_faces_are_counted(smile: Picture, whole: Mesh, networks: Networks) -> None:
+    picture = gallery(smile, whole, (91, 57))
+    tracker = FaceTracker(FaceOptions(max_faces=10), *networks)
+    found = tracker.update(Frame(picture, 0.0, 0, "gallery"))
+    assert len(found) == 10
+    assert all(face.box[2] > 80 for face in found), "the largest come first"
+    assert tracker.left_out == 15
+
+
 def test_what_is_no_face_is_not_found(networks: Networks) -> None:
     counts = [len(faces(picture, networks)) for picture in faceless_pictures(80)]
     assert sum(counts) == 0
@@ -138,4 +156,37 @@ def test_a_posed_head_is_cropped_as_the_mesh_is(
     corners = np.array([[0.2, 0.2], [0.8, 0.2], [0.8, 0.8], [0.2, 0.8]])
     back = cv2.invertAffineTransform(matrices[0])
     again = (corners @ back[:, :2].T + back[:, 2]) @ matrices[1][:, :2].T + matrices[1][:, 2]
-    assert np.linalg.norm(again - corners, axis=1).max() < 0.08
+    assert np.linalg.norm(again - corners, axis=1).max() < 0.1
+
+
+@pytest.mark.parametrize("turn_deg", [90, 180, 270])
+def test_a_clip_that_is_not_upright_is_found_out_once(
+    smile: Picture, whole: Mesh, networks: Networks, turn_deg: int
+) -> None:
+    """Places are those of the frame as it is; the crop is upright."""
+    small = canvas(640, 480)
+    small[120:360, 160:480] = cv2.resize(smile, (320, 240), interpolation=cv2.INTER_AREA)
+    rgb = np.ascontiguousarray(np.rot90(small, turn_deg // 90))
+    tracker = FaceTracker(detector=networks[0], mesh=networks[1])
+    empty = canvas(rgb.shape[1], rgb.shape[0])
+    assert tracker.update(Frame(empty, 0.0, 0, "turned")) == []
+    (face,) = tracker.update(Frame(rgb, 0.1, 1, "turned"))
+    upright = whole.xy / 2 + (160, 120)
+    back = np.rot90(np.arange(640 * 480).reshape(480, 640), turn_deg // 90)
+    at = back[tuple(np.rint(face.landmarks_xy).astype(int).T[::-1])]
+    apart = np.linalg.norm(np.stack([at % 640, at // 640], 1) - upright, axis=1)
+    assert apart.mean() < 0.05 * np.ptp(upright[:, 0])
+    assert tracker._turn_deg == turn_deg
+    (again,) = tracker.update(Frame(rgb, 0.2, 2, "turned"))
+    assert again.id == face.id
+
+
+def test_an_upside_down_face_is_found_without_being_told(
+    smile: Picture, networks: Networks
+) -> None:
+    rgb = np.ascontiguousarray(smile[::-1, ::-1])
+    tracker = FaceTracker(detector=networks[0], mesh=networks[1])
+    (face,) = tracker.update(Frame(rgb, 0.0, 0, "turned"))
+    (whole,) = FaceTracker(detector=networks[0], mesh=networks[1]).update(Frame(smile, 0, 0, "x"))
+    assert np.abs(face.crop.astype(int) - whole.crop).mean() < 8
+    assert face.quality.score > 0.8 * whole.quality.score

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import av
+import numpy as np
 import pytest
 
 from engines import contract
@@ -324,3 +325,31 @@ def test_a_real_clip(bundle: str, clips_dir: Path) -> None:
     (clip,) = json.loads(done.out)["clips"]
     assert clip["frames"] == 169
     assert clip["faces"][0]["to_s"] < clip["duration_s"] - 1, "the face leaves before the end"
+
+
+def test_faces_are_looked_for_as_asked(bundle: str, tmp_path: Path) -> None:
+    from stream.sources.sample import SampleSource
+
+    smile = next(SampleSource().frames()).pixels
+    pair = np.ascontiguousarray(np.hstack([smile, smile])[::-1, ::-1])
+    media.image(tmp_path / "pair.png", pair)
+    media.image(tmp_path / "noise.png", np.full((90, 90, 3), 128, np.uint8))
+
+    def faces(*arguments: str | Path) -> dict[str, Any]:
+        done = run("score", "--bundle", bundle, "--json", *arguments)
+        assert (done.status, done.error) == (0, "")
+        clip: dict[str, Any] = json.loads(done.out)["clips"][0]
+        return clip
+
+    assert faces(tmp_path / "pair.png", "--rotate", "180")["faces_seen"] == 2
+    limited = faces(tmp_path / "pair.png", "--max-faces", "1")
+    assert limited["faces_seen"] == 1
+    assert limited["notes"] == [
+        "more faces than are followed at once: 1 face left out; raise --max-faces"
+    ]
+    assert faces(tmp_path / "pair.png", "--min-face", "300")["faces_seen"] == 0
+    assert faces(tmp_path / "noise.png")["faces_seen"] == 0
+    assert faces(tmp_path / "noise.png", "--cropped")["faces_seen"] == 1
+    refused = run("score", tmp_path / "pair.png", "--rotate", "45")
+    assert refused.status == 2
+    assert "--rotate" in refused.error

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from stream.detect import FaceDetector
+from stream.face_options import FaceOptions
 from stream.frame import Frame
 from stream.mesh import FaceMesh
 from stream.track import FaceTracker
@@ -33,7 +34,7 @@ Ids = list[int]
 @pytest.fixture(scope="module")
 def new_tracker() -> Iterator[Callable[..., FaceTracker]]:
     detector, mesh = FaceDetector(), FaceMesh(workers=2)
-    yield lambda max_faces=100: FaceTracker(max_faces, detector, mesh)
+    yield lambda **faces: FaceTracker(FaceOptions(**faces), detector, mesh)
     mesh.close()
     detector.close()
 
@@ -214,7 +215,7 @@ def test_twenty_faces_and_a_limit(clips_dir: Path, new_tracker: Callable[..., Fa
     pictures = pictures_of(clips_dir / "single_face.mp4")
     frames = list(at_rate([crowd(pictures, at) for at in range(6)], 30))
     assert spells(ids_of(new_tracker(), frames)) == [list(range(1, 21))]
-    assert spells(ids_of(new_tracker(5), frames)) == [list(range(1, 6))]
+    assert spells(ids_of(new_tracker(max_faces=5), frames)) == [list(range(1, 6))]
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 700), (4320, 7680)])
