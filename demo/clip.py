@@ -8,7 +8,7 @@ import re
 import shutil
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -67,6 +67,8 @@ class Job:
     upload: Path | None
     """The file as it came; None for the built-in sample."""
     blur: bool = False
+    address: str = ""
+    """Where its visitor is."""
     state: State = "waiting"
     message: str = ""
     """Why it failed."""
@@ -91,7 +93,8 @@ class Clips:
         manifest: the bundle's.
         about: facts for the headers of what is written.
         limits: how long, how large, for how long.
-        waiting: clips that may wait for their turn.
+        waiting: clips that may wait for their turn, half of them of one address; addresses take
+            turns.
     """
 
     def __init__(
@@ -116,6 +119,7 @@ class Clips:
             max_frames=limits.clip_frames,
         )
         self._queue: deque[Job] = deque()
+        self._at_work: Counter[str] = Counter()
         self._changed = threading.Condition()
         self._closed = False
         self._threads = [
@@ -131,7 +135,9 @@ class Clips:
     def add(self, job: Job) -> None:
         """Let a clip wait for its turn; raises `Busy` where too many do."""
         with self._changed:
-            if len(self._queue) >= self._waiting or self._closed:
+            own = sum(other.address == job.address for other in self._queue)
+            full = len(self._queue) >= self._waiting or own >= max(self._waiting // 2, 1)
+            if full or self._closed:
                 raise Busy(f"{len(self._queue)} clips are waiting already; try again in a minute")
             self._queue.append(job)
             self._changed.notify()
@@ -139,7 +145,7 @@ class Clips:
     def place(self, job: Job) -> int:
         """How many clips come before this one's turn; 0 for one that is not waiting."""
         with self._changed:
-            return self._queue.index(job) if job in self._queue else 0
+            return self._in_turn().index(job) if job in self._queue else 0
 
     def discard(self, job: Job) -> None:
         """Stop scoring a clip and delete its folder, now or as soon as its thread lets go."""
@@ -171,9 +177,23 @@ class Clips:
                     self._changed.wait()
                 if self._closed:
                     return
-                job = self._queue.popleft()
+                job = self._in_turn()[0]
+                self._queue.remove(job)
                 job.state = "scoring"
-            self._score(job)
+                self._at_work[job.address] += 1
+            try:
+                self._score(job)
+            finally:
+                with self._changed:
+                    self._at_work -= Counter([job.address])
+
+    def _in_turn(self) -> list[Job]:
+        """Those who wait, as they come: an address's second clip after everybody's first."""
+        rank, seen = {}, Counter(self._at_work)
+        for job in self._queue:
+            rank[id(job)] = seen[job.address]
+            seen[job.address] += 1
+        return sorted(self._queue, key=lambda job: rank[id(job)])
 
     def _score(self, job: Job) -> None:
         """Score one clip; whatever goes wrong is the clip's alone."""

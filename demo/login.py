@@ -5,27 +5,35 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
+import logging
 import secrets
 import time
+from collections import Counter
 from collections.abc import Callable
 from html import escape
 from pathlib import Path
 from urllib.parse import parse_qs
 
-from starlette.requests import HTTPConnection, Request
+from starlette.requests import ClientDisconnect, HTTPConnection, Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
+
+from stream.serve.turns import Turns
 
 from .guard import refuse
 
 COOKIE = "ferstream"
+_log = logging.getLogger(__name__)
 _PAGE = Path(__file__).parent / "assets" / "login.html"
 _LASTS_S = 12 * 3600.0
 _MOST_LOGINS = 512
 _MOST_FORM_BYTES = 4096
-# A wrong password costs so much time, and only so many are looked at side by side.
+# A wrong password costs so much time; only so many are looked at side by side, and of one address
+# only so many wait: guesses of one are no delay to another.
 _PENALTY_S = 0.8
 _AT_ONCE = 2
+_LINE = 8
+_FORM_S = 10.0
 
 
 class Login:
@@ -48,7 +56,8 @@ class Login:
         self._clock = clock
         self._penalty_s = penalty_s
         self._logins: dict[str, float] = {}
-        self._trying = asyncio.Semaphore(_AT_ONCE)
+        self._turns: Turns | None = None  # made in the loop that uses it
+        self._trying: Counter[str] = Counter()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass on those who are known; ask the others."""
@@ -75,14 +84,18 @@ class Login:
     async def _login(self, request: Request) -> Response:
         if request.method != "POST":
             return _form()
-        given = await _fields(request)
-        async with self._trying:
-            digest = await asyncio.to_thread(
-                self._digest, given.get("user", ""), given.get("password", "")
-            )
-            if not hmac.compare_digest(digest, self._wanted):
+        address = request.client.host if request.client else ""
+        if self._trying[address] >= _LINE:
+            return _form("Too many attempts at once; wait a moment.", "", 429)
+        self._trying[address] += 1
+        try:
+            given = await _fields(request)
+            if not await self._fits(given, address):
+                _log.warning("a wrong name or password from %s", address or "somewhere")
                 await asyncio.sleep(self._penalty_s)
                 return _form("That name and password do not fit.", given.get("user", ""), 401)
+        finally:
+            self._trying -= Counter([address])
         token = self._admit()
         answer = RedirectResponse("./", 303)
         answer.set_cookie(
@@ -94,6 +107,14 @@ class Login:
             secure=request.url.scheme == "https",
         )
         return answer
+
+    async def _fits(self, given: dict[str, str], address: str) -> bool:
+        self._turns = self._turns or Turns(_AT_ONCE, line=_LINE)
+        async with self._turns.turn(address):
+            digest = await asyncio.to_thread(
+                self._digest, given.get("user", ""), given.get("password", "")
+            )
+        return hmac.compare_digest(digest, self._wanted)
 
     def _admit(self) -> str:
         """A new login; the oldest of too many ends."""
@@ -124,7 +145,15 @@ def _hashed(token: str) -> str:
 async def _fields(request: Request) -> dict[str, str]:
     """The form's fields; nothing of a body that is too large."""
     body = b""
-    async for chunk in request.stream():
+    chunks = request.stream().__aiter__()
+    end_s = time.monotonic() + _FORM_S
+    while True:
+        try:
+            chunk = await asyncio.wait_for(anext(chunks, b""), max(end_s - time.monotonic(), 0.01))
+        except (TimeoutError, asyncio.TimeoutError, ClientDisconnect):
+            return {}
+        if not chunk:
+            break
         body += chunk
         if len(body) > _MOST_FORM_BYTES:
             return {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -16,6 +17,7 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from stream.serve.limits import Limits
+from stream.serve.uploads import may_take_s
 
 from .clip import DOWNLOADS, SAMPLE, VIDEO, VIEW, Clips, Job, harmless
 from .errors import Busy, PageError, SessionGone, TooMuch
@@ -23,7 +25,6 @@ from .session import Session, Sessions
 
 _ASSETS = Path(__file__).parent / "assets"
 _TYPES = {".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8"}
-_CHUNK_S = 20.0
 
 
 class PageRoutes:
@@ -34,7 +35,7 @@ class PageRoutes:
         self._clips = clips
         self._limits = limits
         self._jobs: dict[str, Job] = {}
-        self._receiving = 0
+        self._receiving: Counter[str] = Counter()
 
     def app(self) -> Starlette:
         """An app to mount at `/page`."""
@@ -53,7 +54,7 @@ class PageRoutes:
         return Starlette(routes=routes, exception_handlers={PageError: _refusal})
 
     async def _begin(self, request: Request) -> Response:
-        session = await run_in_threadpool(self._sessions.begin)
+        session = await run_in_threadpool(self._sessions.begin, _address(request))
         return JSONResponse({"visit": session.token}, 201)
 
     async def _here(self, request: Request) -> Response:
@@ -70,17 +71,19 @@ class PageRoutes:
         name = harmless(request.query_params.get("name", "clip"))
         folder = await run_in_threadpool(self._fresh_folder, session)
         file = folder / "upload"
-        if self._receiving >= self._limits.uploads:
+        address, most = _address(request), self._limits.uploads
+        # Half of what there is, at most: a few slow ones are not to keep others out.
+        if self._receiving.total() >= most or self._receiving[address] >= max(most // 2, 1):
             raise Busy("other visitors are sending clips; try again in a moment")
-        self._receiving += 1
+        self._receiving[address] += 1
         try:
             await self._receive(request, file)
         except BaseException:
             file.unlink(missing_ok=True)
             raise
         finally:
-            self._receiving -= 1
-        return self._add(session, Job(name, folder, file, _wants_blur(request)))
+            self._receiving -= Counter([address])
+        return self._add(session, Job(name, folder, file, _wants_blur(request), address))
 
     async def _receive(self, request: Request, file: Path) -> None:
         """Write the body down as it comes; raises `TooMuch` beyond the limits."""
@@ -91,11 +94,12 @@ class PageRoutes:
         announced = request.headers.get("content-length", "")
         if announced.isdigit() and int(announced) > most:
             raise too_large
-        end_s, size = time.monotonic() + self._limits.upload_s, 0
+        begun_s, size = time.monotonic(), 0
         chunks = request.stream().__aiter__()
         with file.open("wb") as out:
             while True:
-                left_s = min(end_s - time.monotonic(), _CHUNK_S)
+                allowed_s = may_take_s(size, self._limits.upload_s)
+                left_s = begun_s + allowed_s - time.monotonic()
                 try:
                     chunk = await asyncio.wait_for(anext(chunks, b""), max(left_s, 0.01))
                 except (TimeoutError, asyncio.TimeoutError):
@@ -114,7 +118,9 @@ class PageRoutes:
     async def _sample(self, request: Request) -> Response:
         session = self._session(request)
         folder = await run_in_threadpool(self._fresh_folder, session)
-        return self._add(session, Job(SAMPLE, folder, None, _wants_blur(request)))
+        return self._add(
+            session, Job(SAMPLE, folder, None, _wants_blur(request), _address(request))
+        )
 
     def _add(self, session: Session, job: Job) -> Response:
         """Queue the clip, as the visit's only one."""
@@ -192,6 +198,10 @@ async def _asset(request: Request) -> Response:
 async def _refusal(request: Request, error: Exception) -> Response:
     assert isinstance(error, PageError)
     return JSONResponse(error.to_json(), error.status)
+
+
+def _address(request: Request) -> str:
+    return request.client.host if request.client else ""
 
 
 def _wants_blur(request: Request) -> bool:

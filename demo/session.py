@@ -31,6 +31,8 @@ class Session:
     begun_s: float
     heard_s: float
     """When its page last asked for something."""
+    address: str = ""
+    """Where its page is."""
     on_end: list[Callable[[], None]] = field(default_factory=list)
     """Called once, before the folder is deleted."""
 
@@ -41,7 +43,7 @@ class Sessions:
     Args:
         keep_s: how long a visit may last altogether.
         silent_s: how long after the last sign of its page a visit ends.
-        most: visits at once.
+        most: visits at once; half of them at most from one address.
     """
 
     def __init__(
@@ -69,7 +71,7 @@ class Sessions:
     def __len__(self) -> int:
         return len(self._sessions)
 
-    def begin(self) -> Session:
+    def begin(self, address: str = "") -> Session:
         """A new visit; raises `Busy` where there are as many as may be."""
         self.sweep()
         now_s, token = self._clock(), secrets.token_urlsafe(24)
@@ -78,9 +80,12 @@ class Sessions:
                 raise Busy("the page is closing; try again later")
             if len(self._sessions) >= self._most:
                 raise Busy(f"{self._most} visitors are here already; try again in a minute")
+            here = sum(session.address == address for session in self._sessions.values())
+            if address and here >= max(self._most // 2, 1):
+                raise Busy(f"{here} visitors are here from your address; close a page of theirs")
             folder = self._root.path / token
             folder.mkdir(mode=0o700)
-            session = self._sessions[token] = Session(token, folder, now_s, now_s)
+            session = self._sessions[token] = Session(token, folder, now_s, now_s, address)
         return session
 
     def get(self, token: str) -> Session:

@@ -14,6 +14,7 @@ from .errors import SourceTooLarge, SourceUnreadable
 
 # A progressive JPEG has about ten scans. Thousands of tiny ones keep a decoder busy for minutes.
 _MAX_SCANS = 100
+_USUAL_SCANS = 12
 # Segments before the one that tells the size; a picture has a dozen, some padding included.
 _MAX_MARKS = 4096
 
@@ -44,6 +45,16 @@ def picture_head(data: bytes) -> PictureHead:
     raise SourceUnreadable("this is no JPEG, PNG or WebP picture: send one of those")
 
 
+def decoding_cost(data: bytes) -> float:
+    """What decoding a picture takes, in pixels times scans; 0 for what is no picture."""
+    try:
+        head = picture_head(data)
+    except SourceUnreadable:
+        return 0.0
+    scans = data.count(b"\xff\xda") if head.kind == "jpeg" else 1
+    return float(head.width_px * head.height_px * max(scans, 1))
+
+
 def decode_picture(data: bytes, max_pixels: int) -> NDArray[np.uint8]:
     """(H, W, 3) RGB pixels, upright as its Exif says.
 
@@ -58,6 +69,8 @@ def decode_picture(data: bytes, max_pixels: int) -> NDArray[np.uint8]:
         )
     if head.kind == "jpeg" and data.count(b"\xff\xda") > _MAX_SCANS:
         raise SourceUnreadable(f"this jpeg picture has more than {_MAX_SCANS} scans: send another")
+    if head.kind == "jpeg" and decoding_cost(data) > max(_USUAL_SCANS * max_pixels, 1):
+        raise SourceTooLarge("this jpeg picture has too many scans for its size: send another")
     # A JPEG that was cut off would be decoded, grey from there on.
     if head.kind == "jpeg" and data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda"):
         raise SourceUnreadable("this jpeg picture is cut off: send all of it")

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 
 from fastapi import Request, Response
 from starlette.requests import ClientDisconnect
 
 from .answers import RETRY_S, answer
 from .limits import Limits
+from .turns import LineFull, Turns
 from .uploads import Refusal, Upload, received
 
 # Uploads that may arrive at once, for each that may be scored: arriving costs little but time.
@@ -29,8 +31,8 @@ class Desk:
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._arriving = 0
-        self._turns = asyncio.Semaphore(limits.uploads)
+        self._arriving: Counter[str] = Counter()
+        self._turns = Turns(limits.uploads, line=_ARRIVING * limits.uploads)
         self._pool = ThreadPoolExecutor(limits.uploads, thread_name_prefix="score upload")
 
     def close(self) -> None:
@@ -39,25 +41,27 @@ class Desk:
 
     async def serve(self, request: Request, name: str, work: Work) -> Response:
         """Receive a file, score it, answer; stops where the sender has gone."""
-        if self._arriving >= _ARRIVING * self._limits.uploads:
-            raise Refusal(503, "full", "too many uploads at once: try again", RETRY_S)
-        self._arriving += 1
+        address = request.client.host if request.client else ""
+        all_full = self._arriving.total() >= _ARRIVING * self._limits.uploads
+        # Half of what there is, at most: a few slow ones are not to keep others out.
+        if all_full or self._arriving[address] >= _ARRIVING * self._limits.uploads // 2:
+            raise _full()
+        self._arriving[address] += 1
         try:
             async with received(request, self._limits, self._limits.upload_bytes, name) as upload:
-                return answer(await self._in_turn(request, upload, work))
+                return answer(await self._in_turn(request, address, upload, work))
         finally:
-            self._arriving -= 1
+            self._arriving -= Counter([address])
 
-    async def _in_turn(self, request: Request, upload: Upload, work: Work) -> bytes:
+    async def _in_turn(self, request: Request, address: str, upload: Upload, work: Work) -> bytes:
         """Wait for a thread, at most as long as scoring may take."""
-        try:
-            await asyncio.wait_for(self._turns.acquire(), self._limits.score_s)
-        except asyncio.TimeoutError:
-            raise Refusal(503, "full", "too many uploads at once: try again", RETRY_S) from None
-        try:
+        async with AsyncExitStack() as holding:
+            turn = self._turns.turn(address)
+            try:
+                await asyncio.wait_for(holding.enter_async_context(turn), self._limits.score_s)
+            except (asyncio.TimeoutError, LineFull):
+                raise _full() from None
             return await self._attended(request, upload, work)
-        finally:
-            self._turns.release()
 
     async def _attended(self, request: Request, upload: Upload, work: Work) -> bytes:
         """Run in a thread while somebody waits for it; the thread has ended afterwards."""
@@ -76,3 +80,7 @@ class Desk:
             with suppress(Exception, asyncio.CancelledError):
                 await asyncio.shield(asyncio.wait({future}))
         return future.result()
+
+
+def _full() -> Refusal:
+    return Refusal(503, "full", "too many uploads at once: try again", RETRY_S)

@@ -23,11 +23,13 @@ from numpy.typing import NDArray
 
 from ..errors import SourceError, SourceTimeout, StreamError
 from ..frame import Frame
+from ..picture import decoding_cost
 from ..result import Result
 from ..sandbox import PictureDecoder
 from .guard import SUBPROTOCOL, error_json, origin_allowed
 from .limits import Limits
 from .rounds import Rounds, RoundsClosed, RoundsFull, Visitor
+from .turns import Turns
 
 PATH = "/v1/live"
 UNITS = 12
@@ -40,6 +42,8 @@ _MAX_ERRORS = 8
 # A frame that has waited so long for its turn is replaced, if a newer picture has come.
 _STALE_S = 0.5
 _MAX_TEXT = 1024
+# Pixels times scans from which on a picture leaves one decoder to others.
+_HEAVY = 8e6
 
 # WebSocket close codes.
 _DONE, _GOING, _POLICY, _BAD_DATA, _LATER = 1000, 1001, 1008, 1007, 1013
@@ -61,6 +65,7 @@ def live_router(
     pictures = decoder or PictureDecoder()
     # As many threads as there are decoders: who waits for one waits without a thread.
     pool = ThreadPoolExecutor(pictures.workers, thread_name_prefix="decode picture")
+    turns = Turns(pictures.workers, line=bounds.live_per_address)
     router = APIRouter()
     here: Counter[str] = Counter()
 
@@ -76,7 +81,7 @@ def live_router(
         try:
             if here[address] > bounds.live_per_address:
                 raise RoundsFull("too many live connections from your address: close one")
-            await _Visit(socket, rounds, bounds, pictures, pool).run()
+            await _Visit(socket, rounds, bounds, pictures, pool, turns).run()
         except (RoundsFull, RoundsClosed) as error:
             code = "full" if isinstance(error, RoundsFull) else "closing"
             await _farewell(socket, code, str(error), _LATER)
@@ -123,9 +128,12 @@ class _Visit:
         limits: Limits,
         decoder: PictureDecoder,
         pool: ThreadPoolExecutor,
+        turns: Turns,
     ) -> None:
         self._socket, self._rounds = socket, rounds
         self._limits, self._decoder, self._pool = limits, decoder, pool
+        self._turns = turns
+        self._address = socket.client.host if socket.client else ""
         self._loop = asyncio.get_running_loop()
         self._start_s = time.monotonic()
         self._top = 10
@@ -255,9 +263,11 @@ class _Visit:
             (index, came_s, data), self._picture = self._picture, None
             self._come.clear()
             try:
-                pixels = await self._loop.run_in_executor(
-                    self._pool, self._decoder.decode, data, self._limits.live_pixels
-                )
+                heavy = decoding_cost(data) > _HEAVY
+                async with self._turns.turn(self._address, heavy):
+                    pixels = await self._loop.run_in_executor(
+                        self._pool, self._decoder.decode, data, self._limits.live_pixels
+                    )
             except SourceTimeout as error:
                 raise _Leave("unsupported", str(error), _BAD_DATA) from None
             except SourceError as error:

@@ -77,7 +77,7 @@ async def _bounded(request: Request, most_s: float, most: int) -> AsyncGenerator
     stream = request.stream()
     while True:
         spent_s = time.monotonic() - begun_s
-        allowed_s = min(most_s, _GRACE_S + got / _LEAST_BYTES_PER_S)
+        allowed_s = may_take_s(got, most_s)
         try:
             chunk = await asyncio.wait_for(_next(stream), max(allowed_s - spent_s, 0.001))
         except asyncio.TimeoutError:
@@ -90,6 +90,11 @@ async def _bounded(request: Request, most_s: float, most: int) -> AsyncGenerator
             await _linger(stream)
             raise _too_large(most)
         yield chunk
+
+
+def may_take_s(got: int, most_s: float) -> float:
+    """Time that so many bytes may have taken to arrive, `most_s` at most."""
+    return min(most_s, _GRACE_S + got / _LEAST_BYTES_PER_S)
 
 
 async def _linger(stream: AsyncGenerator[bytes, None]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -133,3 +134,23 @@ def test_made_up_cookie_is_none(client: Any) -> None:
     for value in ("", "guess", "a" * 5000):
         answer = client.get("config", headers={"Cookie": f"ferstream={value}"})
         assert answer.status_code == 401
+
+
+def test_guesses_of_one_address_do_not_delay_another(url: str) -> None:
+    """Sixty wrong ones at once: who knows the password elsewhere is in before they are through."""
+
+    def guess(_: int) -> int:
+        with httpx.Client(base_url=url, timeout=60) as client:
+            return int(log_in(client, password="wr0ng").status_code)
+
+    with ThreadPoolExecutor(60) as pool:
+        guesses = [pool.submit(guess, n) for n in range(60)]
+        elsewhere = httpx.HTTPTransport(local_address="127.0.0.2")
+        with httpx.Client(base_url=url, timeout=60, transport=elsewhere) as client:
+            begun_s = time.monotonic()
+            assert log_in(client).status_code == 303
+            took_s = time.monotonic() - begun_s
+        answers = [guess.result() for guess in guesses]
+    assert set(answers) == {401, 429}
+    # One after the other, two at a time, the penalties alone would take 24 s.
+    assert took_s < 12

@@ -116,6 +116,17 @@ def test_visitors_beyond_the_room_are_told(sessions: Sessions) -> None:
     assert sessions.begin().token != first.token
 
 
+def test_one_address_does_not_take_all_the_room(clock: Clock) -> None:
+    sessions = Sessions(most=4, clock=clock)
+    sessions.start()
+    for _ in range(2):
+        sessions.begin("192.0.2.1")
+    with pytest.raises(Busy, match="from your address"):
+        sessions.begin("192.0.2.1")
+    assert sessions.begin("192.0.2.2").address == "192.0.2.2"
+    sessions.close()
+
+
 def test_close_leaves_nothing(clock: Clock) -> None:
     sessions = Sessions(clock=clock)
     sessions.start()

@@ -264,6 +264,7 @@ def test_a_picture_that_fails_costs_its_process_at_most() -> None:
             (hostile.png_header(0, 5), SourceTooLarge, "0 x 5"),
             (hostile.png_bomb(300), SourceTooLarge, "300 x 300"),
             (hostile.jpeg_of_many_scans(5000), SourceUnreadable, "scans"),
+            (hostile.jpeg_of_many_scans(98), SourceTooLarge, "too many scans for its size"),
         ):
             with pytest.raises(kind, match=words):
                 decoder.decode(data, 10_000)

@@ -9,15 +9,14 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 
+import httpx
 import pytest
-
-pytest.importorskip("fastapi")
 
 from stream.recognize import Recognizer
 from stream.serve.limits import Limits
 from stream.serve.server import Doors
 
-from .serving import Served, served
+from .serving import Served, encoded, frames, served
 
 HEAD_S = 1.5
 LIMITS = Limits(connections=40, connections_per_address=16, head_s=HEAD_S)
@@ -100,6 +99,18 @@ def test_addresses_that_fill_the_house_make_room(service: Served) -> None:
         with connected(service.port, KINDS["kept alive"], "127.0.0.99") as asking:
             asking.settimeout(10)
             assert b"200 OK" in asking.recv(4096)
+
+
+def test_slow_uploads_of_one_address_hold_up_no_other(service: Served) -> None:
+    head = b"POST /v1/image HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999\r\n\r\n"
+    picture = encoded(frames(100)[0], ".jpg")
+    with ExitStack() as closing:
+        for _ in range(14):
+            closing.enter_context(connected(service.port, head + b"x"))
+        time.sleep(0.5)
+        elsewhere = httpx.HTTPTransport(local_address="127.0.0.2")
+        with httpx.Client(base_url=service.url, timeout=60, transport=elsewhere) as client:
+            assert client.post("/v1/image", content=picture).status_code == 200
 
 
 class Line(asyncio.Transport):
