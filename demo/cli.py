@@ -66,6 +66,13 @@ def demo(
     keep_minutes: Annotated[
         float, typer.Option(min=1, help="A visit ends after so long, its clips are deleted.")
     ] = 60.0,
+    without_sandbox: Annotated[
+        bool,
+        typer.Option(
+            "--without-sandbox",
+            help="Decode strangers' files where neither seccomp nor Landlock can confine that.",
+        ),
+    ] = False,
     trust_proxy: Annotated[
         str,
         typer.Option(
@@ -96,6 +103,7 @@ def demo(
     from stream.interrupt import Stop, stopping_on_signals
     from stream.options import leave
     from stream.recognize import Recognizer
+    from stream.serve.cli import require_sandbox
     from stream.serve.guard import is_loopback
     from stream.serve.limits import Limits
     from stream.serve.server import run, server_config
@@ -103,6 +111,7 @@ def demo(
     from .app import Settings, page
 
     few_arenas()
+    require_sandbox(without_sandbox)
     limits = Limits(
         upload_bytes=max_upload_mb * 2**20,
         clip_duration_s=max_clip_seconds,

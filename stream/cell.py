@@ -11,6 +11,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+from .budget import Budget
 from .errors import SourceRefused, SourceTooLarge, SourceUnreadable
 
 START_S = 30.0
@@ -23,6 +24,15 @@ _START = (
 )
 _LONGEST_LINE = 300
 
+UNCONFINED = "FERSTREAM_WITHOUT_SANDBOX"
+"""The environment variable that lets strangers' files be decoded where nothing confines it."""
+UNSAFE = (
+    "this machine has neither seccomp nor Landlock: files of strangers are refused unless "
+    "--without-sandbox is given"
+)
+BUDGET = Budget()
+"""Of all decoders of this process."""
+
 _log = logging.getLogger(__name__)
 _told = threading.Event()
 
@@ -31,6 +41,10 @@ class Cell:
     """The process: its pipes, and its end. Raises `SourceRefused` where none can be started."""
 
     def __init__(self, config: dict[str, Any], stdin: int) -> None:
+        memory_bytes = BUDGET.take(self, config["memory_bytes"])
+        if not memory_bytes:
+            raise SourceRefused("there is no memory for another decoder now: try again in a moment")
+        config = {**config, "memory_bytes": memory_bytes}
         # Isolated: neither variables of the environment nor the current folder matter to it.
         command = [sys.executable, "-I", "-c", _START, str(_ROOT), json.dumps(config)]
         try:
@@ -45,6 +59,7 @@ class Cell:
                 bufsize=0,
             )
         except OSError as error:
+            BUDGET.give_back(self)
             _log.error("no decoder can be started: %s", error)
             raise SourceRefused("nothing can be decoded now: try again in a moment") from None
         self._lock = threading.Lock()
@@ -62,6 +77,7 @@ class Cell:
             if self._process.returncode is None:
                 self._process.kill()
                 self._process.wait()
+            BUDGET.give_back(self)
             for pipe in (self._process.stdin, self._process.stdout):
                 if pipe is not None:
                     pipe.close()
@@ -81,11 +97,18 @@ def failure(content: dict[str, Any]) -> SourceUnreadable:
     return kind(message)
 
 
-def tell_once(confined: bool) -> None:
-    """Warn, once in a process, where decoders are not confined by a filter of system calls."""
-    if not confined and not _told.is_set():
+def require_confined(confined: bool) -> None:
+    """Raise `SourceRefused` where decoders are held by bounds on memory and time alone.
+
+    FERSTREAM_WITHOUT_SANDBOX=1 allows that; it is then said once.
+    """
+    if confined:
+        return
+    if os.environ.get(UNCONFINED) != "1":
+        raise SourceRefused(UNSAFE)
+    if not _told.is_set():
         _told.set()
         _log.warning(
-            "this machine has no filter of system calls for decoders: files of strangers are "
+            "this machine has neither seccomp nor Landlock for decoders: files of strangers are "
             "decoded with bounds on memory and time only"
         )

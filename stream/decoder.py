@@ -9,7 +9,7 @@ from contextlib import suppress
 import numpy as np
 from numpy.typing import NDArray
 
-from .cell import START_S, Cell, failure, tell_once
+from .cell import START_S, Cell, failure, require_confined
 from .errors import SourceError, SourceRefused, SourceTimeout, SourceUnreadable
 from .wire import ERROR, HEAD, PICTURE, Receiver, WireBroken, WireSilent, send_request
 
@@ -104,7 +104,11 @@ class PictureDecoder:
         if kind != HEAD:
             cell.kill()
             raise SourceRefused("nothing can be decoded now: try again in a moment")
-        tell_once(head.get("filtered") is True)
+        try:
+            require_confined(head.get("filtered") is True)
+        except SourceRefused:
+            cell.kill()
+            raise
         return cell
 
     def _ask(self, cell: Cell, data: bytes, max_pixels: int) -> NDArray[np.uint8]:

@@ -1,9 +1,11 @@
 """Taking away from the running process what a decoder has no use for.
 
 Limits of the kernel (memory, processor time, files, no core dumps) hold on every Unix. On Linux
-with x86-64 a seccomp filter is added: the process can read and write what it has open, use memory
-and start threads, and nothing else. It opens no file, makes no socket, starts no program and sends
-no signal; such calls fail as if there were nothing there. Neither can be taken back.
+with x86-64 or ARM64 a seccomp filter is added: the process can read and write what it has open, use
+memory and start threads, and nothing else. It opens no file, makes no socket, starts no program and
+sends no signal; such calls fail as if there were nothing there. Landlock forbids files and networks
+once more, in another part of the kernel. None of them can be taken back. Where memory runs out, a
+decoder is the first to go.
 """
 
 from __future__ import annotations
@@ -14,59 +16,144 @@ import os
 import platform
 import resource
 import struct
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
-# System calls that decoding needs, by their numbers on x86-64.
-_ALLOWED = {
-    "read": 0,
-    "write": 1,
-    "close": 3,
-    "fstat": 5,
-    "poll": 7,
-    "lseek": 8,
-    "mmap": 9,
-    "mprotect": 10,
-    "munmap": 11,
-    "brk": 12,
-    "rt_sigaction": 13,
-    "rt_sigprocmask": 14,
-    "rt_sigreturn": 15,
-    "pread64": 17,
-    "readv": 19,
-    "writev": 20,
-    "select": 23,
-    "sched_yield": 24,
-    "mremap": 25,
-    "madvise": 28,
-    "nanosleep": 35,
-    "getpid": 39,
-    "exit": 60,
-    "gettimeofday": 96,
-    "getrusage": 98,
-    "sysinfo": 99,
-    "times": 100,
-    "sigaltstack": 131,
-    "gettid": 186,
-    "time": 201,
-    "futex": 202,
-    "sched_getaffinity": 204,
-    "restart_syscall": 219,
-    "clock_gettime": 228,
-    "clock_getres": 229,
-    "clock_nanosleep": 230,
-    "exit_group": 231,
-    "ppoll": 271,
-    "set_robust_list": 273,
-    "getcpu": 309,
-    "getrandom": 318,
-    "membarrier": 324,
-    "rseq": 334,
-}
-# Looking for a file finds none; code that tries several places goes on.
-_NOTHING_THERE = {"open": 2, "stat": 4, "lstat": 6, "access": 21, "openat": 257, "newfstatat": 262}
-_CLONE, _CLONE3, _CLONE_THREAD = 56, 435, 0x10000
+from .landlock import give_up_files, landlock_version
 
-_ARCHITECTURE = 0xC000003E  # x86-64
+
+@dataclass(frozen=True)
+class _Machine:
+    """One architecture's numbers of system calls."""
+
+    audit: int
+    """What the kernel calls it in a filter."""
+    allowed: dict[str, int]
+    """What decoding needs."""
+    nothing_there: dict[str, int]
+    """Looking for a file finds none; code that tries several places goes on."""
+    clone: int
+
+
+_CLONE3 = 435
+_MACHINES = {
+    "x86_64": _Machine(
+        audit=0xC000003E,
+        allowed={
+            "read": 0,
+            "write": 1,
+            "close": 3,
+            "fstat": 5,
+            "poll": 7,
+            "lseek": 8,
+            "mmap": 9,
+            "mprotect": 10,
+            "munmap": 11,
+            "brk": 12,
+            "rt_sigaction": 13,
+            "rt_sigprocmask": 14,
+            "rt_sigreturn": 15,
+            "pread64": 17,
+            "readv": 19,
+            "writev": 20,
+            "select": 23,
+            "sched_yield": 24,
+            "mremap": 25,
+            "madvise": 28,
+            "nanosleep": 35,
+            "getpid": 39,
+            "exit": 60,
+            "gettimeofday": 96,
+            "getrusage": 98,
+            "sysinfo": 99,
+            "times": 100,
+            "sigaltstack": 131,
+            "gettid": 186,
+            "time": 201,
+            "futex": 202,
+            "sched_getaffinity": 204,
+            "restart_syscall": 219,
+            "clock_gettime": 228,
+            "clock_getres": 229,
+            "clock_nanosleep": 230,
+            "exit_group": 231,
+            "ppoll": 271,
+            "set_robust_list": 273,
+            "getcpu": 309,
+            "getrandom": 318,
+            "membarrier": 324,
+            "rseq": 334,
+        },
+        nothing_there={
+            "open": 2,
+            "stat": 4,
+            "lstat": 6,
+            "access": 21,
+            "openat": 257,
+            "newfstatat": 262,
+        },
+        clone=56,
+    ),
+    "aarch64": _Machine(
+        audit=0xC00000B7,
+        allowed={
+            "read": 63,
+            "write": 64,
+            "close": 57,
+            "fstat": 80,
+            "lseek": 62,
+            "mmap": 222,
+            "mprotect": 226,
+            "munmap": 215,
+            "brk": 214,
+            "rt_sigaction": 134,
+            "rt_sigprocmask": 135,
+            "rt_sigreturn": 139,
+            "pread64": 67,
+            "readv": 65,
+            "writev": 66,
+            "sched_yield": 124,
+            "mremap": 216,
+            "madvise": 233,
+            "nanosleep": 101,
+            "getpid": 172,
+            "exit": 93,
+            "gettimeofday": 169,
+            "getrusage": 165,
+            "sysinfo": 179,
+            "times": 153,
+            "sigaltstack": 132,
+            "gettid": 178,
+            "futex": 98,
+            "sched_getaffinity": 123,
+            "restart_syscall": 128,
+            "clock_gettime": 113,
+            "clock_getres": 114,
+            "clock_nanosleep": 115,
+            "exit_group": 94,
+            "ppoll": 73,
+            "set_robust_list": 99,
+            "getcpu": 168,
+            "getrandom": 278,
+            "membarrier": 283,
+            "rseq": 293,
+            "pselect6": 72,
+        },
+        nothing_there={
+            "openat": 56,
+            "newfstatat": 79,
+            "faccessat": 48,
+            "faccessat2": 439,
+            "statx": 291,
+            "readlinkat": 78,
+            "openat2": 437,
+        },
+        clone=220,
+    ),
+}
+_CLONE_THREAD = 0x10000
+
 _LOAD, _JUMP_IF_EQUAL, _JUMP_IF_ABOVE, _JUMP_IF_SET, _RETURN = 0x20, 0x15, 0x25, 0x45, 0x06
 _ALLOW, _FAIL, _KILL = 0x7FFF0000, 0x00050000, 0x80000000
 _NUMBER_AT, _ARCHITECTURE_AT, _FIRST_ARGUMENT_AT = 0, 4, 16
@@ -74,12 +161,20 @@ _X32 = 0x3FFFFFFF  # numbers above are those of another calling convention
 _NO_NEW_PRIVILEGES, _SECCOMP, _FILTER = 38, 22, 2
 
 
+def can_confine() -> bool:
+    """Whether this machine can do more than limit a decoder; changes nothing."""
+    return _on_linux() and (_machine() is not None or landlock_version() > 0)
+
+
 def confine(memory_bytes: int, cpu_s: int) -> bool:
-    """Limit this process for good; returns whether the filter of system calls is in force too.
+    """Limit this process for good; returns whether seccomp or Landlock hold it, too.
 
     `memory_bytes` may be taken beyond what is in use now, `cpu_s` seconds of processor time be
     used up from the start of the process on: after that the kernel kills it.
     """
+    if _on_linux():
+        with suppress(OSError):
+            Path("/proc/self/oom_score_adj").write_text("1000")
     pages = int(Path("/proc/self/statm").read_text().split()[0]) if _on_linux() else 0
     memory = pages * resource.getpagesize() + memory_bytes
     for kind, most in (
@@ -92,18 +187,25 @@ def confine(memory_bytes: int, cpu_s: int) -> bool:
         _, hard = resource.getrlimit(kind)
         most = most if hard == resource.RLIM_INFINITY else min(most, hard)
         resource.setrlimit(kind, (most, most))
-    return _filter_calls()
+    # Landlock first: its own calls are none that the filter lets through.
+    locked = _on_linux() and give_up_files()
+    return _filter_calls() or locked
 
 
 def _on_linux() -> bool:
     return platform.system() == "Linux"
 
 
+def _machine() -> _Machine | None:
+    return _MACHINES.get(platform.machine()) if struct.calcsize("P") == 8 else None
+
+
 def _filter_calls() -> bool:
     """Put the filter in force; False where this machine knows none."""
-    if not _on_linux() or platform.machine() != "x86_64" or struct.calcsize("P") != 8:
+    machine = _machine()
+    if not _on_linux() or machine is None:
         return False
-    code = _program()
+    code = _program(machine)
     buffer = ctypes.create_string_buffer(code, len(code))
     head = ctypes.create_string_buffer(
         struct.pack("HxxxxxxQ", len(code) // 8, ctypes.addressof(buffer)), 16
@@ -116,25 +218,25 @@ def _filter_calls() -> bool:
     return bool(libc.prctl(_SECCOMP, ctypes.c_ulong(_FILTER), ctypes.byref(head), zero, zero) == 0)
 
 
-def _program() -> bytes:
+def _program(machine: _Machine) -> bytes:
     """The filter in the kernel's small machine language, eight bytes an instruction."""
     steps = [
         _step(_LOAD, _ARCHITECTURE_AT),
-        _step(_JUMP_IF_EQUAL, _ARCHITECTURE, 1, 0),
+        _step(_JUMP_IF_EQUAL, machine.audit, 1, 0),
         _step(_RETURN, _KILL),
         _step(_LOAD, _NUMBER_AT),
         _step(_JUMP_IF_ABOVE, _X32, 0, 1),
         _step(_RETURN, _KILL),
     ]
-    for number in _ALLOWED.values():
+    for number in machine.allowed.values():
         steps += [_step(_JUMP_IF_EQUAL, number, 0, 1), _step(_RETURN, _ALLOW)]
-    for number in _NOTHING_THERE.values():
+    for number in machine.nothing_there.values():
         steps += [_step(_JUMP_IF_EQUAL, number, 0, 1), _step(_RETURN, _FAIL | errno.ENOENT)]
     # Threads, but no processes; the newer call hides its flags and is said not to exist.
     steps += [
         _step(_JUMP_IF_EQUAL, _CLONE3, 0, 1),
         _step(_RETURN, _FAIL | errno.ENOSYS),
-        _step(_JUMP_IF_EQUAL, _CLONE, 0, 3),
+        _step(_JUMP_IF_EQUAL, machine.clone, 0, 3),
         _step(_LOAD, _FIRST_ARGUMENT_AT),
         _step(_JUMP_IF_SET, _CLONE_THREAD, 0, 1),
         _step(_RETURN, _ALLOW),

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from .cell import START_S, Cell, failure, printable, tell_once
+from .cell import START_S, Cell, failure, printable, require_confined
 from .decoder import PictureDecoder
 from .errors import (
     SourceError,
@@ -135,6 +135,7 @@ class UntrustedSource:
         self._receiver = Receiver(self._cell.output, limits.silence_s, limits.max_pixels)
         try:
             head = self._receive(HEAD, Receiver(self._cell.output, START_S, limits.max_pixels))
+            require_confined(head.get("filtered") is True)
         except BaseException:
             self._cell.kill()
             raise
@@ -144,7 +145,6 @@ class UntrustedSource:
         self.duration_s = _number(head.get("duration_s"), 1e9)
         self.size = _size(head.get("size"))
         """Width and height; upright from the first frame on."""
-        tell_once(self.confined)
 
     @property
     def notes(self) -> tuple[str, ...]:

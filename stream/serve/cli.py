@@ -74,6 +74,13 @@ def serve(
     ] = 8,
     max_upload_mb: Annotated[int, typer.Option(min=1, help="Size of an upload.")] = 64,
     max_clip_seconds: Annotated[float, typer.Option(min=1, help="Length of a clip.")] = 120,
+    without_sandbox: Annotated[
+        bool,
+        typer.Option(
+            "--without-sandbox",
+            help="Decode strangers' files where neither seccomp nor Landlock can confine that.",
+        ),
+    ] = False,
     trust_proxy: Annotated[
         list[str] | None,
         typer.Option(
@@ -97,6 +104,7 @@ def serve(
     from .limits import Limits
 
     few_arenas()
+    require_sandbox(without_sandbox)
     token = _token(token_file)
     if token is None and not is_loopback(host) and not without_token:
         raise typer.BadParameter(
@@ -135,6 +143,17 @@ def serve(
         if not stop.is_set():
             run(config, listening, limits, stop)
     leave(stop.status, failed=False)
+
+
+def require_sandbox(waived: bool) -> None:
+    """Raise `ServeError` where strangers' files cannot be decoded in safety, unless waived."""
+    from ..cell import UNCONFINED, UNSAFE
+    from ..jail import can_confine
+
+    if waived:
+        os.environ[UNCONFINED] = "1"
+    elif not can_confine():
+        raise ServeError(UNSAFE)
 
 
 def _application(
