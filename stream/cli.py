@@ -26,6 +26,7 @@ from .options import (
     MinFaceOption,
     OverwriteOption,
     PurposeOption,
+    RecursiveOption,
     RotateName,
     RotateOption,
     RowsName,
@@ -40,6 +41,7 @@ from .options import (
     facts,
     leave,
     recogniser,
+    tell_skipped,
 )
 
 if TYPE_CHECKING:
@@ -71,6 +73,7 @@ def score(
     aggregate_only: AggregateOption = False,
     purpose: PurposeOption = "",
     track: TrackOption = None,
+    recursive: RecursiveOption = False,
     overwrite: OverwriteOption = False,
     engine: EngineOption = EngineName.auto,
     as_json: JsonOption = False,
@@ -81,7 +84,9 @@ def score(
     from .outputs import Outputs
     from .sources import clips_from, open_clip
 
-    names = clips_from(clips)
+    skipped: list[str] = []
+    names = clips_from(clips, recursive=recursive, skipped=skipped)
+    tell_skipped(skipped)
     outputs = Outputs(
         jsonl=jsonl,
         csv=csv,
@@ -139,13 +144,16 @@ def score(
                 _tell_unfinished(places)
             else:
                 for place in places:
-                    place.finish()
+                    if not place.shared:
+                        place.finish()
             faces = None if aggregate_only else tally.faces()
             documents.append(report.summary_json(summary, faces, top))
             if not (as_json or outputs.on_standard_output):
                 print(report.clip_text(summary, faces or [], top))
             if stop.is_set():
                 break
+    if not stop.is_set():
+        outputs.finish([place for places in each for place in places])
     if as_json:
         print(json.dumps({"schema": SCHEMA, **about, "clips": documents}))
     leave(stop.status, failed)

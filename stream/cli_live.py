@@ -25,6 +25,7 @@ from .options import (
     MinFaceOption,
     OverwriteOption,
     PurposeOption,
+    RecursiveOption,
     RotateName,
     RotateOption,
     RowsName,
@@ -39,6 +40,7 @@ from .options import (
     facts,
     leave,
     recogniser,
+    tell_skipped,
 )
 
 if TYPE_CHECKING:
@@ -121,6 +123,7 @@ def live(
     aggregate_only: AggregateOption = False,
     purpose: PurposeOption = "",
     track: TrackOption = None,
+    recursive: RecursiveOption = False,
     overwrite: OverwriteOption = False,
     engine: EngineOption = EngineName.auto,
     as_json: JsonOption = False,
@@ -131,7 +134,9 @@ def live(
     from .sources import open_live, sources_from
 
     few_arenas()
-    names = sources_from(sources)
+    skipped: list[str] = []
+    names = sources_from(sources, recursive=recursive, skipped=skipped)
+    tell_skipped(skipped)
     outputs = Outputs(
         jsonl=jsonl,
         csv=csv,
@@ -201,6 +206,7 @@ def live(
                 max_staleness_s=max_staleness,
             )
         finally:
+            outputs.finish([place for places in each for place in places])
             if served is not None:
                 served.close()
     for summary in summaries:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from .recognize import Recognizer
 
 _LONGEST_PURPOSE = 500
+_MOST_NAMED = 8
 
 
 class EngineName(str, Enum):
@@ -61,7 +63,9 @@ ToOption = Annotated[
 JsonlOption = Annotated[
     Path | None, typer.Option(help="Write JSON lines; a folder for several sources.")
 ]
-CsvOption = Annotated[Path | None, typer.Option(help="Write CSV; a folder for several sources.")]
+CsvOption = Annotated[
+    Path | None, typer.Option(help="Write CSV; one table or a folder for several sources.")
+]
 VideoOption = Annotated[
     Path | None, typer.Option(help="Write annotated video; a folder for several sources.")
 ]
@@ -111,6 +115,9 @@ CroppedOption = Annotated[
         "--cropped", help="Each picture is one face, cut out before: nothing is looked for."
     ),
 ]
+RecursiveOption = Annotated[
+    bool, typer.Option("--recursive", help="Look into the folders in a folder too.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document, nothing else.")]
 
 
@@ -147,6 +154,16 @@ def facts(recognizer: Recognizer, purpose: str) -> dict[str, Any]:
 def complain(error: Exception | str) -> None:
     """One line on standard error."""
     print(f"ferstream: {' '.join(str(error).split())}", file=sys.stderr, flush=True)
+
+
+def tell_skipped(skipped: Sequence[str]) -> None:
+    """One line about what lies in the folders that were named and is not read."""
+    if skipped:
+        more = f" and {len(skipped) - _MOST_NAMED} more" if len(skipped) > _MOST_NAMED else ""
+        folders = any(name.endswith(os.sep) for name in skipped)
+        hint = "; --recursive looks into folders" if folders else ""
+        names = ", ".join(skipped[:_MOST_NAMED])
+        complain(f"skipped {names}{more}: no video or image by name{hint}")
 
 
 def leave(interrupted: int | None, failed: bool) -> None:

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from .claims import Claim, files_of
 from .errors import SinkError
 from .place import STANDARD_OUTPUT, Kind, Place, places_for, stems
 from .sinks.base import Sink, make_folder
 from .sinks.rows import FrameRows, RowMaker, RowSink
+
+if TYPE_CHECKING:
+    from .sinks.csv import CsvTable
 
 Rows = Literal["frames", "events", "windows"]
 Say = Callable[[str], None]
@@ -29,8 +32,8 @@ _FOLDERS: tuple[tuple[str, Kind, str], ...] = (
 class Outputs:
     """The places asked for, and how results are written there.
 
-    `jsonl`, `csv` and `video` name a file, or a folder with more than one source; `to` holds any
-    places that `stream.place` knows.
+    `jsonl`, `csv` and `video` name a file, or a folder with more than one source, for which `csv`
+    may also be one table; `to` holds any places that `stream.place` knows.
     """
 
     jsonl: Path | None = None
@@ -50,6 +53,7 @@ class Outputs:
     overwrite: bool = False
     """Whether files that exist are written anew."""
 
+    _tables: dict[str, CsvTable] = field(default_factory=dict, init=False, repr=False)
     _claims: list[Claim] = field(default_factory=list, init=False, repr=False, compare=False)
 
     @property
@@ -75,11 +79,16 @@ class Outputs:
             path: Path | None = getattr(self, name)
             if path is None:
                 continue
+            in_folder = several and str(path) != STANDARD_OUTPUT
+            if in_folder and kind == "csv" and path.suffix.lower() == ".csv" and not path.is_dir():
+                table = Place(kind, str(path), shared=True)
+                for places in each:
+                    places.append(table)
+                continue
+            if in_folder:
+                make_folder(path)
             for places, stem in zip(each, stems(sources), strict=True):
-                shared = several and str(path) != STANDARD_OUTPUT
-                target = path / f"{stem}{suffix}" if shared else path
-                if shared:
-                    make_folder(path)
+                target = path / f"{stem}{suffix}" if in_folder else path
                 places.append(Place(kind, str(target)))
         for places in each:
             if len(set(places)) < len(places):
@@ -141,6 +150,26 @@ class Outputs:
             return EventRows(min(self.top, 3))
         return FrameRows(self.top)
 
+    def finish(self, tables: Sequence[Place]) -> None:
+        """Close the tables of several sources, whole as they are by now, and give them their
+        names. Raises `SinkError`."""
+        for place in dict.fromkeys(place for place in tables if place.shared):
+            for written in (place.unfinished, place):
+                table = self._tables.pop(written.target, None)
+                if table is not None:
+                    table.close()
+                    if written != place:
+                        place.finish()
+
+    def _table_sink(self, place: Place) -> Sink | None:
+        """What adds one source's rows to a table of several."""
+        if not place.shared:
+            return None
+        from .sinks.csv import CsvSink, CsvTable
+
+        path = Path(place.target)
+        return CsvSink(path, self.top, self._tables.setdefault(place.target, CsvTable(path)))
+
     def _sink(self, place: Place, say: Say, live: bool, sound_of: Path | None) -> Sink:
         from .sinks.background import CLOSE_S, BackgroundSink
 
@@ -152,7 +181,7 @@ class Outputs:
             if not (live and place.is_file):
                 return sink
         else:
-            sink = _sink_of(place, self.top, sound_of)
+            sink = self._table_sink(place) or _sink_of(place, self.top, sound_of)
             if place.kind in _PICTURES:
                 sink = self.masked(sink)
             if not (live or place.kind == "rtsp"):

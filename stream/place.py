@@ -55,6 +55,8 @@ class Place(NamedTuple):
     kind: Kind
     target: str
     """A path, an address, or -."""
+    shared: bool = False
+    """Whether it is one table of several sources."""
 
     @property
     def is_file(self) -> bool:
@@ -108,7 +110,7 @@ class Place(NamedTuple):
 
     def discard(self) -> None:
         """Remove an output of which nothing came."""
-        if self.unfinished != self:
+        if self.unfinished != self and not self.shared:
             Path(self.unfinished.target).unlink(missing_ok=True)
 
 
@@ -134,12 +136,18 @@ def place_of(text: str) -> Place:
 def places_for(texts: Sequence[str], sources: Sequence[str]) -> list[list[Place]]:
     """The places of each source; a folder of a name with `{source}` is made where it is missing.
 
-    Raises `SinkError` for a file that several would share.
+    Several sources share a table of CSV, whose rows name them. Raises `SinkError` for another file
+    that several would share.
     """
     places = [place_of(text) for text in texts]
     if len(sources) > 1:
+        places = [
+            place._replace(shared=place.kind == "csv" and _SOURCE not in place.target)
+            for place in places
+        ]
         for place in places:
-            if (place.is_file or place.kind == "rtsp") and _SOURCE not in place.target:
+            alone = (place.is_file and not place.shared) or place.kind == "rtsp"
+            if alone and _SOURCE not in place.target:
                 raise SinkError(
                     f"{place.name} cannot hold {len(sources)} sources: put {_SOURCE} into its name"
                 )
@@ -157,22 +165,55 @@ def _filled(place: Place, stem: str) -> Place:
 
 
 def stems(sources: Sequence[str]) -> list[str]:
-    """A file name without suffix for each source, all different and free of passwords."""
-    plain = [re.sub(r"[^\w.-]+", "_", _name(source)).strip("_.") or "source" for source in sources]
-    # An address has no suffix to lose: what follows its last dot may be half of its host.
-    short = [
-        name if is_address(source) else Path(name).stem
-        for name, source in zip(plain, sources, strict=True)
-    ]
-    chosen: list[str] = []
-    for name, stem in zip(plain, short, strict=True):
-        candidate = stem if short.count(stem) == 1 else name
-        number = 2
-        while candidate in chosen:
+    """A file name without suffix for each source, all different and free of passwords.
+
+    Of clips that share a stem each is called by what tells them apart: its ending, or the folders
+    that it is in.
+    """
+    levels = [_levels(source) for source in sources]
+    shared: dict[str, list[int]] = {}
+    for at, names in enumerate(levels):
+        shared.setdefault(names[0].casefold(), []).append(at)
+    chosen = [""] * len(sources)
+    for places in shared.values():
+        depth = max(len(levels[at]) for at in places)
+        rounds = ([_at_level(levels[at], level) for at in places] for level in range(depth))
+        apart = (names for names in rounds if len({n.casefold() for n in names}) == len(names))
+        for at, name in zip(places, next(apart, [levels[at][0] for at in places]), strict=True):
+            chosen[at] = name
+    taken: set[str] = set()
+    for at, name in enumerate(chosen):
+        number, candidate = 2, name
+        while candidate.casefold() in taken:
             candidate = f"{name}-{number}"
             number += 1
-        chosen.append(candidate)
+        taken.add(candidate.casefold())
+        chosen[at] = candidate
     return chosen
+
+
+def _at_level(names: Sequence[str], level: int) -> str:
+    """One of `_levels`; with or without its ending like the others where there is no more."""
+    return names[level] if level < len(names) else names[(len(names) > 1) * (level % 2)]
+
+
+def _levels(source: str) -> list[str]:
+    """Names for a source that tell ever more of it."""
+    if is_address(source) or source.startswith("gst:"):
+        # An address has no suffix to lose: what follows its last dot may be half of its host.
+        return [_plain(_name(source))]
+    path = Path(source)
+    folders = [part for part in path.parent.parts if part not in (path.anchor, "..")]
+    names = [_plain(path.stem), _plain(path.name)]
+    for depth in range(1, len(folders) + 1):
+        inside = "_".join(folders[-depth:])
+        names += [_plain(f"{inside}_{path.stem}"), _plain(f"{inside}_{path.name}")]
+    return names
+
+
+def _plain(name: str) -> str:
+    """A name of letters, numbers, dots, dashes and underscores."""
+    return re.sub(r"[^\w.-]+", "_", name).strip("_.") or "source"
 
 
 def _name(source: str) -> str:

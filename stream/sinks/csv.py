@@ -10,6 +10,7 @@
 | basic8_*, family_* | probabilities |
 | attention | the frame's share of the clip's attention, 0..1 |
 | top1, top1_p, top2, ... | words and probabilities, best first |
+| source | where the frame came from |
 
 Where a purpose was given, a first line that begins with # holds it (pandas: `comment="#"`).
 """
@@ -18,6 +19,7 @@ from __future__ import annotations
 
 import csv
 import io
+import threading
 from pathlib import Path
 
 from engines.taxonomy import load_taxonomy
@@ -28,11 +30,32 @@ from .base import SinkInfo
 from .whole import WholeLines
 
 
-class CsvSink:
-    """Writes a .csv file; `top` words per face."""
+class CsvTable:
+    """One file for the rows of several sources, which may be written at the same time."""
 
-    def __init__(self, path: Path, top: int = 10) -> None:
+    def __init__(self, path: Path) -> None:
         self._path = path
+        self._lock = threading.Lock()
+        self._file: WholeLines | None = None
+
+    def lines(self, head: str) -> WholeLines:
+        """The file, made with its first lines when the first source begins."""
+        with self._lock:
+            if self._file is None:
+                self._file = WholeLines(self._path, head)
+            return self._file
+
+    def close(self) -> None:
+        """Close the file, after the last source."""
+        if self._file is not None:
+            self._file.close()
+
+
+class CsvSink:
+    """Writes a .csv file; `top` words per face. Where there is a `table`, its rows go into that."""
+
+    def __init__(self, path: Path, top: int = 10, table: CsvTable | None = None) -> None:
+        self._path, self._table = path, table
         self._top = top
         self._basic8 = load_taxonomy("basic8").labels
         self._families = load_taxonomy("emo135").families
@@ -49,13 +72,14 @@ class CsvSink:
         names.append("attention")
         for place in range(1, self._top + 1):
             names += [f"top{place}", f"top{place}_p"]
-        return names
+        return [*names, "source"]
 
     def open(self, info: SinkInfo) -> None:
         """Make the file and write the names of its columns."""
         purpose = info.about.get("purpose")
         head = f"# purpose: {purpose}\n" if purpose else ""
-        self._file = WholeLines(self._path, head + _text([self.columns]))
+        head += _text([self.columns])
+        self._file = self._table.lines(head) if self._table else WholeLines(self._path, head)
 
     def write(self, frame: Frame, result: Result) -> None:
         """Append the frame's faces, or its one row without any."""
@@ -65,14 +89,14 @@ class CsvSink:
         ]
         if not rows:
             absent = [place[0], "-1", place[2], "0", "0"]
-            rows.append(absent + [""] * (len(self.columns) - len(absent)))
-        self._write_rows(rows)
+            rows.append(absent + [""] * (len(self.columns) - len(absent) - 1))
+        self._write_rows([[*row, result.source] for row in rows])
 
     def close(self) -> None:
         """Close the file."""
-        if self._file is not None:
+        if self._file is not None and self._table is None:
             self._file.close()
-            self._file = None
+        self._file = None
 
     def _values(self, found: FaceResult) -> list[str]:
         """The columns from confidence on."""

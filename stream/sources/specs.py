@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import glob
+import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from ..errors import SourceMissing, SourceUnreadable
@@ -45,31 +46,48 @@ def is_camera(spec: str) -> bool:
     return camera_device(spec) is not None or is_rtsp(spec) or is_pipeline(spec)
 
 
-def sources_from(specs: Sequence[str]) -> list[str]:
+def sources_from(
+    specs: Sequence[str], *, recursive: bool = False, skipped: list[str] | None = None
+) -> list[str]:
     """The sources that words of a command line mean, live ones and clips, each once, in order.
 
-    Folders, patterns and .streams files are expanded. Raises `SourceMissing` for a name, pattern
-    or folder that yields nothing and `SourceUnreadable` for a list that cannot be read; an error
-    in a list names its line.
+    Folders (with those in them where `recursive`), patterns and .streams files are expanded, p2
+    before p10. `skipped` gets what lies in the folders and is no video or image by its name.
+    Raises `SourceMissing` for a name, pattern or folder that yields nothing and `SourceUnreadable`
+    for a list that cannot be read; an error in a list names its line.
     """
-    return list(dict.fromkeys(name for spec in specs for name in _expanded(spec)))
+    search = _Search(recursive, [] if skipped is None else skipped)
+    entries = (entry for spec in specs for entry in _entries(spec))
+    return _each_once(name for where, spec in entries for name in search.at(where, spec))
 
 
-def clips_from(specs: Sequence[str]) -> list[str]:
+def clips_from(
+    specs: Sequence[str], *, recursive: bool = False, skipped: list[str] | None = None
+) -> list[str]:
     """`sources_from` for scoring: raises `SourceUnreadable` for a camera, which has no end."""
+    search = _Search(recursive, [] if skipped is None else skipped)
     clips: list[str] = []
     for spec in specs:
         for where, name in _entries(spec):
             if is_camera(name):
                 shown = without_password(name)
                 raise SourceUnreadable(f"{where}{shown} is a camera: use `ferstream live {shown}`")
-            clips.extend(_at(where, name))
-    return list(dict.fromkeys(clips))
+            clips.extend(search.at(where, name))
+    return _each_once(clips)
 
 
-def _expanded(spec: str) -> Iterator[str]:
-    for where, name in _entries(spec):
-        yield from _at(where, name)
+def natural(path: str | Path) -> list[tuple[bool, int, str]]:
+    """A key by which numbers in names are sorted as numbers."""
+    parts = re.split(r"(\d+)", str(path).casefold())
+    return [(part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in parts]
+
+
+def _each_once(names: Iterable[str]) -> list[str]:
+    """Every source once, under the first of its names."""
+    first: dict[str, str] = {}
+    for name in names:
+        first.setdefault(os.path.realpath(name) if Path(name).is_file() else name, name)
+    return list(first.values())
 
 
 def _entries(spec: str) -> Iterator[tuple[str, str]]:
@@ -102,25 +120,51 @@ def _beside(path: Path, line: str) -> str:
     return str(path.parent / line)
 
 
-def _at(where: str, spec: str) -> list[str]:
-    """One entry expanded; its failure names where it stands."""
-    if spec == "sample" or is_address(spec) or is_camera(spec) or Path(spec).is_file():
-        return [spec]
-    if Path(spec).is_dir():
-        return _clips_in(where, Path(spec))
-    if glob.has_magic(spec):
-        found = [Path(name) for name in glob.glob(spec, recursive=True)]
-        matches = sorted(str(path) for path in found if path.is_file())
-        if not matches:
-            raise SourceMissing(f"{where}nothing matches {spec}: check the pattern")
-        return matches
-    raise SourceMissing(f"{where}no file or folder {spec}: check the name")
+class _Search:
+    """Finds what a word means; `skipped` gets what lies in folders and is not read."""
 
+    def __init__(self, recursive: bool, skipped: list[str]) -> None:
+        self._recursive, self._skipped = recursive, skipped
 
-def _clips_in(where: str, folder: Path) -> list[str]:
-    """Videos and images directly in a folder, by name."""
-    names = sorted(path for path in folder.iterdir() if path.suffix.lower() in MEDIA_SUFFIXES)
-    clips = [str(path) for path in names if path.is_file()]
-    if not clips:
-        raise SourceMissing(f"{where}no video or image in the folder {folder}: name another")
-    return clips
+    def at(self, where: str, spec: str) -> list[str]:
+        """One entry expanded; its failure names where it stands."""
+        if spec == "sample" or is_address(spec) or is_camera(spec) or Path(spec).is_file():
+            return [spec]
+        if Path(spec).is_dir():
+            return self._in_folder(where, Path(spec))
+        if glob.has_magic(spec):
+            found = [Path(name) for name in glob.glob(spec, recursive=True)]
+            matches = sorted((str(path) for path in found if path.is_file()), key=natural)
+            if not matches:
+                raise SourceMissing(f"{where}nothing matches {spec}: check the pattern")
+            return matches
+        raise SourceMissing(f"{where}no file or folder {spec}: check the name")
+
+    def _in_folder(self, where: str, folder: Path) -> list[str]:
+        """Videos and images in a folder by name, those of its own folders after them."""
+        clips = list(self._walk(folder))
+        if not clips:
+            more = "" if self._recursive else ", or --recursive for its folders"
+            raise SourceMissing(
+                f"{where}no video or image in the folder {folder}: name another{more}"
+            )
+        return clips
+
+    def _walk(self, folder: Path) -> Iterator[str]:
+        try:
+            inside = sorted(folder.iterdir(), key=natural)
+        except OSError as error:
+            self._skipped.append(f"{folder} ({(error.strerror or str(error)).lower()})")
+            return
+        inside = [path for path in inside if not path.name.startswith(".")]
+        for path in inside:
+            if path.is_file() and path.suffix.lower() in MEDIA_SUFFIXES:
+                yield str(path)
+            elif not path.is_dir():
+                self._skipped.append(str(path))
+        for path in inside:
+            # A link could lead back up.
+            if path.is_dir() and self._recursive and not path.is_symlink():
+                yield from self._walk(path)
+            elif path.is_dir():
+                self._skipped.append(f"{path}{os.sep}")

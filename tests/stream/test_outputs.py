@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import threading
@@ -11,9 +12,9 @@ import av
 import pytest
 
 from stream.errors import SinkError
-from stream.loop import run
+from stream.loop import Route, run, run_many
 from stream.outputs import Outputs
-from stream.place import BY_SUFFIX, Place, place_of, places_for
+from stream.place import BY_SUFFIX, Place, place_of, places_for, stems
 from stream.sinks.background import BackgroundSink
 from stream.sinks.blur import BlurSink
 from stream.sinks.rows import RowSink
@@ -70,6 +71,67 @@ def test_each_source_has_its_own_file() -> None:
     assert places_for(["out.vtt"], SOURCES[:1]) == [[Place("subtitles", "out.vtt")]]
 
 
+@pytest.mark.parametrize(
+    ("sources", "names"),
+    [
+        (["a/x.mp4", "b/x.mp4"], ["a_x", "b_x"]),
+        (["x.mp4", "x.mov"], ["x.mp4", "x.mov"]),
+        (["a/x.mp4", "a/x.mov", "b/x.mp4"], ["a_x.mp4", "a_x.mov", "b_x.mp4"]),
+        (["1/a/x.mp4", "2/a/x.mp4", "x.mp4"], ["1_a_x", "2_a_x", "x"]),
+        (["a/X.mp4", "b/x.mp4"], ["a_X", "b_x"]),
+        (["a/x.mp4", "b/x.mp4", "a_x.mp4"], ["a_x", "b_x", "a_x-2"]),
+        (["cam 12:30.mp4", "cam_12_30.mp4"], ["cam_12_30", "cam_12_30-2"]),
+        (["100%.mp4", "-x.mp4", "笑顔.mp4"], ["100", "-x", "笑顔"]),
+        (["../x.mp4", "x.mp4"], ["x", "x-2"]),
+    ],
+)
+def test_clips_of_one_stem_are_called_by_what_tells_them_apart(
+    sources: list[str], names: list[str]
+) -> None:
+    assert stems(sources) == names
+
+
+def test_several_clips_share_one_table(tmp_path: Path) -> None:
+    """By --csv and by --to; a clip that fails leaves what the others wrote."""
+    for outputs in (Outputs(csv=tmp_path / "a.csv"), Outputs(to=(str(tmp_path / "b.csv"),))):
+        each = outputs.for_sources(["one", "two", "three"])
+        (target,) = {place.target for places in each for place in places}
+        for name, places in zip(["one", "two", "three"], each, strict=True):
+            unfinished = [place.unfinished for place in places]
+            sinks = outputs.sinks(unfinished, quiet, live=False)
+            if name == "two":
+                places[0].discard()
+                continue
+            run(FakeSource([0.0, 0.5], name=name), FakeRecognizer(), sinks)
+        assert not Path(target).exists()
+        outputs.finish([place for places in each for place in places])
+        rows = list(csv.DictReader(Path(target).read_text().splitlines()))
+        assert [(row["source"], row["frame"]) for row in rows] == [
+            ("one", "0"),
+            ("one", "1"),
+            ("three", "0"),
+            ("three", "1"),
+        ]
+    assert {path.name for path in tmp_path.iterdir()} == {"a.csv", "b.csv"}
+
+
+def test_cameras_share_one_table_at_the_same_time(tmp_path: Path) -> None:
+    outputs = Outputs(csv=tmp_path / "all.csv")
+    names = [f"cam{k}" for k in range(4)]
+    times_s = [k / 50 for k in range(50)]
+    each = outputs.for_sources(names)
+    routes = [
+        Route(FakeSource(times_s, name=name), outputs.sinks(places, quiet, live=True))
+        for name, places in zip(names, each, strict=True)
+    ]
+    run_many(routes, FakeRecognizer())
+    outputs.finish([place for places in each for place in places])
+    rows = list(csv.DictReader((tmp_path / "all.csv").read_text().splitlines()))
+    assert {name: sum(row["source"] == name for row in rows) for name in names} == dict.fromkeys(
+        names, 50
+    )
+
+
 def test_an_address_keeps_its_host() -> None:
     (places,) = places_for(["{source}.csv"], ["rtsp://u:p@127.0.0.1:8554/door"])
     assert places[0].target == "127.0.0.1_8554_door.csv"
@@ -92,7 +154,7 @@ def test_several_sources_write_into_folders(tmp_path: Path) -> None:
     each = outputs.for_sources(SOURCES)
     names = [Path(places[0].target).name for places in each]
     assert len(set(names)) == len(names)
-    assert names[:3] == ["x.mp4.jsonl", "x.mp4-2.jsonl", "y.mp4.jsonl"]
+    assert names[:3] == ["a_x.jsonl", "b_x.jsonl", "b_y.jsonl"]
     assert "secret" not in "".join(names)
     assert (tmp_path / "rows").is_dir() and (tmp_path / "video").is_dir()
 

@@ -225,6 +225,45 @@ def test_folders_and_patterns_become_clips(tmp_path: Path) -> None:
     assert clips_from([str(tmp_path / "notes.txt")]) == [str(tmp_path / "notes.txt")]
 
 
+def test_numbers_in_names_are_numbers(tmp_path: Path) -> None:
+    names = ["2.mp4", "p1.mp4", "p2.mp4", "P9.mp4", "p10.mp4", "p10a.mp4"]
+    for name in names:
+        (tmp_path / name).touch()
+    right = [str(tmp_path / name) for name in names]
+    assert clips_from([str(tmp_path)]) == right
+    assert clips_from([str(tmp_path / "*.mp4")]) == right
+
+
+def test_folders_in_folders_and_what_is_skipped(tmp_path: Path) -> None:
+    for name in (
+        "b.mp4",
+        "in/a.heic",
+        "in/deep/c.webp",
+        "in/deep/._c.webp",
+        "notes.txt",
+        "in/x.csv",
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "in" / "up").symlink_to(tmp_path, target_is_directory=True)
+    skipped: list[str] = []
+    assert clips_from([str(tmp_path)], skipped=skipped) == [str(tmp_path / "b.mp4")]
+    assert skipped == [str(tmp_path / "notes.txt"), f"{tmp_path / 'in'}/"]
+    skipped = []
+    found = clips_from([str(tmp_path)], recursive=True, skipped=skipped)
+    assert found == [str(tmp_path / name) for name in ("b.mp4", "in/a.heic", "in/deep/c.webp")]
+    assert skipped[:2] == [str(tmp_path / "notes.txt"), str(tmp_path / "in" / "x.csv")]
+    (tmp_path / "b.mp4").unlink()
+    with pytest.raises(SourceMissing, match="or --recursive for its folders"):
+        clips_from([str(tmp_path)])
+
+
+def test_a_file_of_two_names_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.mp4").touch()
+    assert clips_from(["a.mp4", "./a.mp4", str(tmp_path / "a.mp4")]) == ["a.mp4"]
+
+
 def test_a_file_whose_name_looks_like_a_pattern_is_a_file(tmp_path: Path) -> None:
     path = tmp_path / "take[1].mp4"
     path.touch()

@@ -133,6 +133,26 @@ def test_several_clips_write_folders_and_one_bad_does_not_stop_the_rest(
     assert sorted(path.name for path in rows.iterdir()) == ["a.jsonl", "c.jsonl"]
 
 
+def test_a_batch_of_folders_is_one_table(bundle: str, tmp_path: Path) -> None:
+    """What the user of a folder types: two clips of one name, a note, one line about that."""
+    clips = tmp_path / "clips"
+    for name, frames in (("p10/x.mp4", 3), ("p2/x.mp4", 2), ("p2/12:30 50%.mp4", 1)):
+        (clips / name).parent.mkdir(parents=True, exist_ok=True)
+        media.video(clips / "plain.mp4", frames).rename(clips / name)
+    (clips / "notes.txt").touch()
+    table = tmp_path / "one.csv"
+    to = ("--to", tmp_path / "out" / "{source}.jsonl")
+    done = run("score", clips, "--recursive", "--bundle", bundle, "--csv", table, *to, "--json")
+    assert done.status == 0
+    (line,) = done.error.splitlines()
+    assert "skipped" in line and "notes.txt: no video or image by name" in line
+    rows = list(csv.DictReader(table.read_text().splitlines()))
+    named = [str(clips / name) for name in ("p2/12:30 50%.mp4", *2 * ["p2/x.mp4"])]
+    assert [row["source"] for row in rows] == [*named, *3 * [str(clips / "p10/x.mp4")]]
+    names = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert names == ["12_30_50.jsonl", "p10_x.jsonl", "p2_x.jsonl"]
+
+
 def test_a_truncated_clip_is_scored_as_far_as_it_goes(bundle: str, tmp_path: Path) -> None:
     done = run("score", media.truncated(tmp_path / "cut.mp4"), "--bundle", bundle)
     assert done.status == 0
