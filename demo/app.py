@@ -55,6 +55,7 @@ def page(recognizer: Recognizer, settings: Settings) -> App:
     Raises ModuleNotFoundError where Gradio or FastAPI are not installed.
     """
     from fastapi import FastAPI
+    from fastapi.responses import JSONResponse
 
     from stream.serve.live import live_router
 
@@ -90,6 +91,18 @@ def page(recognizer: Recognizer, settings: Settings) -> App:
         app.include_router(camera_router(rounds, CameraHosts(settings.camera_hosts), units))
     app.mount("/live", live_assets())
     app.mount("/page", routes.app())
+
+    @app.get("/healthz")
+    async def healthz() -> dict[str, str]:
+        """Whether the page answers; needs no login."""
+        return {"status": "alive"}
+
+    @app.get("/readyz")
+    async def readyz() -> Any:
+        """Whether pictures are being recognised; needs no login."""
+        ready = rounds.running
+        return JSONResponse({"status": "ready" if ready else "not ready"}, 200 if ready else 503)
+
     _within_a_loop(lambda: _mount(app, recognizer, settings))
     inner: App = app if settings.login is None else Login(app, *settings.login)
     return Guard(Paths(inner), hosts=settings.names)

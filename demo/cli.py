@@ -93,10 +93,11 @@ def demo(
     ] = None,
 ) -> None:
     """Open the page in the browser: live, clips, cameras, about."""
+    from stream.serve.secret import check_tls
+
     user = None if login is None else (login, _password(password_file))
     cameras, proxies = _cameras(allow_sources), _list(trust_proxy)
-    if (certificate is None) != (key is None):
-        raise CannotServe("TLS needs both: give --certificate and --key")
+    check_tls(certificate, key)
     listening = _listen(host, port)
 
     from stream.arenas import few_arenas
@@ -168,13 +169,10 @@ def _listen(host: str, port: int) -> socket.socket:
 
 def _password(file: Path | None) -> str:
     """The password for --login: of a file, the environment, or typed."""
+    from stream.serve.secret import read_secret
+
     if file is not None:
-        try:
-            lines = file.read_text("utf-8").splitlines()
-        except OSError as error:
-            raise CannotServe(
-                f"cannot read {file}: {(error.strerror or str(error)).lower()}"
-            ) from error
+        lines = read_secret(file, "password").splitlines()
         password = lines[0] if lines else ""
     elif _PASSWORD in os.environ:
         password = os.environ[_PASSWORD]

@@ -68,6 +68,8 @@ class Paths:
             if message["type"] == "http.response.start":
                 own = [(k, v) for k, v in message.get("headers", []) if k.lower() not in _HEADERS]
                 own += list(_HEADERS.items())
+                if scope.get("scheme") == "https":
+                    own.append((b"strict-transport-security", b"max-age=31536000"))
                 if private and not any(k.lower() == b"cache-control" for k, _ in own):
                     own.append((b"cache-control", b"no-store"))
                 message = {**message, "headers": own}

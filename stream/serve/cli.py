@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 from contextlib import ExitStack
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,7 +12,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import StreamError
 from ..face_options import FaceOptions
 from ..options import (
     BundleOption,
@@ -27,6 +27,7 @@ from ..options import (
     facts,
     leave,
 )
+from .secret import ServeError, check_tls, read_secret
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -38,10 +39,6 @@ if TYPE_CHECKING:
 
 _TOKEN_CHARACTERS = 16
 _TOKEN_VARIABLE = "FERSTREAM_TOKEN"
-
-
-class ServeError(StreamError, OSError):
-    """The service cannot be started as asked."""
 
 
 def serve(
@@ -68,6 +65,8 @@ def serve(
     allow_host: Annotated[
         list[str] | None, typer.Option(help="A name under which this service is reached.")
     ] = None,
+    certificate: Annotated[Path | None, typer.Option(help="TLS certificate (PEM).")] = None,
+    key: Annotated[Path | None, typer.Option(help="The certificate's private key (PEM).")] = None,
     max_visitors: Annotated[int, typer.Option(min=1, help="Live visitors at once.")] = 32,
     max_per_address: Annotated[
         int, typer.Option(min=1, help="Live visitors of one network address.")
@@ -105,6 +104,7 @@ def serve(
 
     few_arenas()
     require_sandbox(without_sandbox)
+    check_tls(certificate, key)
     token = _token(token_file)
     if token is None and not is_loopback(host) and not without_token:
         raise typer.BadParameter(
@@ -138,8 +138,22 @@ def serve(
             allow_origins=allow_origin or (),
             allow_hosts=[*(allow_host or ()), host],
         )
-        config = server_config(app, limits, access_log=access_log, proxies=trust_proxy or ())
-        print(f"ferstream serves on {_address(listening)}, Ctrl-C ends it", flush=True)
+        config = server_config(
+            app,
+            limits,
+            access_log=access_log,
+            certificate=certificate,
+            key=key,
+            proxies=trust_proxy or (),
+        )
+        address = _address(listening, "https" if certificate else "http")
+        if token is not None and certificate is None and not is_loopback(host):
+            print(
+                "ferstream: the token travels in clear: give --certificate and --key, or put a "
+                "proxy with TLS before it",
+                file=sys.stderr,
+            )
+        print(f"ferstream serves on {address}, Ctrl-C ends it", flush=True)
         if not stop.is_set():
             run(config, listening, limits, stop)
     leave(stop.status, failed=False)
@@ -232,12 +246,7 @@ def _token(file: Path | None) -> str | None:
         if not token:
             return None
     else:
-        place = str(file)
-        try:
-            token = file.read_text("utf-8").strip()
-        except (OSError, UnicodeError) as error:
-            words = getattr(error, "strerror", None) or "it is no text"
-            raise ServeError(f"cannot read the token in {file}: {words.lower()}") from None
+        token, place = read_secret(file, "token"), str(file)
     if len(token) < _TOKEN_CHARACTERS or not token.isascii() or not token.isprintable():
         raise ServeError(
             f"the token in {place} is too short or has odd characters: take "
@@ -259,6 +268,6 @@ def _listening(host: str, port: int) -> socket.socket:
         ) from None
 
 
-def _address(listening: socket.socket) -> str:
+def _address(listening: socket.socket, scheme: str) -> str:
     host, port = listening.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"

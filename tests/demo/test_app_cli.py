@@ -52,6 +52,10 @@ def test_it_starts_answers_and_ends_clean(
             assert found, line + process.stderr.read()
             with httpx.Client(base_url=found[0], timeout=30) as client:
                 assert "ferstream" in client.get("").text
+                for path in ("healthz", "readyz"):
+                    answer = client.get(path)
+                    assert answer.status_code == 200 and answer.json()["status"]
+                    assert answer.headers["x-content-type-options"] == "nosniff"
                 visit = client.post("page/visits").json()["visit"]
                 assert any(tmp_path.glob(f"ferstream-page-*/{visit}"))
                 assert "Traceback" not in line
@@ -97,7 +101,11 @@ def test_a_killed_page_leaves_nothing_to_the_next(repository: Path, tmp_path: Pa
     ("arguments", "said"),
     [
         (["--login", "me"], "--login needs a password"),
-        (["--login", "me", "--password-file", "/nowhere/at/all"], "cannot read /nowhere/at/all"),
+        (
+            ["--login", "me", "--password-file", "/nowhere/x"],
+            "cannot read the password in",
+        ),
+        (["--login", "me", "--password-file", "/etc/passwd"], "others can read the password"),
         (["--allow-sources", "http://camera/x"], "is no host"),
         (["--certificate", "cert.pem"], "give --certificate and --key"),
         (["--host", "192.0.2.1"], "cannot listen at 192.0.2.1"),

@@ -100,6 +100,7 @@ def test_a_token_from_a_file_or_the_environment(tmp_path: Path) -> None:
     token = "0123456789abcdef"
     file = tmp_path / "token"
     file.write_text(token + "\n")
+    file.chmod(0o600)
     known = {"authorization": f"Bearer {token}"}
     for arguments, environment in (
         (("--token-file", file), {}),
@@ -115,7 +116,14 @@ def test_a_token_from_a_file_or_the_environment(tmp_path: Path) -> None:
 def test_what_is_wrong_is_said_at_once(tmp_path: Path) -> None:
     fails(start("--host", "0.0.0.0"), 2, "others can reach 0.0.0.0")
     short = tmp_path / "token"
+    short.write_text("0123456789abcdef")
+    short.chmod(0o644)
+    fails(start("--token-file", short), 1, "others can read the token")
+    short.chmod(0o600)
     short.write_text("short")
+    fails(start("--certificate", short), 1, "give --certificate and --key")
+    fails(start("--certificate", short, "--key", short), 1, "are no certificate and its key")
+    fails(start("--certificate", short, "--key", tmp_path / "none"), 1, f"{tmp_path / 'none'}")
     fails(start("--token-file", short), 1, "is too short")
     fails(start("--token-file", tmp_path / "none"), 1, "cannot read the token")
     fails(start("nothing.mp4"), 1, "nothing.mp4")
