@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
-_SIGNALS = tuple(
+SIGNALS = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
 )
 
@@ -44,7 +44,7 @@ def stopping_on_signals(stop: Stop) -> Iterator[None]:
 
     try:
         with suppress(ValueError):
-            for number in _SIGNALS:
+            for number in SIGNALS:
                 if signal.getsignal(number) != signal.SIG_IGN:
                     before[number] = signal.signal(number, ask)
         yield

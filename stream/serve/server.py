@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import asyncio.constants
+import signal
 import socket
 import threading
 from collections import Counter
@@ -16,13 +17,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import uvicorn
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 from uvicorn.protocols.websockets.auto import AutoWebSocketsProtocol
 
-from ..interrupt import Stop
+from ..interrupt import SIGNALS, Stop
 from .limits import Limits
 
 _LOOK_UP_S = 0.1
@@ -158,10 +160,35 @@ def protocols(doors: Doors) -> tuple[type[asyncio.Protocol], type[asyncio.Protoc
 
 
 class _Server(uvicorn.Server):
+    """Ends when `stop` is set, by whichever signal; a second signal waits for nobody."""
+
+    def __init__(self, config: uvicorn.Config, stop: Stop) -> None:
+        super().__init__(config)
+        self._stop = stop
+
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Signals are the command's, which tells of them by `Stop`."""
-        yield
+        """Signals stay the command's, but no exception is raised into the loop."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {number: signal.getsignal(number) for number in SIGNALS}
+
+        def take(number: int, frame: FrameType | None) -> None:
+            handler = before[number]
+            if self._stop.is_set():
+                self.force_exit = True
+            elif callable(handler):
+                handler(number, frame)
+
+        held = [number for number, handler in before.items() if callable(handler)]
+        for number in held:
+            signal.signal(number, take)
+        try:
+            yield
+        finally:
+            for number in held:
+                signal.signal(number, before[number])
 
 
 def server_config(
@@ -207,7 +234,7 @@ def run(config: uvicorn.Config, listening: socket.socket, limits: Limits, stop: 
     """Serve on a bound socket until `stop` is set."""
     # Before TLS is agreed on, a connection is asyncio's own affair.
     asyncio.constants.SSL_HANDSHAKE_TIMEOUT = limits.head_s
-    server, over = _Server(config), threading.Event()
+    server, over = _Server(config, stop), threading.Event()
 
     def watch() -> None:
         while not (stop.wait(_LOOK_UP_S) or over.is_set()):

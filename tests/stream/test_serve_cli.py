@@ -131,3 +131,17 @@ def test_what_is_wrong_is_said_at_once(tmp_path: Path) -> None:
         port = taken.getsockname()[1]
         fails(start("--port", str(port)), 1, f"port {port}")
     fails(start("--host", "no.such.host.invalid", "--without-token"), 1, "cannot serve on")
+
+
+def test_a_second_signal_waits_for_nobody_and_says_nothing() -> None:
+    process = start("--port", "0")
+    try:
+        assert process.stdout is not None
+        assert "serves on" in process.stdout.readline()
+        for _ in range(2):
+            process.send_signal(signal.SIGTERM)
+        out, error = process.communicate(timeout=30)
+        assert (process.returncode, out, error) == (143, "", "")
+    finally:
+        process.kill()
+        process.communicate()
