@@ -82,8 +82,12 @@ def find_correlations(
     threshold: float,
     share: float = 0.0,
     clean: bool = True,
+    complete: bool = True,
 ) -> Correlations:
     """Algorithm 1, then F_exp of what it leaves. Without ``clean`` every face stays.
+
+    Unless the labels must be ``complete``, one without a face is at an infinite distance from
+    the others, and F_exp makes it like itself alone.
 
     Where ``share`` is above 0, sigma is such that this share of all faces goes, before small
     categories get theirs back.
@@ -92,7 +96,7 @@ def find_correlations(
         OptionsWrong: an emotion without a training face, or see `training.data.cleaning`.
     """
     counts = np.bincount(label_N, minlength=len(labels))
-    if not counts.all():
+    if complete and not counts.all():
         missing = ", ".join(labels[at] for at in np.flatnonzero(counts == 0).tolist()[:5])
         raise OptionsWrong(
             f"no training face of {missing}: how alike emotions look (F_exp) needs one of each; "
@@ -104,7 +108,10 @@ def find_correlations(
     keep = found.distance < threshold if clean else np.ones(len(label_N), np.bool_)
     rescued = _rescued(found.distance, keep, label_N, neighbours + 1)
     keep = keep | rescued
-    distance = hausdorff_matrix(embedding_ND[keep], label_N[keep], len(labels))
+    distance = np.full((len(labels), len(labels)), np.inf, np.float32)
+    there, place_N = np.unique(label_N, return_inverse=True)
+    distance[np.ix_(there, there)] = hausdorff_matrix(embedding_ND[keep], place_N[keep], len(there))
+    np.fill_diagonal(distance, 0)
     similarity = expression_similarity(distance)
     sigma = np.array(threshold)
     return Correlations(found.distance, keep, rescued, distance, similarity, meaning_KK, sigma)

@@ -183,6 +183,20 @@ def agreement(
     )
 
 
+@app.command()
+def meaning(
+    out: Annotated[Path, typer.Argument(metavar="OUT.csv", help="The matrix to write.")],
+    data: Annotated[
+        str | None, typer.Option(help="Data folder; else FERSTREAM_DATA, else ../shared/data.")
+    ] = None,
+) -> None:
+    """How near the 135 words are: which a judge names together, and norms of their meaning."""
+    from .data.word_meaning import meaning_of_data, write_meaning
+
+    write_meaning(out, meaning_of_data(data))
+    Console().print(f"{out}: similarities of 135 words", soft_wrap=True, highlight=False)
+
+
 @contextmanager
 def _progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
     """Told how many are done; draws a bar where standard error is a terminal."""

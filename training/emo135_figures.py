@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .correlations import Correlations
+from .data.judged import GRADES
 from .data.learning_faces import LearningFaces
 from .errors import OptionsWrong
 from .expression_similarity import Matrix
@@ -21,6 +22,7 @@ from .label_similarity import similarity_of_labels
 from .metrics import classifier_figures
 from .plots import INK, canvas, save, square_canvas
 from .word_distance import correlation_of_word_models, read_similarity, semantic_distances
+from .word_figures import ranking
 
 Array = npt.NDArray[np.floating[Any]]
 Table = dict[str, Any]
@@ -90,7 +92,7 @@ def _cleaning_row(name: str, found: Correlations, here: npt.NDArray[np.bool_]) -
         f"{removed:,}",
         f"{100 * removed / max(count, 1):.1f} %",
         f"{int(found.rescued[here].sum()):,}",
-        f"{np.median(found.distance[here]):.3f}",
+        f"{np.median(found.distance[here]):.3f}" if count else "",
     ]
 
 
@@ -106,6 +108,24 @@ def typical_table(
             shares = [f"{100 * figures[key]:.1f} %" for key in ("top1", "macro_f1")]
             rows.append([name, f"{int(here.sum()):,}", *shares])
     return {"head": ["test faces", "number", "top-1", "macro F1"], "rows": rows}
+
+
+def set_figures(logits_NK: Array, named_NJ: npt.NDArray[np.int64]) -> dict[str, float]:
+    """`word_figures.ranking` of the ten first words of faces that have several, but for what the
+    classifier's figures tell: top1_among, recall_at_10, ndcg_at_10."""
+    ranked_NR = np.argsort(-logits_NK, axis=1, kind="stable")[:, :10]
+    found = ranking(ranked_NR, named_NJ, GRADES)
+    shown = ("top1_among", "recall_at_10", "ndcg_at_10")
+    return {name: float(found[name].mean()) for name in shown}
+
+
+def meaning_figures(
+    logits_NK: Array, label_N: npt.NDArray[np.int64], meaning_KK: Matrix
+) -> dict[str, float]:
+    """Table 4's distances of the truth to the first words, as distance_top1 and so on."""
+    tops = meaning_tops(logits_NK.shape[1])
+    found = semantic_distances(logits_NK, label_N, meaning_KK, tops)
+    return {f"distance_{name}": near for name, (near, _) in found.items()}
 
 
 def meaning_table(logits_NK: Array, target_NK: Array, meaning_KK: Matrix) -> Table:
@@ -137,7 +157,7 @@ def models_table(
     if vectors:
         models[f"word vectors ({Path(vectors).name})"] = found.meaning
     with suppress(OptionsWrong):  # Labels that only the word vectors know.
-        models["the project's own judgement (shipped)"] = similarity_of_labels(labels)
+        models["words named together, and norms (shipped)"] = similarity_of_labels(labels)
     references = {"looks (F_exp)": found.similarity}
     if ratings is not None:
         references = {f"ratings ({ratings.name})": read_similarity(ratings, labels), **references}

@@ -75,12 +75,13 @@ def score_crops(
     reader = EmotionReader(bundle.manifest)
     words = bundle.manifest.head("emo135").probabilities(out["emo135"])
     read = reader.read(out)
+    affect = [[one.valence, one.arousal, one.intensity] for one in read]
     return Scores(
         bundle.manifest.head("basic8").probabilities(out["basic8"]),
         words,
         reader.family_probabilities(words),
         np.array([emotions.intensity for emotions in read], np.float32),
-        out.get("affect"),
+        None if read[0].valence is None else np.array(affect, np.float32),
         backend,
         used,
     )

@@ -23,7 +23,7 @@ from stream.sinks.tally import FaceSummary, TallySink
 from stream.sources import open_source
 
 from .data.fer import BASIC8
-from .data.judged import AFFECT, JudgedClips, Judgements, load_judged_clips
+from .data.judged import JudgedClips, Judgements, load_judged_clips
 from .evaluate_judged import SAME_FACE, intersection
 from .judged_figures import TOP_WORDS
 from .real_figures import (
@@ -114,13 +114,12 @@ def headline(summary: FaceSummary, judged: Judgements) -> dict[str, Any]:
 
 def said_of(emotions: Sequence[Emotions]) -> Said:
     """Emotions as arrays; affect where they have it."""
-    affect = [[getattr(one, name, None) for name in AFFECT] for one in emotions]
-    known = all(value is not None for row in affect for value in row)
+    affect = [[one.valence, one.arousal, one.intensity] for one in emotions]
     return Said(
         np.array([[one.basic8[name] for name in BASIC8] for one in emotions]),
         np.array([[_NUMBER_OF[word] for word, _ in one.top(TOP_WORDS)] for one in emotions]),
         np.array([one.intensity for one in emotions]),
-        np.array(affect, np.float64) if known else None,
+        None if emotions[0].valence is None else np.array(affect, np.float64),
     )
 
 

@@ -17,8 +17,9 @@ import numpy.typing as npt
 
 from calibration.reliability import expected_calibration_error, interval
 from engines.taxonomy import load_taxonomy
+from stream.emotions import AFFECT
 
-from .data.judged import AFFECT, GRADES, Judgements
+from .data.judged import GRADES, Judgements
 from .word_figures import log_odds, overlap_within, ranking, ridge_residuals, word_gaps
 
 Floats = npt.NDArray[np.floating[Any]]

@@ -14,7 +14,8 @@ import numpy.typing as npt
 
 from engines.taxonomy import load_taxonomy, roll_up
 
-from .data.words import word_affinity, word_similarity
+from .data.word_meaning import word_meaning
+from .data.words import word_affinity
 from .errors import OptionsWrong
 
 Array = npt.NDArray[np.float32]
@@ -99,7 +100,7 @@ def _words_of_basic8() -> Array:
     """(8, 135): a distribution over words for each expression, all zero for neutral."""
     fitting = word_affinity().T
     share = fitting / np.maximum(fitting.sum(axis=1, keepdims=True), 1e-9)
-    similar = word_similarity()
+    similar = word_meaning()
     similar /= similar.sum(axis=0, keepdims=True)
     spread = (1 - SIMILARITY_SHARE) * share + SIMILARITY_SHARE * share @ similar.T
     return np.asarray(spread, np.float32)

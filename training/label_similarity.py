@@ -6,8 +6,9 @@ The shipped word similarities know the 135 words of paper 000 and not FER+'s eig
 families of words. So a label is taken as the words that it stands for (`training.label_maps`: a
 word for itself, a basic expression for the words that fit it), and two labels are alike as far as
 their words are: the cosine of the two shares under the words' similarity. For two of the 135 words
-that is the shipped similarity itself. The affinities and similarities behind it are the project's
-own judgement, not a norm; a file of word vectors stands in for all of it.
+that is the shipped similarity itself (`training.data.word_meaning`: which words a judge names
+together, and norms). The affinities of words to expressions are the project's own judgement; a
+file of word vectors stands in for all of it.
 
 F_word of labels that are families of words comes through the words too: a label becomes its words,
 F_word of the 135 spreads them, and each word goes back to the labels that it belongs to. Equation 5
@@ -23,7 +24,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from .data.words import word_similarity
+from .data.word_meaning import word_meaning
 from .errors import OptionsWrong
 from .label_maps import word_shares
 from .word_distance import similarity_of_words, word_matrix
@@ -47,7 +48,7 @@ def similarity_of_labels(labels: Sequence[str], vectors: Path | None = None) -> 
         raise OptionsWrong(
             f"{error}, nor is it known what it is like: give a file of word vectors"
         ) from error
-    return shared_similarity(share, word_similarity())
+    return shared_similarity(share, word_meaning())
 
 
 def matrix_of_labels(labels: Sequence[str], meaning_KK: Array, vectors: bool = False) -> Array:
@@ -58,7 +59,7 @@ def matrix_of_labels(labels: Sequence[str], meaning_KK: Array, vectors: bool = F
     """
     if vectors:
         return word_matrix(meaning_KK)
-    return rolled_up(word_shares(tuple(labels)), word_matrix(word_similarity()))
+    return rolled_up(word_shares(tuple(labels)), word_matrix(word_meaning()))
 
 
 def rolled_up(share_KW: Array, word_WW: Array) -> Array:

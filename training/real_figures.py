@@ -15,7 +15,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .data.judged import AFFECT, GRADES, Judgements
+from stream.emotions import AFFECT
+
+from .data.judged import GRADES, Judgements
 from .judged_figures import correlation, expressive, macro_recall
 from .word_figures import ranking
 

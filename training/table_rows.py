@@ -7,6 +7,7 @@ from typing import Any
 
 TITLES = {
     "faces": "FER+ photographs, 8,000 to learn from",
+    "words": "Judged words of FER+ photographs, 8,000 to learn from",
     "clips": "Synthetic clips of 33 words",
     "poses": "Synthetic faces of 54 words in four poses, by protocol",
 }
@@ -80,6 +81,20 @@ def _emo135(variant: str) -> Row:
     return _faces(f"emo135-{variant}", "emo135", "emo135-full", variant=variant)
 
 
+def _words(name: str, **options: Any) -> Row:
+    """Paper 000, Table 2, on sets of words that a vision-language model named."""
+    labels = {"faces": "fer2013plus:words", "blendshape_share": 0.0}
+    figures = ("top5", "top10", "macro_f1", "top1_among", "recall_at_10", "distance_top1")
+    return Row(
+        "words",
+        f"emo135-{name}",
+        "emo135",
+        {**FACES, **labels, **options},
+        figures=(*figures, "distance_top10"),
+        against="emo135-full",
+    )
+
+
 def _compact(name: str, **options: Any) -> Row:
     """The default bundle's network; nothing of it is a paper's table."""
     return _faces(name, "compact", "compact", **options)
@@ -120,6 +135,11 @@ ROWS: tuple[Row, ...] = (
     _compact("compact-ct+st", segmentation_weight=0.5, component_weight=0.5),
     _compact("compact-pretrained", pretrain="synthetic"),
     _compact("compact-longer", epochs=10),
+    *(
+        _words(variant, variant=variant)
+        for variant in ("full", "no-embedding", "no-layers", "no-label", "plain")
+    ),
+    _words("no-cleaning", cleaning="no"),
     _clips("tmsau"),
     _clips("nan", variant="nan"),
     _clips("mean", attention="mean"),

@@ -5,7 +5,7 @@ K words, N samples, D dimensions of a word embedding.
 Decisions: the paper calls Word2Vec(C_i, C_j) a distance and uses it as a similarity (near words
 must have large entries); here it is the cosine of the two word vectors, and 0 where that is
 negative, since a label cannot be less than absent. A distance (Table 4) is 1 - cosine. The
-project's shipped matrix (training/data/word_similarity.csv) stands in where no word file is given.
+shipped matrix (`training.data.word_meaning`) stands in where no word file is given.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from engines.taxonomy import load_taxonomy
 
-from .data.words import word_similarity
+from .data.word_meaning import word_meaning
 from .errors import OptionsWrong
 from .expression_similarity import Matrix, row_normalised
 
@@ -103,7 +103,7 @@ def similarity_of_words(words: Sequence[str], path: Path | None = None) -> Matri
     known = [at for at, word in enumerate(words) if word != NEUTRAL]
     rows = [labels.index(words[at]) for at in known]
     similarity = np.eye(len(words), dtype=np.float32)
-    similarity[np.ix_(known, known)] = word_similarity()[np.ix_(rows, rows)]
+    similarity[np.ix_(known, known)] = word_meaning()[np.ix_(rows, rows)]
     return similarity
 
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from calibration.int8 import qdq_from_onnx
 from engines.contract import NetworkSpec, TensorSpec
 from engines.ort import OrtEngine
-from training.data.words import word_similarity
+from training.data.word_meaning import word_meaning
 from training.networks.correlation import CorrelationClassifier, CorrelationLayer, CorrelationNet
 from training.networks.expression_embedding import ExpressionEmbedding, FaceTrunk, embedded
 from training.networks.fape_gan import FaPEDiscriminator, FaPEGenerator
@@ -31,7 +31,7 @@ TOY = (8, 8, 12, 16, 16)
 
 
 def similarity(words: int = 135) -> Tensor:
-    return torch.from_numpy(word_matrix(word_similarity()[:words, :words]))
+    return torch.from_numpy(word_matrix(word_meaning()[:words, :words]))
 
 
 class Recognised(nn.Module):

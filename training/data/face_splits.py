@@ -1,6 +1,7 @@
 """Sets of faces to learn from, in their three splits: real ones, prepared ones, synthetic ones.
 
 fer2013plus               the photographs with crowd labels in the data folder
+fer2013plus:words         those of them of which a judge named emotion words (see .word_sets)
 synthetic                 the 3D face, rendered once; parsing, poses and units are known
 synthetic:fg33, :f2ed54   the same with other words; "synthetic:f2ed54:poses" in four poses
 a folder                  what `ferstream data prepare` made of any data set
@@ -19,12 +20,14 @@ import numpy.typing as npt
 from stream.align import ANCHOR_LANDMARKS
 
 from ..errors import OptionsWrong
-from .fer import BASIC8, LAYOUT, SPLITS, DataMissing, FerPlus, data_folder, load_fer_plus
+from .fer import BASIC8, SPLITS, FerPlus, data_folder, load_fer_plus
 from .judged import GRADES, load_judged_photographs
 from .learning_faces import Floats, LearningFaces
+from .photographs import faces_of_photographs
 from .readers.prepared import load_prepared
-from .synthetic.action_units import ARKIT_NAMES
 from .synthetic_splits import SYNTHETIC, synthetic_split
+from .word_sets import NAME as WORD_SETS
+from .word_sets import judged_word_faces
 
 ENDING_AT_PEAK = ("ck+", "oulu-casia")
 """Layouts whose sequences go from neutral to an expression's peak."""
@@ -74,12 +77,14 @@ def load_splits(name: str, folder: str | Path | None, *, limit: int = 0, seed: i
         return Splits(**{split: synthetic_split(name, split, folder, limit) for split in SYNTHETIC})
     if name == "fer2013plus":
         parts = {split: _fer_plus(split, folder) for split in SPLITS}
+    elif name == WORD_SETS:
+        parts = {split: judged_word_faces(split, folder) for split in SPLITS}
     elif Path(name).is_dir():
         parts = prepared_splits(Path(name), seed)
     else:
         raise OptionsWrong(
-            f"no set of faces {name!r}: there are fer2013plus, synthetic, and folders that "
-            "`ferstream data prepare` made"
+            f"no set of faces {name!r}: there are fer2013plus, {WORD_SETS}, synthetic, and folders "
+            "that `ferstream data prepare` made"
         )
     share = min(1.0, limit / len(parts["train"])) if limit else 1.0
     if share < 1:
@@ -94,22 +99,13 @@ def load_splits(name: str, folder: str | Path | None, *, limit: int = 0, seed: i
 def _fer_plus(split: str, folder: str | Path | None) -> LearningFaces:
     data = load_fer_plus(split, Path(folder) if folder else None)
     data = data.subset(data.rated)
-    if missing := set(ARKIT_NAMES) - set(data.blendshape_names):
-        names = ", ".join(sorted(missing))
-        raise DataMissing(f"teacher.npz lacks the blendshapes {names}: {LAYOUT}")
-    in_order = [data.blendshape_names.index(name) for name in ARKIT_NAMES]
     words, affect, judge = judged_columns(data, folder, split)
-    return LearningFaces(
+    return faces_of_photographs(
+        data,
         name="fer2013plus",
         labels=BASIC8,
         names=tuple(f"{split}/{row:05d}" for row in range(len(data))),
-        pixels=data.pixels,
         target=data.votes,
-        anchors_xy=data.anchors_xy,
-        seen=data.seen,
-        landmarks_xy=data.landmarks_xy,
-        landmark_index=data.landmark_index,
-        blendshapes=data.blendshapes[:, in_order] * data.seen[:, None],
         words=words,
         affect=affect,
         judge=judge,

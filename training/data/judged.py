@@ -28,7 +28,6 @@ from .fer import BASIC8, SPLITS, DataMissing, FerPlus, data_folder, load_fer_plu
 Floats = npt.NDArray[np.float32]
 Picture = npt.NDArray[np.uint8]
 
-AFFECT = ("valence", "arousal", "intensity")
 UNREADABLE = 255
 NAMED = 5
 """The most words that a judge names of a face, best first."""

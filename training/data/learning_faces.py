@@ -17,7 +17,10 @@ Image = npt.NDArray[np.uint8]
 Images = Sequence[Image] | Image
 """N images (H, W): a list of them, or one array (N, H, W)."""
 Floats = npt.NDArray[np.float32]
-OPTIONAL = ("people", "poses", "units", "blendshapes", "words", "affect", "judge", "contours_xy")
+OPTIONAL = (
+    *("people", "poses", "units", "blendshapes", "words", "affect", "judge"),
+    *("contours_xy", "named"),
+)
 """Columns that a set may lack."""
 
 
@@ -47,6 +50,8 @@ class LearningFaces:
             basic expression that the judge named, all zeros for faces that were not judged, whose
             words and affect say nothing (see .judged: machine judgements). None without.
         contours_xy: (N, 68, 2) float32 pixels, the 68 landmarks of Multi-PIE; None without.
+        named: (N, J) int64, the labels of each face best first, -1 for none, where it has several;
+            None where it has one.
     """
 
     name: str
@@ -68,6 +73,7 @@ class LearningFaces:
     affect: Floats | None = None
     judge: Floats | None = None
     contours_xy: Floats | None = None
+    named: npt.NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.target)

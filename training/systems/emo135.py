@@ -12,7 +12,10 @@ faces in a batch; so a batch teaches more than its judged triplets would. That e
 (Adam here) and size (`training.networks.expression_embedding`); momentum of 0.9 for SGD, no decay.
 Y is the raters' vote distribution where there is one. What cleaning may touch:
 `training.correlations`. F_word of labels that are no words: `training.label_similarity`. The
-paper's set with 135 words is not to be had; any set does, FER+'s eight expressions too. "Without
+paper's set with 135 words is not to be had; any set does, FER+'s eight expressions too. Nearest to
+it is "fer2013plus:words" (`training.data.word_sets`), whose faces have several words each: triplets
+compare the sets, spread by F_word; Algorithm 1 takes words from faces, not faces from the set; and
+a word's faces are, for F_exp, all of which it was named. "Without
 embedding" the classifier reads a trunk of the same size that saw no triplets; cleaning and F_exp
 stay, as in the paper, whose set was made before.
 """
@@ -34,8 +37,15 @@ from ..data.face_splits import Splits
 from ..data.face_triplets import ComparedFaces, FaceTriplets, drawn_triplets, judged_triplets
 from ..data.fer import SPLITS
 from ..data.triplets import Triplets
+from ..data.word_sets import kept_faces, one_word_each, spread_faces
 from ..embedding_learner import EmbeddingLearner
-from ..emo135_figures import draw_pictures, set_tables, word_tables
+from ..emo135_figures import (
+    draw_pictures,
+    meaning_figures,
+    set_figures,
+    set_tables,
+    word_tables,
+)
 from ..errors import OptionsWrong
 from ..expression_similarity import Matrix
 from ..fit import processes
@@ -98,14 +108,20 @@ def emo135_network(
     return CorrelationNet(new_embedding(options), similarity, embedded=embedding, correlated=layers)
 
 
-def triplets_of(options: Emo135Options, data: Splits, split: str) -> Triplets:
+def triplets_of(options: Emo135Options, data: Splits, split: str, meaning_KK: Matrix) -> Triplets:
     """A split's triplets: judged ones, or drawn where the file has none of it."""
     judged = judged_triplets(Path(options.triplets), data)[split] if options.triplets else None
     if judged:
         return judged
-    faces, seed = getattr(data, split), (options.seed, list(SPLITS).index(split))
+    seed = (options.seed, list(SPLITS).index(split))
+    faces = spread_faces(getattr(data, split), word_matrix_of(options, data, meaning_KK))
     share, gap = options.blendshape_share, options.triplet_gap
     return drawn_triplets(faces, len(faces), seed=seed, blendshape_share=share, gap=gap)
+
+
+def word_matrix_of(options: Emo135Options, data: Splits, meaning_KK: Matrix) -> Matrix:
+    """F_word of the set's labels."""
+    return matrix_of_labels(data.labels, meaning_KK, bool(options.word_vectors))
 
 
 def correlations_of(
@@ -114,15 +130,18 @@ def correlations_of(
     """Algorithm 1 and F_exp by the run's embedding, found once and kept in the run folder."""
     if (known := load_correlations(run.path)) is not None:
         return known
+    points = embedded_faces(learned_embedding(options, run), data.train, options.crop_px)
+    named = data.train.named
     found = find_correlations(
-        embedded_faces(learned_embedding(options, run), data.train, options.crop_px),
-        data.train.label,
+        points if named is None else points[np.nonzero(named >= 0)[0]],
+        one_word_each(data.train).label,
         data.labels,
         meaning_KK,
         neighbours=options.neighbours,
         threshold=options.threshold,
         share=options.remove,
         clean=options.cleaning == "yes",
+        complete=named is None,
     )
     if processes()[1] == 0:
         found.save(run.path)
@@ -153,13 +172,15 @@ def emo135_stages(options: Emo135Options, data: Splits, run: RunFolder) -> Seque
         )
 
     def embedding_faces() -> FaceTriplets | ComparedFaces:
-        shown = images("train", options.augmentation)
         if options.triplets:
-            return FaceTriplets(shown, triplets_of(options, data, "train"))
-        return ComparedFaces(shown)
+            shown = images("train", options.augmentation)
+            return FaceTriplets(shown, triplets_of(options, data, "train", meaning))
+        faces = spread_faces(data.train, word_matrix_of(options, data, meaning))
+        return ComparedFaces(FaceImages(faces, options.crop_px, augmentation=options.augmentation))
 
     def validation_triplets() -> FaceTriplets:
-        return FaceTriplets(images("validation", None), triplets_of(options, data, "validation"))
+        judged = triplets_of(options, data, "validation", meaning)
+        return FaceTriplets(images("validation", None), judged)
 
     def word_learner() -> WordLearner:
         torch.manual_seed(options.seed)
@@ -167,12 +188,11 @@ def emo135_stages(options: Emo135Options, data: Splits, run: RunFolder) -> Seque
         network = emo135_network(options, len(data.labels), found.similarity)
         if VARIANTS[options.variant].embedding:
             network.backbone.load_state_dict(learned_embedding(options, run).state_dict())
-        word = matrix_of_labels(data.labels, found.meaning, bool(options.word_vectors))
-        return WordLearner(network, options, word)
+        return WordLearner(network, options, word_matrix_of(options, data, found.meaning))
 
     def kept() -> FaceImages:
-        rows = np.flatnonzero(correlations_of(options, data, run, meaning).keep)
-        return FaceImages(data.train.take(rows), options.crop_px, augmentation=options.augmentation)
+        faces = kept_faces(data.train, correlations_of(options, data, run, meaning).keep)
+        return FaceImages(faces, options.crop_px, augmentation=options.augmentation)
 
     return [
         Stage(
@@ -196,15 +216,20 @@ def emo135_measured(
     assert found is not None, "the stage of the words has left it"
     for split in ("validation", "test"):
         points = embedded_faces(embedding, getattr(data, split), options.crop_px)
-        a, b, odd = torch.from_numpy(points[triplets_of(options, data, split).rows]).unbind(1)
+        triplets = triplets_of(options, data, split, found.meaning)
+        a, b, odd = torch.from_numpy(points[triplets.rows]).unbind(1)
         metrics[split]["triplet_accuracy"] = float(triplet_accuracy(a, b, odd))
+        logits, faces = predictions[f"{split}_logits"], getattr(data, split)
+        metrics[split] |= meaning_figures(logits, faces.label, found.meaning)
+        if faces.named is not None:
+            metrics[split] |= set_figures(logits, faces.named)
     sigma = float(found.threshold)
     typical = cleaned(points, data.test.label, neighbours=options.neighbours, threshold=sigma).keep
     metrics["tables"] = {
-        **set_tables(found, data.train, predictions, typical),
+        **set_tables(found, one_word_each(data.train), predictions, typical),
         **word_tables(found, data.labels, predictions, options.ratings, options.word_vectors),
     }
-    metrics["pictures"] = draw_pictures(run.path, data.train, found)
+    metrics["pictures"] = draw_pictures(run.path, one_word_each(data.train), found)
     return metrics, predictions
 
 
