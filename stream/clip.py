@@ -16,6 +16,8 @@ MOTION_RESTART_S = 0.3
 """Motion over a longer gap is no motion: the fields start afresh."""
 MIN_FIELDS = 3
 """Fewer motion fields than this say nothing."""
+APART_S = 0.5
+"""Frames farther apart than this are not of one moment, and are not read together."""
 _CLOCK_S = 1e-3  # cameras' times are this exact; a gap a hair too short is long enough
 
 
@@ -67,9 +69,9 @@ class FaceClip:
 
         The newest is always kept; those before it at least a T-th of the duration apart, so that
         T of them span it whole also when frames come faster. A time that does not follow the
-        last one begins the clip anew.
+        last one, or follows it late (`APART_S`), begins the clip anew.
         """
-        if time_s <= self.time_s:
+        if not 0 < time_s - self.time_s <= APART_S + _CLOCK_S:
             self._time_T[:] = -np.inf
         row = self._newest
         if np.isfinite(self.time_s):

@@ -9,8 +9,8 @@ list of labels was learned (people's votes, machine judgements, derived) is the 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,10 @@ from engines.taxonomy import load_taxonomy, roll_up
 NEUTRAL = "neutral"
 AFFECT = ("valence", "arousal", "intensity")
 """Labels of the head of this name."""
+HOLDS = 0.8
+"""A face keeps its word while that is so likely, the best word's being 1."""
 _LEAST = 1e-9
+_ROUNDING = 1e-3
 UNCERTAIN_BELOW = 0.5
 """The best of the eight basic expressions is less likely than this: nothing can be named. On the
 validation photographs 4 % of the faces are below, and for half of those the best is wrong."""
@@ -47,7 +50,8 @@ class Emotions:
     uncertain: bool
     """Whether the basic expressions are too evenly spread to trust the label."""
     label: str
-    """`neutral` where that is the likeliest basic expression, else the best word."""
+    """`neutral` where that is the likeliest basic expression, else the best word, or that of the
+    frame before while it is nearly as likely."""
     supervision: Mapping[str, str]
     """How each head came by its knowledge: trained, machine-judged, weakly supervised, derived."""
     valence: float | None = None
@@ -64,6 +68,13 @@ class Emotions:
     def neutral(self) -> float:
         """Probability that the face shows nothing."""
         return self.basic8[NEUTRAL]
+
+    @property
+    def affect(self) -> tuple[float, float] | None:
+        """Valence and arousal, where the bundle tells them."""
+        if self.valence is None or self.arousal is None:
+            return None
+        return self.valence, self.arousal
 
     def top(self, k: int = 10) -> list[tuple[str, float]]:
         """The k most fitting words with their probabilities, best first."""
@@ -115,6 +126,10 @@ class EmotionReader:
     def heads(self) -> tuple[str, ...]:
         """Names of the tensors that `read` takes."""
         return ("basic8", "emo135", *self._more)
+
+    def basic8(self, logits_BK: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Probabilities of the basic expressions (B, 8), of the networks' logits."""
+        return self._basic8.probabilities(logits_BK)
 
     def read(self, outputs: Mapping[str, NDArray[np.float32]]) -> list[Emotions]:
         """One Emotions per row of the networks' outputs: basic8 (B, 8) and emo135 (B, 135) logits,
@@ -177,6 +192,26 @@ class EmotionReader:
         if affect := self._more.get("affect"):
             return affect.probabilities(outputs["affect"])
         return np.asarray(shown_B1 * (words_p_BK @ self._strength_K)[:, None], np.float32)
+
+
+def steady(emotions: Emotions, before: str | None) -> Emotions:
+    """The same emotions, called by the word they had before while it is nearly as likely as the
+    best: near synonyms would take turns else."""
+    if before in (None, NEUTRAL) or emotions.label == NEUTRAL:
+        return emotions
+    chance = next((p for word, p in emotions.ranked if word == before), 0.0)
+    holds = chance >= HOLDS * emotions.ranked[0][1]
+    return replace(emotions, label=before) if holds else emotions
+
+
+def faint(ranked: Sequence[tuple[str, float]], neutral: float) -> tuple[str, float]:
+    """The best word of a face that shows little, and how likely it is named of it.
+
+    Words that exclude each other (they sum to 1) share what is not neutral among them.
+    """
+    word, p = ranked[0]
+    exclusive = abs(sum(p for _, p in ranked) - 1) < _ROUNDING
+    return word, p * (1 - neutral) if exclusive else p
 
 
 def is_uncertain(p_K: list[float]) -> bool:

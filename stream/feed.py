@@ -95,6 +95,8 @@ class Feed:
     """Index of the last frame that begins anew, set by the reading thread."""
     taken: int = -1
     """Index of the last frame taken."""
+    waiting: deque[Frame] = field(default_factory=deque)
+    """Frames being recognised; those of a recording wait for what follows them."""
     events: deque[SourceEvent] = field(default_factory=deque)
     """Changes of state that the sinks have not been told yet; few, as outages are."""
 
@@ -156,7 +158,10 @@ class Feed:
                 # The frame that said so may have been dropped for a newer one.
                 restart = self.taken < self.restarts_at <= frame.index
                 self.taken = frame.index
-                return replace(frame, restart=True) if restart else frame
+                ahead = not self.route.source.live
+                if restart or ahead:
+                    frame = replace(frame, restart=restart or frame.restart, ahead=ahead)
+                return frame
         except SlotEmpty:
             pass
         except SlotClosed:
@@ -181,8 +186,9 @@ class Feed:
                     sink.tell(event)
         return told
 
-    def take_note(self, frame: Frame, result: Result, done_s: float) -> None:
-        """Count one result and hand it to the sinks."""
+    def take_note(self, result: Result, done_s: float) -> Frame:
+        """Count one result and hand it to the sinks; returns its frame."""
+        frame = self.waiting.popleft()
         if self.frames == 0:
             self.first_s = frame.time_s
         self.frames += 1
@@ -199,6 +205,7 @@ class Feed:
         with self.meter.stage("sinks"):
             for sink in self.route.sinks:
                 sink.write(frame, result)
+        return frame
 
     def halt(self) -> None:
         """Stop reading; the thread closes what it reads."""

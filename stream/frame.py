@@ -24,6 +24,8 @@ class Frame:
     restart: bool = False
     """The first frame after a break (a camera that was lost and came back): faces, motion and
     clips begin anew with it."""
+    ahead: bool = False
+    """Whether its reading may wait for what follows, as in a recording: see `stream.around`."""
 
     @property
     def height_px(self) -> int:

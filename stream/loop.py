@@ -42,7 +42,14 @@ class Recognizes(Protocol[S]):
         """The faces of one frame, found but not scored."""
 
     def score(self, sightings: Sequence[S]) -> list[Result]:
-        """What the faces express, for one finding of each of several sources."""
+        """What the faces express, for one finding of each of several sources.
+
+        Those of frames that look ahead (`Frame.ahead`) come later, in the order of each source's
+        frames.
+        """
+
+    def finish(self, source: str) -> list[Result]:
+        """What has not come of a source that has ended."""
 
     def reset(self, source: str | None = None) -> None:
         """Forget what is kept of a source, at its end."""
@@ -85,6 +92,15 @@ def run_many(
     stop = stop or threading.Event()
     ready = threading.Event()
     feeds = [Feed(route, ready, clock, policy, max_staleness_s) for route in routes]
+    feed_of = {feed.route.source.name: feed for feed in feeds}
+
+    def take_note(results: Sequence[Result]) -> None:
+        done_s = clock()
+        for result in results:
+            frame = feed_of[result.source].take_note(result, done_s)
+            if on_result is not None:
+                on_result(frame, result)
+
     finder = _Finder(feeds, recognizer, ready)
     begun_s = clock()
     with ExitStack() as closing:
@@ -110,12 +126,12 @@ def run_many(
             except SlotClosed:
                 ended = True
                 break
-            results = recognizer.score([sighting for _, _, sighting in batch])
-            done_s = clock()
-            for (feed, frame, _), result in zip(batch, results, strict=True):
-                feed.take_note(frame, result, done_s)
-                if on_result is not None:
-                    on_result(frame, result)
+            for feed, frame, _ in batch:
+                feed.waiting.append(frame)
+            take_note(recognizer.score([sighting for _, _, sighting in batch]))
+        for name, feed in feed_of.items():
+            if feed.waiting:
+                take_note(recognizer.finish(name))
         wall_s = clock() - begun_s
     interrupted = stop.is_set() and not ended
     return [feed.summary(wall_s, interrupted) for feed in feeds]

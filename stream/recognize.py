@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import cv2
@@ -19,13 +20,14 @@ from engines.engine import Engine, open_engine, run_together
 from engines.errors import ContractMismatch
 
 from .align import crop as aligned_crop
+from .around import Seen
 from .cropped import CroppedFace
 from .detect import FaceDetector
-from .emotions import EmotionReader, Emotions
+from .emotions import EmotionReader, Emotions, steady
 from .face_options import FaceOptions
 from .flow import motion_share
 from .frame import Frame
-from .memory import FORGET_S, Memory, Sighting, Watched
+from .memory import FORGET_S, Memory, Sighting, Waiting, Watched
 from .mesh import FaceMesh
 from .result import FaceResult, Result, Stages
 from .track import FaceTracker
@@ -33,6 +35,7 @@ from .track import FaceTracker
 __all__ = ["FORGET_S", "FaceResult", "Recognizer", "Result", "Sighting", "network_threads"]
 
 Tensors = dict[str, NDArray[Any]]
+Scored = tuple[Emotions, Emotions, NDArray[np.float32], float, NDArray[np.float32], int]
 
 
 class Recognizer:
@@ -83,6 +86,7 @@ class Recognizer:
         )
         self._manifest = manifest
         self._reader = EmotionReader(manifest)
+        self._units = manifest.head("au").labels
         self._faces = faces or FaceOptions()
         self._detector, self._mesh = FaceDetector(), FaceMesh()
         self._trackers: dict[str, FaceTracker | CroppedFace] = {}
@@ -90,14 +94,14 @@ class Recognizer:
 
     def process(self, frame: Frame) -> Result:
         """Score one frame."""
-        return self.score([self.find(frame)])[0]
+        return self.process_many([frame])[0]
 
     def process_many(self, frames: Sequence[Frame]) -> list[Result]:
         """Score one frame of each of several sources, batched over all their faces.
 
         Raises ValueError for two frames of one source: the second needs the first one's result.
         """
-        return self.score([self.find(frame) for frame in frames])
+        return self.score([replace(self.find(frame), ahead=False) for frame in frames])
 
     def find(self, frame: Frame) -> Sighting:
         """The first half of the work: faces, ids and crops of one frame."""
@@ -123,37 +127,40 @@ class Recognizer:
             faces,
             crops,
             stages,
-            frame.restart,
-            tracker.left_out,
+            restart=frame.restart,
+            left_out=tracker.left_out,
+            ahead=frame.ahead,
+            picture_bytes=frame.pixels.nbytes,
         )
 
     def score(self, sightings: Sequence[Sighting]) -> list[Result]:
         """The second half: what the faces express, all of them in one batch.
 
+        A result for each sighting, in order; of a recording (`Frame.ahead`) those that have waited
+        long enough for what follows them, none or several, in the order of its frames. What still
+        waits at its end comes by `finish`.
+
         Raises ValueError for two sightings of one source.
         """
         if len({sighting.source for sighting in sightings}) < len(sightings):
             raise ValueError("two frames of one source cannot be scored at once; one by one")
-        shared: Stages = {}
-        clips: list[Watched] = []
-        flow_ms: list[Stages] = []
+        waiting = []
         for sighting in sightings:
-            flow_ms.append({})
-            with _timed(flow_ms[-1], "flow"):
-                clips += self._memory.watch(sighting)
-        scored = iter(self._score_batch(sightings, clips, shared) if clips else ())
-        share = {stage: ms / len(sightings) for stage, ms in shared.items()}
-        return [
-            Result(
-                frame=sighting.frame,
-                time_s=sighting.time_s,
-                source=sighting.source,
-                faces=[FaceResult(face, *next(scored)) for face in sighting.faces],
-                stages_ms={**sighting.stages_ms, **flow, **share},
-                left_out=sighting.left_out,
-            )
-            for sighting, flow in zip(sightings, flow_ms, strict=True)
-        ]
+            stages = dict(sighting.stages_ms)
+            with _timed(stages, "flow"):
+                watched = self._memory.watch(sighting)
+            waiting.append(Waiting(sighting, watched, [], stages))
+        shared: Stages = {}
+        if any(one.watched for one in waiting):
+            self._see(waiting, shared)
+        for stage, ms in shared.items():
+            for one in waiting:
+                one.stages_ms[stage] = ms / len(waiting)
+        return self._read([due for one in waiting for due in self._memory.due(one)])
+
+    def finish(self, source: str) -> list[Result]:
+        """The results of a recording's last frames, which nothing follows any more."""
+        return self._read(self._memory.finish(source))
 
     def reset(self, source: str | None = None) -> None:
         """Forget faces and clips of one source, or of all; ids go on counting.
@@ -187,35 +194,84 @@ class Recognizer:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _score_batch(
-        self, sightings: Sequence[Sighting], watched: list[Watched], stages: Stages
-    ) -> list[tuple[Emotions, Emotions, NDArray[np.float32], float, NDArray[np.float32]]]:
-        """Run the networks over all faces; FaceResult's fields after `face`, for each."""
-        times_s = [sighting.time_s for sighting in sightings for _ in sighting.faces]
-        moved = [(one, stack) for one in watched if (stack := one.fresh_stack()) is not None]
+    def _see(self, waiting: list[Waiting], stages: Stages) -> None:
+        """Run the spatial and the temporal network over all faces."""
+        faces = [(one, watched) for one in waiting for watched in one.watched]
+        moved = [
+            (watched, stack) for _, watched in faces if (stack := watched.fresh_stack()) is not None
+        ]
         motion = {"motion": np.stack([stack for _, stack in moved])} if moved else None
         spatial, temporal = self.engines["spatial"], self.engines["temporal"]
         with _timed(stages, "spatial"):
-            crops = np.concatenate([sighting.crops for sighting in sightings])
+            crops = np.concatenate([one.sighting.crops for one in waiting])
             if motion is not None and self._overlapping:
                 # Both under way at once on a GPU; the time is then told as the spatial one's.
                 frames, logits = run_together([(spatial, {"crop": crops}), (temporal, motion)])
             else:
                 frames, logits = spatial.run({"crop": crops}), None
-            for one, time_s, feature_D in zip(watched, times_s, frames["feature"], strict=True):
-                one.clip.add_feature(time_s, feature_D)
         with _timed(stages, "temporal"):
             if motion is not None:
                 self._hear(moved, logits or temporal.run(motion))
-        with _timed(stages, "fusion"):
-            clips = self.engines["fusion"].run(self._memory.batch(watched))
-            read = self._reader.read(
-                {head: np.concatenate([clips[head], frames[head]]) for head in self._reader.heads}
+        basic8_BK = self._reader.basic8(frames["basic8"])
+        for row, (one, watched) in enumerate(faces):
+            seen = Seen(
+                one.sighting.time_s,
+                {name: tensor[row] for name, tensor in frames.items()},
+                basic8_BK[row],
+                watched.motion,
+                watched.share,
             )
-        lately, now = read[: len(watched)], read[len(watched) :]
-        rows = range(len(watched))
-        attention = [float(clips["attention"][row, watched[row].clip.newest]) for row in rows]
-        return list(zip(lately, now, frames["au"], attention, frames["zoom"], strict=True))
+            one.seen.append(seen)
+            watched.clip.add_feature(seen.time_s, seen.outputs["feature"])
+            if one.sighting.ahead:
+                watched.around.add(seen)
+
+    def _read(self, due: list[Waiting]) -> list[Result]:
+        """Fuse what was seen over time, and read it."""
+        shared: Stages = {}
+        scored: Iterator[Scored] = iter(())
+        if any(one.seen for one in due):
+            with _timed(shared, "fusion"):
+                scored = iter(self._fuse(due))
+        share = {stage: ms / len(due) for stage, ms in shared.items()}
+        return [
+            Result(
+                frame=one.sighting.frame,
+                time_s=one.sighting.time_s,
+                source=one.sighting.source,
+                faces=[FaceResult(face, *next(scored), self._units) for face in one.sighting.faces],
+                stages_ms={**one.stages_ms, **share},
+                left_out=one.sighting.left_out,
+            )
+            for one in due
+        ]
+
+    def _fuse(self, due: list[Waiting]) -> list[Scored]:
+        """FaceResult's fields after `face`, for each face."""
+        batch, own = self._memory.batch(due)
+        seen = [face.outputs for one in due for face in one.seen]
+        clips = self.engines["fusion"].run(batch)
+        read = self._reader.read(
+            {
+                head: np.concatenate([clips[head], np.stack([face[head] for face in seen])])
+                for head in self._reader.heads
+            }
+        )
+        faces = [watched for one in due for watched in one.watched]
+        for row, watched in enumerate(faces):
+            read[row] = steady(read[row], watched.label)
+            watched.label = read[row].label
+        return [
+            (
+                read[row],
+                read[len(seen) + row],
+                face["au"],
+                float(clips["attention"][row, own[row]]),
+                face["zoom"],
+                int(batch["mask"][row].sum()),
+            )
+            for row, face in enumerate(seen)
+        ]
 
     def _hear(
         self, moved: list[tuple[Watched, NDArray[np.float32]]], logits: Mapping[str, NDArray[Any]]

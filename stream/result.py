@@ -33,15 +33,26 @@ class FaceResult:
     face: Face
     """Where the face is: id, box, landmarks, quality."""
     emotions: Emotions
-    """The clip's emotions up to this frame (attention over the frames, motion, fused)."""
+    """The emotions of the window about this frame (attention over its frames, motion, fused): up
+    to this frame live, in a recording as far ahead as back."""
     frame_emotions: Emotions
     """The emotions of this frame's crop alone."""
     au: NDArray[np.float32]
     """(52,) estimates of the face's muscle actions (blendshapes), 0..1."""
     attention: float
-    """This frame's share of the clip's attention, 0..1; all frames of the clip sum to 1."""
+    """This frame's share of the window's attention, 0..1; all its frames sum to 1."""
     zoom: NDArray[np.float32]
     """(2,) centre x, y of the region the network zoomed into, 0..1 of the crop."""
+    among: int = 1
+    """How many frames share the attention."""
+    units: tuple[str, ...] = ()
+    """Names of `au`; one that begins with _ is none."""
+
+    @property
+    def blendshapes(self) -> dict[str, float]:
+        """The muscle actions by name."""
+        named = zip(self.units, self.au.tolist(), strict=False)
+        return {name: value for name, value in named if not name.startswith("_")}
 
     def to_json(self, top: int = 10) -> dict[str, Any]:
         """One entry of a row's `faces` (schema 2): plain types, `top` words at most."""

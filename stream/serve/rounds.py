@@ -14,7 +14,7 @@ import itertools
 import logging
 import queue
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from ..errors import StreamError
@@ -23,7 +23,6 @@ from ..loop import Recognizes
 from ..recognize import Recognizer
 from ..result import Result
 from .visitor import (
-    PATIENT_FRAMES,
     OnResult,
     RoundFailed,
     RoundsClosed,
@@ -184,11 +183,12 @@ class Rounds:
         due = 0
         with visitor:
             for frame in frames:
-                visitor.submit(frame)
+                visitor.submit(frame)  # waits where frames are not taken fast enough
                 due += 1
-                while due > PATIENT_FRAMES or not answers.empty():
+                while not answers.empty():
                     yield self._await(answers, visitor)
                     due -= 1
+            visitor.end()
             for _ in range(due):
                 yield self._await(answers, visitor)
 
@@ -251,7 +251,8 @@ class Rounds:
                 turn = self._turn()
                 if turn:
                     self._round(turn)
-                else:
+                ended = self._finish()
+                if not (turn or ended):
                     self._ready.wait()
         except BaseException:
             _log.exception("the rounds have ended")
@@ -282,6 +283,26 @@ class Rounds:
                     self._queue[patient].append(visitor)
         return served
 
+    def _finish(self) -> bool:
+        """Give the patient whose last frame was taken what still waits; whether there were any."""
+        with self._lock:
+            complete = [one for one in self._queue[True] if one.complete and one.waiting]
+        for visitor in complete:
+            try:
+                results = self._recognizer.finish(visitor.name)
+            except Exception:
+                _log.exception("the last frames of %s cannot be scored", visitor.name)
+                self._fail(visitor, "its last frames could not be scored: send it again")
+            else:
+                self._deliver(results, {visitor.name: visitor})
+            visitor.waiting.clear()
+        return bool(complete)
+
+    def _deliver(self, results: Sequence[Result], visitors: Mapping[str, Visitor]) -> None:
+        for result in results:
+            visitor = visitors[result.source]
+            visitor.call(visitor.on_result, visitor.waiting.popleft(), result)
+
     def _round(self, turn: list[tuple[Visitor, Frame]]) -> None:
         """Find and score; one visitor's failure is its own."""
         found: list[tuple[Visitor, Frame]] = []
@@ -292,9 +313,11 @@ class Rounds:
             except Exception:
                 _log.exception("no faces can be looked for in a frame of %s", visitor.name)
                 self._recognizer.forget(visitor.name)
+                visitor.waiting.clear()
                 self._fail(visitor, "this frame could not be searched for faces: send another")
             else:
                 found.append((visitor, frame))
+                visitor.waiting.append(frame)
         if not found:
             self._failures += 1
             return
@@ -305,13 +328,13 @@ class Rounds:
             self._failures += 1
             for visitor, _ in found:
                 self._recognizer.forget(visitor.name)
+                visitor.waiting.clear()
                 self._fail(visitor, "this frame could not be scored: send another")
             return
         self._failures = 0
         self._rounds += 1
         self._frames += len(found)
-        for (visitor, frame), result in zip(found, results, strict=True):
-            visitor.call(visitor.on_result, frame, result)
+        self._deliver(results, {visitor.name: visitor for visitor, _ in found})
 
     def _fail(self, visitor: Visitor, why: str) -> None:
         if visitor.on_failure is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Protocol
@@ -66,6 +67,10 @@ class Visitor:
         self._on_taken = on_taken
         self._on_end = on_end
         self.gone = threading.Event()
+        self.waiting: deque[Frame] = deque()
+        """Frames being recognised, in their order; the rounds' thread's own."""
+        self.complete = False
+        """Whether the last frame has been taken; the rounds' thread's own."""
 
     @property
     def dropped(self) -> int:
@@ -81,13 +86,18 @@ class Visitor:
         """Hand a frame over; whatever its source is called, it counts as this visitor's.
 
         A live visitor's frame replaces the one that waits; a patient one waits for room. Frames
-        come in the order of their times. Raises RoundsClosed after `leave`, or once the rounds
-        are over.
+        come in the order of their times; a patient one's readings wait for what follows them.
+        Raises RoundsClosed after `leave` or `end`, or once the rounds are over.
         """
         try:
-            self.slot.put(replace(frame, source=self.name))
+            self.slot.put(replace(frame, source=self.name, ahead=self.patient))
         except SlotClosed:
             raise RoundsClosed(f"{self.name} has left: join again") from None
+        self._house.notice()
+
+    def end(self) -> None:
+        """No frame follows: the results that still wait come now."""
+        self.slot.close()
         self._house.notice()
 
     def leave(self) -> None:
@@ -115,7 +125,10 @@ class Visitor:
         """The frame that waits, if there is one."""
         try:
             frame = self.slot.take(timeout_s=0)
-        except (SlotEmpty, SlotClosed):
+        except SlotEmpty:
+            return None
+        except SlotClosed:
+            self.complete = True
             return None
         if self._on_taken is not None:
             self.call(self._on_taken)

@@ -60,8 +60,10 @@ def test_the_newest_can_be_told_from_the_others() -> None:
 
 def test_after_a_pause_the_old_features_are_out() -> None:
     clip = new_clip()
-    feed(clip, np.array([0.0, 0.1, 0.2, 1.0, 2.15]))
-    assert kept(clip) == pytest.approx([0.2, 1.0, 2.15])
+    feed(clip, np.array([0.0, 0.1, 0.5, 1.0, 1.5, 2.0, 2.15]))
+    assert kept(clip) == pytest.approx([0.5, 1.0, 1.5, 2.0, 2.15])
+    feed(clip, np.array([2.7, 2.8]))
+    assert kept(clip) == pytest.approx([2.7, 2.8]), "frames half a second apart are no moment"
     feed(clip, np.array([9.0]))
     assert kept(clip) == [9.0]
     feed(clip, np.array([1.0, 1.5]))

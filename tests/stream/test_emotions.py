@@ -13,7 +13,7 @@ from engines.bundle import Head, Manifest
 from engines.calibrator import PredictionSets
 from engines.errors import ContractMismatch
 from engines.taxonomy import load_taxonomy
-from stream.emotions import AFFECT, EmotionReader, Emotions
+from stream.emotions import AFFECT, HOLDS, EmotionReader, Emotions, faint, steady
 from tests.engines import tiny
 
 BASIC8, WORDS = load_taxonomy("basic8"), load_taxonomy("emo135")
@@ -205,3 +205,27 @@ def test_words_of_judged_faces_do_not_exclude_each_other() -> None:
     document = emotions.to_json(1)
     assert (document["valence"], document["arousal"]) == (0.7, -0.2)
     assert sum(emotions.families.values()) == pytest.approx(1 - emotions.neutral, abs=1e-5)
+
+
+def test_a_word_stays_while_it_is_nearly_as_likely() -> None:
+    happy = logits(BASIC8.labels, happiness=9.0)
+    softness = tiny.manifest().head("emo135").temperature
+    near, far = (
+        read(happy, logits(WORDS.labels, joy=3.0, delight=3.0 + softness * np.log(share)))
+        for share in (HOLDS + 0.05, HOLDS - 0.05)
+    )
+    assert steady(near, "delight").label == "delight" and near.label == "joy"
+    assert steady(near, "delight").ranked == near.ranked
+    assert steady(far, "delight").label == steady(near, None).label == "joy"
+    assert steady(near, "neutral").label == "joy"
+    still = read(logits(BASIC8.labels, neutral=9.0))
+    assert steady(still, "joy").label == "neutral"
+
+
+def test_the_hint_of_a_still_face_is_faint_in_either_kind_of_bundle() -> None:
+    still = read(logits(BASIC8.labels, neutral=9.0), logits(WORDS.labels, joy=9.0))
+    word, p = faint(still.ranked, still.neutral)
+    assert word == "joy" and p == pytest.approx(still.ranked[0][1] * (1 - still.neutral))
+    assert p < 0.05
+    own = (("joy", 0.03), ("delight", 0.02))
+    assert faint(own, 0.99) == ("joy", 0.03)
