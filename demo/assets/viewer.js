@@ -2,6 +2,8 @@
 
 import { Bars, make, percent } from "../../live/bars.js";
 import { movements } from "../../live/names.js";
+import { PLANE, WAY_S, drawPlane, signed } from "../../live/plane.js";
+import { clustered } from "../../live/ranking.js";
 import { Timeline, clock, toneOf } from "./timeline.js";
 
 const FILES = {
@@ -39,11 +41,13 @@ const VIEW = `
     <section class="fs-now" aria-label="At this moment">
       <div class="fs-faces" role="group" aria-label="Faces"></div>
       <div class="fs-lead"><i class="fs-dot"></i><b data-label></b><em hidden>uncertain</em>
+        <span class="fs-small" data-much></span>
         <span class="fs-small" data-time></span></div>
       <div class="fs-title"><h3>Closest words</h3>
-        <span class="fs-small" data-quiet hidden>little shows; they share that little</span></div>
+        <span class="fs-small" data-quiet hidden>nothing shows; faintly this one</span></div>
       <ol class="fs-bars"></ol>
       <ol class="fs-unseen" aria-label="Most fitting words"></ol>
+      <section class="fs-affect" aria-label="Valence and arousal" hidden>${PLANE}</section>
       <h3>Families</h3>
       <div class="fs-families" aria-hidden="true"></div>
       <ul class="fs-legend" aria-label="Families"></ul>
@@ -147,6 +151,7 @@ export class Viewer {
     this.find(".fs-now").classList.toggle("empty", !moment);
     this._lead(moment);
     this._words(moment);
+    this._affect(moment, timeS);
     this._families(moment);
     this._moves(moment);
   }
@@ -156,25 +161,41 @@ export class Viewer {
     this.find("[data-label]").textContent = label;
     this.find(".fs-dot").dataset.tone = moment ? toneOf(moment.l, this.view) : "";
     this.find(".fs-lead em").hidden = !moment?.u;
+    this.find("[data-much]").textContent = moment ? much(moment) : "";
   }
 
   _words(moment) {
     const { words } = this.view.legend;
-    const ranked = moment ? moment.w : [];
-    const longest = Math.max(ranked[0]?.[1] ?? 0, 0.05);
     const quiet = moment?.l === "neutral";
+    const named = (moment?.w ?? []).map(([at, p]) => ({ word: words[at], p }));
+    const ranked = quiet ? named : clustered(named, this.view.legend.family_of);
+    const longest = Math.max(named[0]?.p ?? 0, 0.05);
     this.find("[data-quiet]").hidden = !quiet;
     this.bars.list.classList.toggle("faint", Boolean(quiet || moment?.u));
     this.bars.show(
-      ranked.map(([at, p]) => ({
-        key: words[at],
-        text: words[at],
+      ranked.map(({ word, p, joined }) => ({
+        key: word,
+        text: word,
         value: percent(p),
         share: p / longest,
-        tone: toneOf(words[at], this.view),
+        tone: toneOf(word, this.view),
+        joined,
       })),
       performance.now(),
     );
+  }
+
+  _affect(moment, timeS) {
+    const part = this.find(".fs-affect");
+    part.hidden = !moment?.va;
+    if (part.hidden) return;
+    const way = placesTo(this.face, timeS);
+    const [canvas, valence, arousal] = part.querySelectorAll("canvas, [data-valence], [data-arousal]");
+    const style = getComputedStyle(this.find(".fs-lead .fs-dot"));
+    const line = getComputedStyle(part).borderColor;
+    drawPlane(canvas, way, { tone: style.getPropertyValue("--tone"), line });
+    valence.textContent = signed(moment.va[0]);
+    arousal.textContent = signed(moment.va[1]);
   }
 
   _families(moment) {
@@ -250,7 +271,7 @@ export class Viewer {
     }
     const seen = `${clock(face.from_s)} to ${clock(face.to_s)}`;
     const doubt = face.uncertain > 0.5 ? ", uncertain for most of it" : "";
-    const line = `Seen ${seen}. Neutral ${share(face.neutral)}, strength ${share(face.intensity)}${doubt}.`;
+    const line = `Seen ${seen}. ${shows(face)}${doubt}.`;
     card.append(head, words, make("p", "fs-small", line));
     return card;
   }
@@ -291,6 +312,32 @@ export function momentAt(face, timeS, stepS) {
   }
   const at = low - 1;
   return at >= 0 && timeS - times[at] <= Math.max(2 * stepS, 0.1) ? face.moments[at] : null;
+}
+
+/** Where a face was in the plane of valence and arousal, up to a time. */
+function placesTo(face, timeS) {
+  const places = [];
+  face.t.forEach((at, place) => {
+    const va = face.moments[place].va;
+    if (va && at <= timeS + 1e-3 && at > timeS - WAY_S) {
+      places.push({ timeS: at, valence: va[0], arousal: va[1] });
+    }
+  });
+  return places;
+}
+
+/** How strong an expression is, or how surely there is none. */
+const much = ({ l, n, i }) => (l === "neutral" ? share(n) : `strength ${share(i)}`);
+
+/** What a face showed over the clip, in one sentence. */
+function shows(face) {
+  if (face.label === "neutral") return `Neutral ${share(face.neutral)}, nothing else shows`;
+  const affect =
+    face.valence === undefined
+      ? ""
+      : `, valence ${signed(face.valence)}, arousal ${signed(face.arousal)}`;
+  const some = face.expressive < 1 ? `Shows in ${share(face.expressive)} of it, with strength` : "Strength";
+  return `${some} ${share(face.intensity)}${affect}`;
 }
 
 function said(timeS, moment, view) {

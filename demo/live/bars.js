@@ -23,7 +23,7 @@ export function fill(bar, share) {
 
 /**
  * Rows `{key, text, value, share, tone}`: `value` is what is written, `share` (0..1) the bar's
- * length, `tone` the name of its colour. What moves are transforms only, so that nothing is laid
+ * length, `tone` the name of its colour, `joined` whether it is tied to the row above. What moves are transforms only, so that nothing is laid
  * out anew. For those who read with a screen reader the rows stand in a list of their own, in
  * order, renewed every two seconds.
  */
@@ -83,6 +83,7 @@ export class Bars {
     set(row, "value", item.value, (value) => (row.value.textContent = value));
     set(row, "share", item.share, () => fill(row.bar, item.share));
     set(row, "tone", item.tone, (tone) => (row.element.dataset.tone = tone));
+    set(row, "joined", Boolean(item.joined), (on) => row.element.classList.toggle("joined", on));
   }
 
   /** A row that has faded out by now, or a new one. */

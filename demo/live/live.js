@@ -153,9 +153,9 @@ class FerstreamLive extends HTMLElement {
     if (!answer.ok) throw new CameraError("The server did not give the list of words. Reload.");
     const { families, family_of: familyOf } = await answer.json();
     this.people = new People(familyOf);
-    this.reading = new Reading(this.shadowRoot, { families, familyOf, toneOf }, (id) =>
-      this._pick(id),
-    );
+    this.reading = new Reading(this.shadowRoot, {
+      families, familyOf, toneOf, colourOf: (tone) => this.theme.colour(tone),
+    }, (id) => this._pick(id));
   }
 
   /** The camera is open: show it, connect, send. */

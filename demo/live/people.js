@@ -2,6 +2,7 @@
 
 import { movements } from "./names.js";
 import { leader, Ranking, Smooth } from "./ranking.js";
+import { Way } from "./plane.js";
 import { Moments } from "./strip.js";
 
 const KEEP_S = 3; // a person out of view stays selected for so long
@@ -22,6 +23,8 @@ export class Person {
     this.shares = new Smooth();
     this.parts = new Smooth();
     this.moves = new Smooth(0.2);
+    this.place = new Smooth(0.2);
+    this.way = new Way();
     this.moments = new Moments();
     this.lead = null;
     this.words = [];
@@ -35,6 +38,11 @@ export class Person {
     this.families = this.shares.update({ ...face.families, neutral: face.neutral }, nowS);
     const parts = { intensity: face.intensity, uncertain: face.uncertain ? 1 : 0 };
     this.measures = this.parts.update(parts, nowS);
+    // Older bundles do not tell valence and arousal.
+    if (face.valence !== undefined) {
+      const { valence, arousal } = this.place.update({ valence: face.valence, arousal: face.arousal }, nowS);
+      this.way.add(nowS, valence, arousal);
+    }
     this.movements = this.moves.update(movements(face.au), nowS);
     this.moments.add(nowS, face.attention, this.tone);
   }
@@ -42,6 +50,11 @@ export class Person {
   /** `neutral` where that leads the eight expressions, else the best word. */
   get label() {
     return this.lead === "neutral" ? "neutral" : (this.words[0]?.word ?? "neutral");
+  }
+
+  /** How surely the face shows nothing, 0..1. */
+  get neutral() {
+    return this.families.neutral;
   }
 
   get tone() {

@@ -69,6 +69,29 @@ export class Ranking {
   }
 }
 
+const NEAR = 0.85; // a word this near to the one that leads a run of them is a near tie
+
+/**
+ * The same words, best first, near ties in clusters: within a run of words that are about as likely
+ * those of one family stand together. `joined` says that a word is tied to the one before it.
+ */
+export function clustered(words, familyOf) {
+  const order = [];
+  for (let from = 0; from < words.length; ) {
+    let to = from + 1;
+    while (to < words.length && words[to].p >= NEAR * words[from].p) to += 1;
+    const run = words.slice(from, to);
+    const families = [...new Set(run.map(({ word }) => familyOf[word]))];
+    for (const family of families) {
+      run
+        .filter(({ word }) => familyOf[word] === family)
+        .forEach((one, at) => order.push({ ...one, joined: at > 0 }));
+    }
+    from = to;
+  }
+  return order;
+}
+
 /** Named numbers, smoothed together: the eight emotions, families, muscle movements. */
 export class Smooth {
   constructor(tauS = TAU_S) {

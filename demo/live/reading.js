@@ -1,6 +1,8 @@
 // The right side of the panel: one person's reading, and tabs when there are several.
 
 import { Bars, fill, make, percent } from "./bars.js";
+import { drawPlane, signed } from "./plane.js";
+import { clustered } from "./ranking.js";
 
 const SHOWN_MOVES = 5;
 const LEAST_MOVE = 0.1; // weaker movements are noise
@@ -8,19 +10,22 @@ const FULL_BAR = 0.12; // a word this likely fills its bar; with 135 words few a
 const MOST_TABS = 8;
 
 export class Reading {
-  constructor(root, { families, familyOf, toneOf }, onPick) {
+  constructor(root, { families, familyOf, toneOf, colourOf }, onPick) {
     const one = (selector) => root.querySelector(selector);
     this.familyOf = familyOf;
     this.toneOf = toneOf;
+    this.colourOf = colourOf;
     this.onPick = onPick;
     this.panel = one(".reading");
     this.empty = one(".empty");
     this.tabs = one(".people");
     this.word = one(".label .word");
     this.unsure = one(".unsure");
+    this.strengthName = one(".strength .name");
     this.strength = one(".strength .bar");
     this.strengthValue = one(".strength .value");
     this.quiet = one(".quiet");
+    this.affect = one(".affect");
     const [words, spokenWords] = root.querySelectorAll(".words ol");
     this.words = new Bars(words, { size: 10, spoken: spokenWords });
     const [moves, spokenMoves] = root.querySelectorAll(".moves ul");
@@ -57,16 +62,25 @@ export class Reading {
     this.panel.dataset.tone = person.tone;
     text(this.word, person.label);
     this.unsure.hidden = !person.uncertain;
-    fill(this.strength, person.intensity);
-    text(this.strengthValue, percent(person.intensity));
+    // Of a face that shows nothing it says how surely: a bare 0 % would read as the contrary.
+    const still = person.label === "neutral";
+    const much = still ? person.neutral : person.intensity;
+    text(this.strengthName, still ? "Neutral" : "Strength");
+    fill(this.strength, much);
+    text(this.strengthValue, percent(much));
+    this._affect(person);
     this._words(person, nowMs);
     this._shares(person.families);
     this._moves(person.movements, nowMs);
   }
 
   _words(person, nowMs) {
+    const quiet = person.label === "neutral";
     const full = Math.max(FULL_BAR, person.words[0]?.p ?? 0);
-    const rows = person.words.map(({ word, p }) => ({
+    // Words of a face that shows nothing are a hint at most.
+    const words = quiet ? person.words.slice(0, 1) : clustered(person.words, this.familyOf);
+    const rows = words.map(({ word, p, joined }) => ({
+      joined,
       key: word,
       text: word,
       value: percent(p),
@@ -74,9 +88,18 @@ export class Reading {
       tone: this.toneOf(word, this.familyOf),
     }));
     this.words.show(rows, nowMs);
-    const quiet = person.label === "neutral";
     this.quiet.hidden = !quiet;
     this.words.list.classList.toggle("faint", quiet || person.uncertain);
+  }
+
+  _affect({ way, tone }) {
+    const now = way.list[way.list.length - 1];
+    this.affect.hidden = !now;
+    if (!now) return;
+    const [canvas, valence, arousal] = this.affect.querySelectorAll("canvas, [data-valence], [data-arousal]");
+    drawPlane(canvas, way.list, { tone: this.colourOf(tone), line: this.colourOf("neutral") });
+    text(valence, signed(now.valence));
+    text(arousal, signed(now.arousal));
   }
 
   _moves(movements, nowMs) {

@@ -1,5 +1,7 @@
 // The panel's markup.
 
+import { PLANE } from "./plane.js";
+
 const ICONS = {
   play: '<path d="M8 5.5v13l11-6.5z"/>',
   stop: '<rect x="6.5" y="6.5" width="11" height="11" rx="1.5"/>',
@@ -59,14 +61,15 @@ export const template = () => `
     <div class="reading" id="reading" hidden>
       <header class="lead">
         <p class="label"><i class="dot"></i><span class="word">–</span><em class="unsure" hidden>uncertain</em></p>
-        <div class="strength"><span id="strength-name">Strength</span>
+        <div class="strength"><span class="name">Strength</span>
           <span class="track"><span class="bar"></span></span><span class="value">–</span></div>
       </header>
       <section class="words" aria-label="Closest words">
         <div class="title"><h3>Closest words</h3>
-          <span class="quiet" hidden>little shows; they share that little</span></div>
+          <span class="quiet" hidden>nothing shows; faintly this one</span></div>
         <ol class="bars"></ol><ol class="unseen spoken"></ol>
       </section>
+      <section class="affect" aria-label="Valence and arousal" hidden>${PLANE}</section>
       <section class="families" aria-label="Families">
         <h3>Families</h3>
         <div class="stack" aria-hidden="true"></div>

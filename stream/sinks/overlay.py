@@ -1,13 +1,16 @@
 """Drawing what was found onto a frame: pixels in, pixels out.
 
-Per face a box with its id and label and, where there is room, a panel of its best words with
-bars; along the lower edge a strip of the last seconds: a filled curve is the attention each
+Per face a box with its id and label and, where there is room, a panel: the label, the best words
+with bars, and a plane of valence (to the right: pleasant) and arousal (upwards: agitated) with the
+way of the last seconds. A face that shows nothing has how surely it is neutral and the hint of one
+word. Along the lower edge stands a strip of the last seconds: a filled curve is the attention each
 moment got (coloured by what it was read as), a white line the face's motion. Everything scales
 with the frame; what would be too small to read is left out.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from typing import NamedTuple
 
@@ -17,6 +20,7 @@ from numpy.typing import NDArray
 
 from engines.taxonomy import load_taxonomy
 
+from ..emotions import NEUTRAL, faint
 from ..result import FaceResult, Result
 from .timeline import Moment, Timeline
 
@@ -43,6 +47,8 @@ _CAPITAL_PX = 22.0
 _SMALLEST_TEXT_PX = 6
 # Panels of more faces would cover each other.
 _MOST_PANELS = 4
+# The way in the plane of valence and arousal: about the last two seconds.
+_WAY_MOMENTS = 60
 # Motion that fills the strip, face widths per second.
 _FULL_MOTION = 0.6
 
@@ -84,12 +90,16 @@ def draw(pixels: Image, result: Result, timeline: Timeline | None = None, top: i
         _draw_tag(canvas, found, text_px)
         if not crowded and top > 0:
             free = _Rect(0, 0, width_px, height_px - strip_px)
-            for words in dict.fromkeys((top, min(top, 5), min(top, 3), 1)):
-                size = _panel_size(text_px, words)
+            lately = timeline.moments(found.face.id) if timeline is not None else []
+            way = [moment.affect for moment in lately[-_WAY_MOMENTS:] if moment.affect]
+            for words, plane in _layouts(found, top):
+                size = _panel_size(text_px, words, plane)
                 panel = _place(free, _rect_of(found), size, text_px, taken)
                 if panel is not None:
                     taken.append(panel)
                     _draw_panel(canvas, found, panel, text_px, words)
+                    if plane:
+                        _draw_plane(canvas, found, panel, text_px, way)
                     break
     return canvas
 
@@ -139,9 +149,23 @@ def _draw_tag(canvas: Image, found: FaceResult, text_px: int) -> None:
     _write(canvas, words, (x + pad_px, y + pad_px + text_px), text_px, _PANEL)
 
 
-def _panel_size(text_px: int, top: int) -> tuple[int, int]:
-    """Width and height of a panel with `top` words."""
-    return round(16.5 * text_px), 4 * text_px + top * round(2.1 * text_px)
+def _layouts(found: FaceResult, top: int) -> list[tuple[int, bool]]:
+    """What a panel may hold, the fullest first: how many words, and whether the plane."""
+    told = found.emotions.affect is not None
+    words = [1] if found.emotions.label == NEUTRAL else [top, min(top, 5), min(top, 3), 1]
+    planes = (True, False) if told else (False,)
+    return [(count, plane) for count in dict.fromkeys(words) for plane in planes]
+
+
+def _panel_size(text_px: int, words: int, plane: bool) -> tuple[int, int]:
+    """Width and height of a panel with so many words, with or without the plane."""
+    height_px = round(5.7 * text_px) + words * round(2.1 * text_px)
+    return round(16.5 * text_px), height_px + (_plane_px(text_px) if plane else 0)
+
+
+def _plane_px(text_px: int) -> int:
+    """Height of the plane with what is written beside it."""
+    return round(7.4 * text_px)
 
 
 def _place(
@@ -171,31 +195,93 @@ def _overlap(one: _Rect, other: _Rect) -> bool:
 
 
 def _draw_panel(canvas: Image, found: FaceResult, panel: _Rect, text_px: int, top: int) -> None:
-    """Best words with bars; above them how strong the expression is."""
+    """The label with how strong the expression is, or how surely there is none; words with bars."""
     emotions = found.emotions
+    neutral = emotions.label == NEUTRAL
     _shade(canvas, panel, _PANEL, 0.72)
     left, right = panel.x + text_px, panel.x + panel.w - text_px
+    small_px = max(_SMALLEST_TEXT_PX, round(0.82 * text_px))
     y = panel.y + 2 * text_px
     title = "uncertain" if emotions.uncertain else emotions.label
     _write(canvas, title, (left, y), text_px, colour_of(emotions.label))
-    strength = f"{100 * emotions.intensity:.0f}%"
-    _write(canvas, strength, (right - _text_width(strength, text_px), y), text_px, _WHITE)
-    y += round(0.7 * text_px)
-    _bar(canvas, _Rect(left, y, right - left, max(2, text_px // 4)), emotions.intensity, _WHITE)
-    small_px = max(_SMALLEST_TEXT_PX, round(0.82 * text_px))
-    words = emotions.top(top)
-    # Bars show the words against each other: 135 of them share the probability.
-    longest = max((probability for _, probability in words), default=1.0) or 1.0
+    much = emotions.neutral if neutral else emotions.intensity
+    number = _percent(much)
+    y += round(1.7 * text_px)
+    _write(canvas, "surely" if neutral else "strength", (left, y), small_px, _GREY)
+    _write(canvas, number, (right - _text_width(number, small_px), y), small_px, _WHITE)
+    y += round(0.5 * text_px)
+    bar = _Rect(left, y, right - left, max(2, text_px // 4))
+    _bar(canvas, bar, much, _GREY if neutral else _WHITE)
     y += round(0.1 * text_px)
+    if neutral:
+        word, p = faint(emotions.ranked, emotions.neutral)
+        y += round(2.1 * text_px)
+        _write(canvas, f"faintly {word}", (left, y), small_px, _GREY)
+        _write(
+            canvas, _percent(p), (right - _text_width(_percent(p), small_px), y), small_px, _GREY
+        )
+        return
+    words = emotions.top(top)
+    # Bars show the words against each other: those of version 0.1 share the probability.
+    longest = max((probability for _, probability in words), default=1.0) or 1.0
     for word, probability in words:
         y += round(2.1 * text_px)
         _write(canvas, word, (left, y), small_px, _WHITE)
-        number = (
-            f"{100 * probability:.0f}%" if probability >= 0.0995 else f"{100 * probability:.1f}%"
-        )
+        number = _percent(probability)
         _write(canvas, number, (right - _text_width(number, small_px), y), small_px, _GREY)
         bar = _Rect(left, y + round(0.45 * text_px), right - left, max(2, text_px // 4))
         _bar(canvas, bar, probability / longest, colour_of(word))
+
+
+def _draw_plane(
+    canvas: Image,
+    found: FaceResult,
+    panel: _Rect,
+    text_px: int,
+    way: Sequence[tuple[float, float]],
+) -> None:
+    """Valence and arousal at the panel's lower edge: the way of the last seconds, and now."""
+    affect = found.emotions.affect
+    assert affect is not None
+    side = round(6.2 * text_px)
+    left, top = panel.x + text_px, panel.y + panel.h - side - round(0.8 * text_px)
+    square = _Rect(left, top, side, side)
+    _shade(canvas, square, (90, 96, 106), 0.45)
+    middle = (left + side // 2, top + side // 2)
+    for start, end in (
+        ((left, middle[1]), (left + side, middle[1])),
+        ((middle[0], top), (middle[0], top + side)),
+    ):
+        cv2.line(canvas, start, end, (130, 136, 146), 1, cv2.LINE_AA)
+
+    def at(point: tuple[float, float]) -> tuple[int, int]:
+        x, y = (min(max(value, -1.0), 1.0) for value in point)
+        return round(left + (x + 1) / 2 * side), round(top + (1 - y) / 2 * side)
+
+    colour = colour_of(found.emotions.label)
+    points = [at(point) for point in (*way, affect)]
+    for place in range(1, len(points)):
+        # The older, the fainter.
+        share = place / len(points)
+        faded = (round(60 + (channel - 60) * share) for channel in colour)
+        thick_px = max(1, round(text_px / 7))
+        cv2.line(canvas, points[place - 1], points[place], tuple(faded), thick_px, cv2.LINE_AA)
+    radius_px = max(2, round(0.42 * text_px))
+    cv2.circle(canvas, points[-1], radius_px + 1, _PANEL, cv2.FILLED, cv2.LINE_AA)
+    cv2.circle(canvas, points[-1], radius_px, colour, cv2.FILLED, cv2.LINE_AA)
+    small_px = max(_SMALLEST_TEXT_PX, round(0.72 * text_px))
+    beside = left + side + round(0.8 * text_px)
+    right = panel.x + panel.w - text_px
+    for line, (name, value) in enumerate((("valence", affect[0]), ("arousal", affect[1]))):
+        y = top + round((1.2 + 2.9 * line) * text_px)
+        _write(canvas, name, (beside, y), small_px, _GREY)
+        number = f"{value:+.2f}"
+        y += round(1.4 * text_px)
+        _write(canvas, number, (right - _text_width(number, small_px), y), small_px, _WHITE)
+
+
+def _percent(p: float) -> str:
+    return f"{100 * p:.0f}%" if p >= 0.0995 else f"{100 * p:.1f}%"
 
 
 def _draw_strip(canvas: Image, timeline: Timeline, text_px: int) -> int:
@@ -220,8 +306,6 @@ def _draw_curves(
     canvas: Image, timeline: Timeline, moments: list[Moment], area: _Rect, text_px: int
 ) -> None:
     """Attention as coloured columns, motion as a line; now is at the right."""
-    # Shares shrink as a clip fills; half the height is what is usual, not what was first.
-    usual = float(np.median([moment.attention for moment in moments] or [0.0])) or 1.0
     start_s = timeline.now_s - timeline.duration_s
     edges = [area.x + (m.time_s - start_s) / timeline.duration_s * area.w for m in moments]
     base = area.y + area.h
@@ -231,7 +315,7 @@ def _draw_curves(
         # A column reaches back to the moment before, but not over a time without the face.
         before = max(before, edges[place] - area.w / 12)
         left, right = round(before), max(round(edges[place]), round(before) + 1)
-        peak = round(area.h * min(moment.attention / (2 * usual), 1.0))
+        peak = round(area.h * min(moment.attention / 2, 1.0))  # half the height is an even share
         colour = colour_of(moment.label)
         cv2.rectangle(canvas, (left, base - max(peak, 1)), (right - 1, base), colour, cv2.FILLED)
         speed = min(moment.motion / _FULL_MOTION, 1.0)

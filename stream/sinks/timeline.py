@@ -20,9 +20,11 @@ class Moment:
     time_s: float
     label: str
     attention: float
-    """Its share of the clip's attention, 0..1."""
+    """Its share of the window's attention; 1 is an even share."""
     motion: float
     """How fast the features move against each other, face widths per second."""
+    affect: tuple[float, float] | None = None
+    """Valence and arousal, -1..1 each; None where the bundle does not tell."""
 
 
 class Timeline:
@@ -44,7 +46,10 @@ class Timeline:
             key = found.face.id
             motion = _motion(self._last.get(key), found, gap_s)
             moments = self._moments.setdefault(key, deque(maxlen=_MOST_MOMENTS))
-            moments.append(Moment(result.time_s, found.emotions.label, found.attention, motion))
+            # Frames share the attention with more or fewer others: in units of an even share.
+            attention = found.attention * found.among
+            label, affect = found.emotions.label, found.emotions.affect
+            moments.append(Moment(result.time_s, label, attention, motion, affect))
         self._last = {found.face.id: found for found in result.faces}
         oldest_s = result.time_s - self.duration_s
         for key in list(self._moments):

@@ -88,6 +88,43 @@ def test_flash_does_not_lead_and_the_unnamed_fade(page: Page) -> None:
     assert run(page, "ranking", script) == ["calm", ["flash"]]
 
 
+def test_near_ties_stand_together_by_family(page: Page) -> None:
+    script = """
+        const words = [["a", .5], ["x", .48], ["b", .46], ["c", .3], ["y", .29]];
+        const family = {a: "joy", b: "joy", c: "joy", x: "love", y: "love"};
+        const order = clustered(words.map(([word, p]) => ({word, p})), family);
+        return order.map(({word, joined}) => (joined ? "+" : "") + word).join(" ");
+    """
+    assert run(page, "ranking", script) == "a +b x c y"
+
+
+def test_the_plane_has_pleasant_right_and_agitated_up(page: Page) -> None:
+    script = """
+        const way = new Way(2);
+        for (const t of [0, 1, 2.5]) way.add(t, 0.1 * t, 0);
+        const at = (valence, arousal) => placeIn(100, {valence, arousal});
+        return [way.list.length, at(0, 0), at(1, 1), at(-2, -1), signed(-0.2), signed(0.59)];
+    """
+    found = run(page, "plane", script)
+    assert found == [2, [50, 50], [100, 0], [0, 100], "−0.20", "+0.59"]
+
+
+def test_a_still_face_says_how_surely_it_is_neutral(page: Page) -> None:
+    script = """
+        const face = {id: 1, box: [0, 0, 9, 9], top: [{word: "joy", p: 0.02}], valence: 0.1,
+            arousal: -0.2, basic8: {neutral: 0.997, happiness: 0.003}, families: {joy: 0.003},
+            neutral: 0.997, intensity: 0, uncertain: false, attention: 1, au: {}};
+        const one = new Person(1, {joy: "joy"});
+        one.update(face, 0);
+        const {valence, ...older} = face;
+        const other = new Person(2, {joy: "joy"});
+        other.update(older, 0);
+        const ways = [one, other].map(({way}) => way.list.length);
+        return [one.label, one.neutral, one.families.joy, ...ways];
+    """
+    assert run(page, "people", script) == ["neutral", 0.997, 0.003, 1, 0]
+
+
 def test_sides_of_a_face_are_one_movement(page: Page) -> None:
     au = "{mouthSmileLeft: 0.7, mouthSmileRight: 0.5, eyeLookUpLeft: 0.9, jawOpen: 0.2}"
     assert run(page, "names", f"return movements({au})") == {

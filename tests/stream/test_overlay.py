@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pytest
 
 from engines.taxonomy import load_taxonomy
-from stream.result import Result
+from stream.result import FaceResult, Result
+from stream.sinks import overlay
 from stream.sinks.overlay import colour_of, draw
 from stream.sinks.timeline import Timeline
 
@@ -122,3 +126,38 @@ def test_motion_is_of_the_features_not_of_the_head() -> None:
     assert still == 0
     assert head == pytest.approx(0, abs=1e-4)
     assert features == pytest.approx(5 / 100 / 0.1, rel=0.02)
+
+
+def panel_words(found: FaceResult, monkeypatch: pytest.MonkeyPatch, moments: int = 1) -> list[str]:
+    """What is written onto a frame with this face."""
+    written: list[str] = []
+    real = overlay._write
+
+    def write(canvas: Any, words: str, *where: Any) -> None:
+        written.append(words)
+        real(canvas, words, *where)
+
+    monkeypatch.setattr(overlay, "_write", write)
+    timeline = Timeline()
+    for n in range(moments):
+        one = Result(n, n / 10, "clip", [found])
+        timeline.add(one)
+    draw(grey(960, 540), one, timeline)
+    return written
+
+
+def test_a_neutral_face_is_labelled_with_how_surely_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = face(1, (200.0, 100.0, 100.0, 120.0), label="neutral", strength=0.997)
+    written = panel_words(found, monkeypatch)
+    assert written[written.index("surely") + 1] == "100%" and "0%" not in written
+    assert sum(words.startswith("faintly ") for words in written) == 1
+    assert not any(words in dict(found.emotions.ranked) for words in written), "no list of words"
+
+
+def test_valence_and_arousal_are_drawn_where_they_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = face(1, (200.0, 100.0, 100.0, 120.0))
+    assert "valence" not in panel_words(plain, monkeypatch)
+    told = replace(plain, emotions=replace(plain.emotions, valence=0.7, arousal=-0.2))
+    written = panel_words(told, monkeypatch, 5)
+    assert {"valence", "+0.70", "arousal", "-0.20"} <= set(written)
+    assert written[written.index("strength") + 1] == "97%"
