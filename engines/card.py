@@ -29,6 +29,7 @@ MEANING = (
 
 _SUPERVISION = {
     "trained": "learned from labels of its own",
+    "machine-judged": "learned from what a vision-language model said of each face, not people",
     "weakly supervised": "derived from other labels, nobody labelled faces with these",
     "derived": "computed from another list",
 }
@@ -50,9 +51,28 @@ _FIGURES = {
     "second_n": "samples with a second emotion",
     "second_family_in_top10": "a word of the second emotion's family among the ten",
     "intensity_rank_correlation": "rank correlation of intensity",
+    "top1_among": "our first word is one of the judge's",
+    "first_in_top5": "the judge's first word is among our five",
+    "first_in_top10": "the judge's first word is among our ten",
+    "recall_at_10": "the judge's words found among our ten",
+    "ndcg_at_10": "order of our ten (NDCG)",
+    "judges": "one judge against the other",
+    "words_used": "different words among all tens",
+    "r2_from_basic": "how much of the words the basic expressions explain (R2)",
+    "valence_ccc": "agreement on valence (CCC)",
+    "valence_r": "correlation of valence",
+    "arousal_ccc": "agreement on arousal (CCC)",
+    "arousal_r": "correlation of arousal",
+    "intensity_r": "correlation of intensity",
+    "basic_top1": "top-1 accuracy of the basic expression",
+    "basic_macro_recall": "mean recall of the basic expressions",
 }
 _NATS = {"kl", "nll"}
-_PLAIN = {"intensity_rank_correlation"}
+_PLAIN = {
+    "intensity_rank_correlation",
+    *("ndcg_at_10", "r2_from_basic", "jaccard_within_family"),
+    *("valence_ccc", "valence_r", "arousal_ccc", "arousal_r", "intensity_r"),
+}
 
 
 def card(manifest: Manifest) -> str:
@@ -196,13 +216,25 @@ def _limits(manifest: Manifest) -> Iterator[str]:
                 f"The {len(head.labels)} labels of {head.name} are weakly supervised: good for "
                 "shades of what is measured, not evidence for a single word."
             )
+    judged = [head.name for head in manifest.heads if head.supervision == "machine-judged"]
+    if judged:
+        yield (
+            f"{', '.join(judged)} learned from a vision-language model's judgements of faces: they "
+            "say what such a judge would, its habits and biases included; nobody asked people."
+        )
     yield (
         "The figures are of the data named above; other faces, cameras and cultures were not "
         "measured."
     )
+    groups = "fairface" in manifest.measured
+    by_how_much = (
+        "How it does by age and gender stands above."
+        if groups
+        else ("By how much was not measured.")
+    )
     yield (
         "Faces and raters behind the data are not everyone's: expect it to do worse for some "
-        "groups of people than for others. By how much was not measured."
+        f"groups of people than for others. {by_how_much}"
     )
     yield "Posed, hidden and polite expressions read like any other. Context is not seen."
     yield (

@@ -127,3 +127,24 @@ def test_what_prediction_sets_promise_and_keep() -> None:
     assert "90 % of faces" in text and "90.4 % | 2.39 | 21 %" in text
     assert "under \\| blur" in text and "odd" not in text
     assert "one_of" not in card(tiny.manifest())
+
+
+def test_machine_judgements_are_called_so() -> None:
+    plain = tiny.manifest()
+    words = replace(plain.head("emo135"), supervision="machine-judged")
+    heads = tuple(words if head.name == "emo135" else head for head in plain.heads)
+    measured = {
+        "words": {"n": 964, "first_in_top10": 0.87},
+        "affect": {"valence_ccc": 0.82},
+        "fairface": {"age": {"60-69": {"basic_top1": 0.7}}},
+    }
+    found = sections(card(replace(plain, heads=heads, measured=measured)))
+    taught = found["What it knows, and how it was taught"]
+    assert "| emo135 | 135 | **machine-judged** |" in taught
+    assert "a vision-language model said of each face, not people" in taught
+    assert "emo135 learned from a vision-language model's judgements" in found["Limits"]
+    assert "By how much was not measured" not in found["Limits"]
+    told = found["How well it does"]
+    assert "| the judge's first word is among our ten | 87.0 % |" in told
+    assert "| agreement on valence (CCC) | 0.820 |" in told
+    assert "| age: 60-69: top-1 accuracy of the basic expression | 70.0 % |" in told
