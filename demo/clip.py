@@ -218,7 +218,7 @@ class Clips:
     def _write(self, job: Job) -> None:
         """Score every frame and write the clip's files."""
         source = self._opened(job)
-        tally = TallySink(self._manifest.clip_frames, self._manifest.clip_duration_s)
+        tally = TallySink()
         moments = MomentSink(self._manifest)
         began_s, left_out = time.monotonic(), 0
         with ExitStack() as closing:

@@ -7,6 +7,7 @@ from typing import Any
 
 from engines.bundle import Manifest
 from engines.taxonomy import NONE, load_taxonomy
+from stream.emotions import NEUTRAL, faint
 from stream.frame import Frame
 from stream.result import SCHEMA, FaceResult, Result
 from stream.sinks.base import SinkInfo
@@ -17,7 +18,6 @@ MOST_MOMENTS = 1800
 """Moments kept per clip; a longer one is shown in coarser steps."""
 _WORDS = 10
 _UNITS = 6
-_SHORTEST_BAND_S = 0.5
 
 
 @dataclass(slots=True)
@@ -37,7 +37,7 @@ class MomentSink:
         self._words = {word: at for at, word in enumerate(load_taxonomy("emo135").labels)}
         self._units = manifest.head("au").labels
         self._tracks: dict[int, _Track] = {}
-        self._episodes = Episodes(_SHORTEST_BAND_S)
+        self._episodes = Episodes()
         self._ended: list[Episode] = []
         self._stride = 1
         self._frames = 0
@@ -114,6 +114,9 @@ class MomentSink:
     def _moment(self, found: FaceResult) -> dict[str, Any]:
         """One face at one time, in short names: there are many."""
         emotions = found.emotions
+        words = emotions.top(_WORDS)
+        if emotions.label == NEUTRAL:  # a hint at most
+            words = [faint(emotions.ranked, emotions.neutral)]
         strongest = sorted(
             (
                 (float(value), at)
@@ -126,9 +129,10 @@ class MomentSink:
             "l": emotions.label,
             "n": round(emotions.neutral, 3),
             "i": round(emotions.intensity, 3),
+            **({} if emotions.affect is None else {"va": [round(v, 3) for v in emotions.affect]}),
             "u": int(emotions.uncertain),
             "a": round(found.attention, 4),
-            "w": [[self._words[word], round(p, 4)] for word, p in emotions.top(_WORDS)],
+            "w": [[self._words[word], round(p, 4)] for word, p in words],
             "b": [round(p, 3) for p in emotions.basic8.values()],
             "f": [round(p, 3) for p in emotions.families.values()],
             "m": [[at, round(value, 2)] for value, at in strongest],

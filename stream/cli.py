@@ -16,6 +16,7 @@ from .options import (
     AggregateOption,
     BlurOption,
     BundleOption,
+    ColumnsOption,
     CroppedOption,
     CsvOption,
     EngineName,
@@ -63,6 +64,7 @@ def score(
     csv: CsvOption = None,
     video: VideoOption = None,
     top: TopOption = 10,
+    columns: ColumnsOption = None,
     rows: RowsOption = RowsName.frames,
     window_s: WindowOption = 10.0,
     min_face: MinFaceOption = 12.0,
@@ -93,6 +95,7 @@ def score(
         video=video,
         to=tuple(to or ()),
         top=top,
+        columns=tuple(one.value for one in dict.fromkeys(columns or ())),
         rows=rows.value,
         window_s=window_s,
         blur=blur,
@@ -115,18 +118,23 @@ def score(
     wanted = face_options(min_face, max_faces, rotate, cropped)
     with recogniser(bundle, engine, faces=wanted) as recognizer, stopping_on_signals(stop):
         about = facts(recognizer, purpose)
-        manifest = recognizer.bundle.manifest
+        units = recognizer.bundle.manifest.head("au").labels
         for name, places in zip(names, each, strict=True):
             unfinished = [place.unfinished for place in places]
             clip = Path(name) if Path(name).is_file() else None
-            tally = TallySink(manifest.clip_frames, manifest.clip_duration_s)
+            tally = TallySink()
             try:
                 source = first or open_clip(name, track)
                 with _progress(name, source.duration_s) as on_result:
                     summary = run(
                         source,
                         recognizer,
-                        [*outputs.sinks(unfinished, complain, live=False, sound_of=clip), tally],
+                        [
+                            *outputs.sinks(
+                                unfinished, complain, live=False, sound_of=clip, units=units
+                            ),
+                            tally,
+                        ],
                         about=about,
                         stop=stop,
                         on_result=on_result,

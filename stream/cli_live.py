@@ -15,6 +15,7 @@ from .options import (
     AggregateOption,
     BlurOption,
     BundleOption,
+    ColumnsOption,
     CroppedOption,
     CsvOption,
     EngineName,
@@ -113,6 +114,7 @@ def live(
         typer.Option(metavar="[HOST:]PORT", help="Serve Prometheus metrics there, at /metrics."),
     ] = None,
     top: TopOption = 10,
+    columns: ColumnsOption = None,
     rows: RowsOption = RowsName.frames,
     window_s: WindowOption = 10.0,
     min_face: MinFaceOption = 12.0,
@@ -143,6 +145,7 @@ def live(
         video=video,
         to=tuple(to or ()),
         top=top,
+        columns=tuple(one.value for one in dict.fromkeys(columns or ())),
         rows=rows.value,
         window_s=window_s,
         blur=blur,
@@ -181,9 +184,10 @@ def live(
     served = _served(metrics)
     wanted = face_options(min_face, max_faces, rotate, cropped)
     with recogniser(bundle, engine, faces=wanted) as recognizer, stopping_on_signals(stop):
+        manifest = recognizer.bundle.manifest
         routes = []
         for source, places in zip(opened, each, strict=True):
-            sinks = _sinks(outputs, places, served, hang_up)
+            sinks = _sinks(outputs, places, served, hang_up, manifest.head("au").labels)
             if windowed:
                 from .sinks.window import WindowSink
 
@@ -212,7 +216,7 @@ def live(
     for summary in summaries:
         silent = as_json or outputs.on_standard_output
         if not silent and (summary.frames or summary.failure is None):
-            print(report.live_text(summary))
+            print(report.live_text(summary, manifest.clip_duration_s))
         if summary.failure is not None:
             complain(summary.failure)
     if as_json:
@@ -255,10 +259,14 @@ def _served(address: str | None) -> Metrics | None:
 
 
 def _sinks(
-    outputs: Outputs, places: list[Place], metrics: Metrics | None, hang_up: Say
+    outputs: Outputs,
+    places: list[Place],
+    metrics: Metrics | None,
+    hang_up: Say,
+    units: tuple[str, ...],
 ) -> list[Sink]:
     """The sinks of one source."""
-    sinks = outputs.sinks(places, complain, live=True, on_hang_up=hang_up)
+    sinks = outputs.sinks(places, complain, live=True, on_hang_up=hang_up, units=units)
     if metrics is None:
         return sinks
     from .sinks.metrics_sink import MetricsSink

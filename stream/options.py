@@ -50,6 +50,14 @@ class RotateName(str, Enum):
     never = "0"
 
 
+class ColumnsName(str, Enum):
+    """What CSV and rows tell beside."""
+
+    blendshapes = "blendshapes"
+    fg33 = "fg33"
+    words = "words"
+
+
 BundleOption = Annotated[str, typer.Option(help="A bundle's folder, or `default`.")]
 ToOption = Annotated[
     list[str] | None,
@@ -70,6 +78,13 @@ VideoOption = Annotated[
     Path | None, typer.Option(help="Write annotated video; a folder for several sources.")
 ]
 TopOption = Annotated[int, typer.Option(min=1, max=135, help="Words per face.")]
+ColumnsOption = Annotated[
+    list[ColumnsName] | None,
+    typer.Option(
+        help="Tell this too in CSV and rows of frames, as often as wanted: the movements of the "
+        "face by name, the 33 classes, all words."
+    ),
+]
 RowsOption = Annotated[
     RowsName, typer.Option(help="What rows of JSON tell of: frames, events per face, windows.")
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -11,6 +12,7 @@ from .claims import Claim, files_of
 from .errors import SinkError
 from .place import STANDARD_OUTPUT, Kind, Place, places_for, stems
 from .sinks.base import Sink, make_folder
+from .sinks.columns import Columns
 from .sinks.rows import FrameRows, RowMaker, RowSink
 
 if TYPE_CHECKING:
@@ -42,6 +44,8 @@ class Outputs:
     to: tuple[str, ...] = ()
     top: int = 10
     """Words per face."""
+    columns: tuple[Columns, ...] = ()
+    """What rows of frames and CSV tell beside."""
     rows: Rows = "frames"
     """What a row of JSON tells of."""
     window_s: float = 10.0
@@ -115,17 +119,23 @@ class Outputs:
         live: bool,
         on_hang_up: Say | None = None,
         sound_of: Path | None = None,
+        units: Sequence[str] = (),
     ) -> list[Sink]:
         """The sinks for one source's places.
 
         Those of a live source, and those that reach over the network, work in threads of their
         own and never make the capture wait; `say` is told in one line where they fail, and
         `on_hang_up` instead where it is the reader of standard output who has gone. Annotated
-        video has the sound of the clip `sound_of`.
+        video has the sound of the clip `sound_of`. `units` are the names of the blendshapes.
         """
         hung_up = on_hang_up or say
         return [
-            self._sink(place, hung_up if place.target == STANDARD_OUTPUT else say, live, sound_of)
+            self._sink(
+                place,
+                hung_up if place.target == STANDARD_OUTPUT else say,
+                live,
+                partial(self._sink_of, place, sound_of, units),
+            )
             for place in places
         ]
 
@@ -148,7 +158,7 @@ class Outputs:
             from .sinks.event_rows import EventRows
 
             return EventRows(min(self.top, 3))
-        return FrameRows(self.top)
+        return FrameRows(self.top, self.columns)
 
     def finish(self, tables: Sequence[Place]) -> None:
         """Close the tables of several sources, whole as they are by now, and give them their
@@ -161,16 +171,7 @@ class Outputs:
                     if written != place:
                         place.finish()
 
-    def _table_sink(self, place: Place) -> Sink | None:
-        """What adds one source's rows to a table of several."""
-        if not place.shared:
-            return None
-        from .sinks.csv import CsvSink, CsvTable
-
-        path = Path(place.target)
-        return CsvSink(path, self.top, self._tables.setdefault(place.target, CsvTable(path)))
-
-    def _sink(self, place: Place, say: Say, live: bool, sound_of: Path | None) -> Sink:
+    def _sink(self, place: Place, say: Say, live: bool, make: Callable[[], Sink]) -> Sink:
         from .sinks.background import CLOSE_S, BackgroundSink
 
         if place.kind == "rows":
@@ -181,7 +182,7 @@ class Outputs:
             if not (live and place.is_file):
                 return sink
         else:
-            sink = self._table_sink(place) or _sink_of(place, self.top, sound_of)
+            sink = make()
             if place.kind in _PICTURES:
                 sink = self.masked(sink)
             if not (live or place.kind == "rtsp"):
@@ -198,34 +199,36 @@ class Outputs:
             close_s=within_s,
         )
 
+    def _sink_of(self, place: Place, sound_of: Path | None, units: Sequence[str]) -> Sink:
+        """A sink that writes one of the kinds that are no rows."""
+        path, shown = Path(place.target), min(self.top, 10)
+        if place.kind == "csv":
+            from .sinks.csv import CsvSink, CsvTable
 
-def _sink_of(place: Place, top: int, sound_of: Path | None) -> Sink:
-    """A sink that writes one of the kinds that are no rows."""
-    path, shown = Path(place.target), min(top, 10)
-    if place.kind == "csv":
-        from .sinks.csv import CsvSink
+            table = None
+            if place.shared:  # of several sources
+                table = self._tables.setdefault(place.target, CsvTable(path))
+            return CsvSink(path, self.top, table, columns=self.columns, units=units)
+        if place.kind == "subtitles":
+            from .sinks.subtitles import SubtitleSink
 
-        return CsvSink(path, top)
-    if place.kind == "subtitles":
-        from .sinks.subtitles import SubtitleSink
+            return SubtitleSink(path)
+        if place.kind == "elan":
+            from .sinks.elan import EafSink
 
-        return SubtitleSink(path)
-    if place.kind == "elan":
-        from .sinks.elan import EafSink
+            return EafSink(path)
+        if place.kind == "boris":
+            from .sinks.boris import BorisSink
 
-        return EafSink(path)
-    if place.kind == "boris":
-        from .sinks.boris import BorisSink
+            return BorisSink(path)
+        if place.kind == "video":
+            from .sinks.video import VideoSink
 
-        return BorisSink(path)
-    if place.kind == "video":
-        from .sinks.video import VideoSink
+            return VideoSink(path, shown, sound_of)
+        if place.kind == "hls":
+            from .sinks.hls import HlsSink
 
-        return VideoSink(path, shown, sound_of)
-    if place.kind == "hls":
-        from .sinks.hls import HlsSink
+            return HlsSink(path, shown)
+        from .sinks.rtsp import RtspSink
 
-        return HlsSink(path, shown)
-    from .sinks.rtsp import RtspSink
-
-    return RtspSink(place.target, shown)
+        return RtspSink(place.target, shown)

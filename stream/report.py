@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from .bench import THREADS, Bench, Pass
+from .emotions import NEUTRAL, faint
 from .loop import Summary
 from .meter import StageTimes
 from .recognize import Recognizer
@@ -18,13 +19,18 @@ _MOST_FACES = 20
 
 
 def about(recognizer: Recognizer) -> dict[str, Any]:
-    """What produced the results: bundle, engines, and how each head was supervised."""
+    """What produced the results: bundle, engines, the window about a frame from which it is read
+    (seconds), and how each head was supervised."""
     manifest = recognizer.bundle.manifest
     return {
         "bundle": {"name": manifest.name, "version": manifest.version},
         "engines": {
             name: {"backend": engine.backend, "precision": engine.precision}
             for name, engine in recognizer.engines.items()
+        },
+        "window_s": {
+            "recording": [-manifest.clip_duration_s / 2, manifest.clip_duration_s / 2],
+            "live": [-manifest.clip_duration_s, 0.0],
         },
         "heads": {
             head.name: {"supervision": head.supervision, "note": head.note}
@@ -78,8 +84,8 @@ def clip_text(summary: Summary, faces: Sequence[FaceSummary], top: int) -> str:
     return "\n".join(lines) + "\n"
 
 
-def live_text(summary: Summary) -> str:
-    """How a live source went."""
+def live_text(summary: Summary, window_s: float) -> str:
+    """How a live source went; readings are of the last `window_s` seconds."""
     head = f"{summary.source}: {summary.wall_s:.1f} s, {_plural(summary.frames, 'frame')}"
     lines = [f"{head}, {_plural(summary.faces, 'face')}, {summary.fps:.1f} frames/s"]
     if summary.latency.count:
@@ -87,6 +93,9 @@ def live_text(summary: Summary) -> str:
         lines.append(
             f"  from capture to result {latency.median_ms:.0f} ms, "
             f"95 % within {latency.p95_ms:.0f} ms"
+        )
+        lines.append(
+            f"  readings are of the last {window_s:g} s: a change shows up to half of that later"
         )
     lines += [f"  dropped: {count} ({cause})" for cause, count in summary.drops.items()]
     lines += [f"  note: {note}" for note in summary.notes]
@@ -129,13 +138,25 @@ def _passes_text(passes: Sequence[Pass]) -> str:
 
 
 def _face_lines(face: FaceSummary, top: int) -> list[str]:
-    """A face's label and its words with bars."""
-    doubt = ", uncertain" if face.uncertain > 0.5 else ""
-    lines = [
-        f"  face {face.id}  {face.from_s:.1f} to {face.to_s:.1f} s, "
-        f"{_plural(face.frames, 'frame')}: {face.label.upper()}"
-        f"  (neutral {100 * face.neutral:.0f} %, intensity {face.intensity:.2f}{doubt})"
+    """A face's label, and its words with bars; a face that shows nothing has a hint of one."""
+    count = _plural(face.frames, "frame")
+    head = (
+        f"  face {face.id}  {face.from_s:.1f} to {face.to_s:.1f} s, {count}: {face.label.upper()}"
+    )
+    doubt = ["uncertain"] if face.uncertain > 0.5 else []
+    if face.label == NEUTRAL:
+        word, p = faint(face.ranked, face.neutral)
+        told = [f"{100 * face.neutral:.1f} %", f"faintly {word}, {100 * p:.1f} %", *doubt]
+        return [f"{head}  ({'; '.join(told)})"]
+    affect = {"intensity": face.intensity, "valence": face.valence, "arousal": face.arousal}
+    told = [
+        f"{name} {value:{'.2f' if name == 'intensity' else '+.2f'}}"
+        for name, value in affect.items()
+        if value is not None
     ]
+    if face.expressive < 1:
+        told.append(f"in {100 * face.expressive:.0f} % of the frames")
+    lines = [f"{head}  ({', '.join([*told, *doubt])})"]
     words = face.ranked[:top]
     longest = max((probability for _, probability in words), default=1.0) or 1.0
     encoding = (getattr(sys.stdout, "encoding", None) or "").lower()

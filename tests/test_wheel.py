@@ -16,7 +16,7 @@ import pytest
 
 PACKAGES = ("stream", "engines", "training", "calibration", "demo")
 DATA = {
-    "stream": {".npy"},
+    "stream": {".npy", ".json"},
     "engines/taxonomies": {".json"},
     "engines/bundles": {".json", ".onnx"},
     "training/data": {".json", ".csv", ".npz"},

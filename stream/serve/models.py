@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 Share = Annotated[float, Field(ge=0, le=1)]
+Signed = Annotated[float, Field(ge=-1, le=1)]
 
 
 class _Answer(BaseModel):
@@ -27,7 +28,7 @@ class Error(_Answer):
 
 
 class Word(_Answer):
-    """An emotion word and its probability."""
+    """An emotion word and how likely it is named; words do not exclude each other."""
 
     word: str
     p: Share
@@ -50,6 +51,12 @@ class Reading(_Answer):
 
     label: str = Field(description="`neutral`, or the best word.")
     neutral: Share
+    valence: Signed | None = Field(
+        None, description="-1 unpleasant, 1 pleasant; left out where the bundle does not tell."
+    )
+    arousal: Signed | None = Field(
+        None, description="-1 sleepy, 1 agitated; left out where the bundle does not tell."
+    )
     intensity: Share
     basic8: dict[str, Share] = Field(description="The eight basic expressions; they sum to 1.")
     families: dict[str, Share] = Field(
@@ -67,7 +74,10 @@ class Face(Reading):
     )
     quality: Quality
     uncertain: bool = Field(description="Whether the reading is too spread out to name one word.")
-    attention: Share = Field(description="The frame's share of its clip's attention.")
+    attention: Share = Field(
+        description="The frame's share of the attention of those it is read with."
+    )
+    frame_emotions: Reading = Field(description="The same from this frame alone.")
 
 
 class FaceWithUnits(Face):
@@ -87,13 +97,15 @@ class Row(_Answer):
 
 
 class FaceSummary(Reading):
-    """One face over a whole clip; means weighted by attention."""
+    """One face over a whole clip: means over its moments of expression, weighted by attention and
+    intensity; over all of it where none showed, `top` then being the hint of one word."""
 
     id: int
     frames: int
     from_s: float
     to_s: float
-    uncertain: Share = Field(description="Share of the frames whose reading was uncertain.")
+    expressive: Share = Field(description="Share of the frames that belong to an expression.")
+    uncertain: Share = Field(description="Share of those frames whose reading was uncertain.")
 
 
 class Clip(_Answer):
@@ -117,7 +129,8 @@ class About(_Answer):
     bundle: dict[str, str]
     engines: dict[str, dict[str, str]]
     heads: dict[str, dict[str, str]] = Field(
-        description="How each head came by its knowledge: trained, weakly supervised or derived."
+        description="How each head came by its knowledge: trained, machine-judged, weakly "
+        "supervised or derived."
     )
     purpose: str | None = None
 
@@ -178,20 +191,11 @@ class Health(_Answer):
     status: str
 
 
-EXAMPLE_FACE: dict[str, Any] = {
-    "id": 1,
-    "box": [230.5, 126.4, 187.5, 215.8],
-    "quality": {
-        "size_px": 183.3,
-        "sharpness": 0.84,
-        "yaw_deg": -1.1,
-        "pitch_deg": 9.9,
-        "presence": 1.0,
-        "brightness": 0.56,
-        "score": 0.96,
-    },
+_READING: dict[str, Any] = {
     "label": "bliss",
     "neutral": 0.05,
+    "valence": 0.78,
+    "arousal": 0.31,
     "intensity": 0.74,
     "uncertain": False,
     "basic8": {
@@ -212,8 +216,24 @@ EXAMPLE_FACE: dict[str, Any] = {
         "sadness": 0.0,
         "fear": 0.0,
     },
-    "top": [{"word": "bliss", "p": 0.06}, {"word": "elation", "p": 0.06}],
+    "top": [{"word": "bliss", "p": 0.61}, {"word": "elation", "p": 0.47}],
+}
+
+EXAMPLE_FACE: dict[str, Any] = {
+    "id": 1,
+    "box": [230.5, 126.4, 187.5, 215.8],
+    "quality": {
+        "size_px": 183.3,
+        "sharpness": 0.84,
+        "yaw_deg": -1.1,
+        "pitch_deg": 9.9,
+        "presence": 1.0,
+        "brightness": 0.56,
+        "score": 0.96,
+    },
+    **_READING,
     "attention": 1.0,
+    "frame_emotions": _READING,
     "au": {"mouthSmileRight": 0.89, "mouthSmileLeft": 0.88},
 }
 """A face as an answer tells it."""

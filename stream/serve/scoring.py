@@ -87,7 +87,7 @@ class Scoring:
             max_frames=self.limits.clip_frames,
         )
         begun_s = time.monotonic()
-        tally = TallySink(self.manifest.clip_frames, self.manifest.clip_duration_s)
+        tally = TallySink()
         told, bytes_told = [], 0
         try:
             source = sandbox.open_untrusted(upload.file, bounds, name=upload.name)
@@ -116,6 +116,7 @@ class Scoring:
                             f"the rows of {upload.name} are too many for one answer: "
                             "ask with rows=false, or send a shorter clip"
                         )
+            tally.close()
             summary = count.summary(upload.name, time.monotonic() - begun_s, source.notes)
         clip = summary_json(summary, tally.faces(), top)
         head = as_json({"schema": SCHEMA, **self.about, "clip": clip})

@@ -1,7 +1,7 @@
 """Annotation files, which are one document: kept in memory, written whole now and then.
 
 They are for clips and hours, not for months: what was read is kept until the end, some hundred
-bytes per change of a face's leading word.
+bytes per change of a face's expression.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class AnnotationSink:
         self._save()
 
     def _keep(self, ended: list[Episode]) -> None:
-        self._episodes += [replace(episode, top=()) for episode in ended]
+        self._episodes += [replace(episode, top=(), mean=None) for episode in ended]
 
     def _save(self, going_on: Sequence[Episode] = ()) -> None:
         """Write beside, then move into place: a reader never sees half a document."""

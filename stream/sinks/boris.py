@@ -139,6 +139,8 @@ def _events(episodes: list[Episode], with_frame: bool) -> list[list[Any]]:
         modifier = _UNCERTAIN if episode.uncertain else _SURE
         who = [f"Face {episode.face_id}", episode.label, modifier]
         comment = f"p {episode.probability:.3f}, intensity {episode.intensity:.2f}"
+        if episode.valence is not None and episode.arousal is not None:
+            comment += f", valence {episode.valence:+.2f}, arousal {episode.arousal:+.2f}"
         frame = ["NA"] if with_frame else []
         events.append([start_s, *who, comment, *frame])
         events.append([end_s, *who, "", *frame])

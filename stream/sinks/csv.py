@@ -6,10 +6,13 @@
 | confidence, success | 0..1 how much to trust the view of the face; 1 a face, 0 none |
 | box_x, box_y, box_w, box_h | the face, pixels |
 | pose_yaw, pose_pitch | degrees |
-| label, neutral, intensity, uncertain | the reading in short; uncertain is 0 or 1 |
-| basic8_*, family_* | probabilities |
-| attention | the frame's share of the clip's attention, 0..1 |
+| label, neutral, uncertain | the reading in short; uncertain is 0 or 1 |
+| valence, arousal, intensity | -1..1, -1..1, 0..1; empty where the bundle does not tell |
+| basic8_*, family_* | probabilities; the families and neutral sum to 1 |
+| attention | the frame's share of the window's attention, 0..1 |
+| frame_label, frame_valence, frame_arousal, frame_intensity, frame_basic8_* | the frame alone |
 | top1, top1_p, top2, ... | words and probabilities, best first |
+| blendshape_*, fg33_*, word_* | what `columns` ask for |
 | source | where the frame came from |
 
 Where a purpose was given, a first line that begins with # holds it (pandas: `comment="#"`).
@@ -20,13 +23,16 @@ from __future__ import annotations
 import csv
 import io
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 from engines.taxonomy import load_taxonomy
 
+from ..emotions import AFFECT, Emotions
 from ..frame import Frame
 from ..result import FaceResult, Result
 from .base import SinkInfo
+from .columns import Columns, more
 from .whole import WholeLines
 
 
@@ -52,11 +58,30 @@ class CsvTable:
 
 
 class CsvSink:
-    """Writes a .csv file; `top` words per face. Where there is a `table`, its rows go into that."""
+    """Writes a .csv file; `top` words per face, and what `columns` ask for. Where there is a
+    `table`, its rows go into that.
 
-    def __init__(self, path: Path, top: int = 10, table: CsvTable | None = None) -> None:
+    `units` are the names of the blendshapes, needed where those are asked for.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        top: int = 10,
+        table: CsvTable | None = None,
+        *,
+        columns: Sequence[Columns] = (),
+        units: Sequence[str] = (),
+    ) -> None:
         self._path, self._table = path, table
         self._top = top
+        names = {
+            "blendshapes": ("blendshape", [name for name in units if not name.startswith("_")]),
+            "fg33": ("fg33", load_taxonomy("fg33").labels),
+            "words": ("word", load_taxonomy("emo135").labels),
+        }
+        self._asked = columns
+        self._more = [f"{names[kind][0]}_{name}" for kind in columns for name in names[kind][1]]
         self._basic8 = load_taxonomy("basic8").labels
         self._families = load_taxonomy("emo135").families
         self._file: WholeLines | None = None
@@ -66,13 +91,14 @@ class CsvSink:
         """Names of the columns, in order."""
         names = ["frame", "face_id", "timestamp", "confidence", "success"]
         names += ["box_x", "box_y", "box_w", "box_h"]
-        names += ["pose_yaw", "pose_pitch", "label", "neutral", "intensity", "uncertain"]
+        names += ["pose_yaw", "pose_pitch", "label", "neutral", "uncertain", *AFFECT]
         names += [f"basic8_{name}" for name in self._basic8]
         names += [f"family_{name}" for name in self._families]
-        names.append("attention")
+        names += ["attention", "frame_label", *(f"frame_{name}" for name in AFFECT)]
+        names += [f"frame_basic8_{name}" for name in self._basic8]
         for place in range(1, self._top + 1):
             names += [f"top{place}", f"top{place}_p"]
-        return [*names, "source"]
+        return [*names, *self._more, "source"]
 
     def open(self, info: SinkInfo) -> None:
         """Make the file and write the names of its columns."""
@@ -100,24 +126,33 @@ class CsvSink:
 
     def _values(self, found: FaceResult) -> list[str]:
         """The columns from confidence on."""
-        quality, emotions = found.face.quality, found.emotions
+        quality, emotions, alone = found.face.quality, found.emotions, found.frame_emotions
         values = [f"{quality.score:.3f}", "1"]
         values += [f"{value:.1f}" for value in found.face.box]
         values += [f"{quality.yaw_deg:.1f}", f"{quality.pitch_deg:.1f}"]
-        values += [emotions.label, f"{emotions.neutral:.4f}", f"{emotions.intensity:.4f}"]
-        values.append(str(int(emotions.uncertain)))
+        values += [emotions.label, f"{emotions.neutral:.4f}", str(int(emotions.uncertain))]
+        values += _affect(emotions)
         values += [f"{emotions.basic8[name]:.4f}" for name in self._basic8]
         values += [f"{emotions.families[name]:.4f}" for name in self._families]
-        values.append(f"{found.attention:.4f}")
+        values += [f"{found.attention:.4f}", alone.label, *_affect(alone)]
+        values += [f"{alone.basic8[name]:.4f}" for name in self._basic8]
         words = emotions.top(self._top)
         for word, probability in words:
             values += [word, f"{probability:.4f}"]
-        return values + [""] * (2 * (self._top - len(words)))
+        values += [""] * (2 * (self._top - len(words)))
+        told = more(found, self._asked)
+        return values + [f"{p:.4f}" for kind in self._asked for p in told[kind].values()]
 
     def _write_rows(self, rows: list[list[str]]) -> None:
         if self._file is None:
             raise ValueError("open the sink before writing to it")
         self._file.write(_text(rows))
+
+
+def _affect(emotions: Emotions) -> list[str]:
+    """Valence, arousal, intensity; empty for what the bundle does not tell."""
+    values = (emotions.valence, emotions.arousal, emotions.intensity)
+    return ["" if value is None else f"{value:.4f}" for value in values]
 
 
 def _text(rows: list[list[str]]) -> str:

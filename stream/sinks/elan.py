@@ -2,9 +2,11 @@
 
 | tier | holds |
 |---|---|
-| `expression@Face 1` | the leading word or `neutral`, aligned with time |
-| `family@Face 1` | its family, for each of those annotations |
+| `expression@Face 1` | the word that fits or `neutral`, aligned with time |
+| `basic@Face 1` | the basic expression, for each of those annotations |
+| `family@Face 1` | the word's family |
 | `probability@Face 1` | the word's mean probability |
+| `intensity@`, `valence@`, `arousal@Face 1` | means; empty where the bundle does not tell |
 | `certainty@Face 1` | `sure` or `uncertain` |
 """
 
@@ -23,8 +25,10 @@ from .notice import notice_lines
 
 _SCHEMA = "http://www.mpi.nl/tools/elan/EAFv3.0.xsd"
 _XSI = "http://www.w3.org/2001/XMLSchema-instance"
-_TYPES = ("family", "probability", "certainty")
+_TYPES = ("basic", "family", "probability", "intensity", "valence", "arousal", "certainty")
 """Tiers that say one thing each about an annotation of the tier `expression`."""
+_EACH = 1 + len(_TYPES)
+"""Annotations of an episode."""
 _STEREOTYPES = {
     "Time_Subdivision": "parts of the parent's time that follow each other without gaps",
     "Symbolic_Subdivision": "parts of the parent in their order, without times",
@@ -58,7 +62,7 @@ class _Eaf:
                 "xsi:noNamespaceSchemaLocation": _SCHEMA,
             },
         )
-        self._head(root, info, 4 * len(episodes))
+        self._head(root, info, _EACH * len(episodes))
         _time_order(root, episodes)
         for face_id in sorted({episode.face_id for episode in episodes}):
             _tiers(root, face_id, list(_numbered(episodes, face_id)))
@@ -112,20 +116,24 @@ def _tiers(root: Element, face_id: int, episodes: list[tuple[int, Episode]]) -> 
             "TIME_SLOT_REF1": f"ts{2 * place + 1}",
             "TIME_SLOT_REF2": f"ts{2 * place + 2}",
         }
-        _annotation(tier, "ALIGNABLE_ANNOTATION", 4 * place + 1, slots, episode.label)
+        _annotation(tier, "ALIGNABLE_ANNOTATION", _EACH * place + 1, slots, episode.label)
     for number, kind in enumerate(_TYPES, start=2):
         references = {"LINGUISTIC_TYPE_REF": kind, "PARENT_REF": parent}
         tier = SubElement(root, "TIER", {**common, **references, "TIER_ID": f"{kind}@{person}"})
         for place, episode in episodes:
-            reference = {"ANNOTATION_REF": f"a{4 * place + 1}"}
+            reference = {"ANNOTATION_REF": f"a{_EACH * place + 1}"}
             value = _values(episode)[kind]
-            _annotation(tier, "REF_ANNOTATION", 4 * place + number, reference, value)
+            _annotation(tier, "REF_ANNOTATION", _EACH * place + number, reference, value)
 
 
 def _values(episode: Episode) -> dict[str, str]:
+    affect = {"valence": episode.valence, "arousal": episode.arousal}
     return {
+        "basic": episode.expression,
         "family": episode.family or "neutral",
         "probability": f"{episode.probability:.3f}",
+        "intensity": f"{episode.intensity:.3f}",
+        **{name: "" if value is None else f"{value:+.3f}" for name, value in affect.items()},
         "certainty": "uncertain" if episode.uncertain else "sure",
     }
 

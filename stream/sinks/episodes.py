@@ -1,9 +1,10 @@
-"""Stretches of time in which a face keeps reading the same: for subtitles, annotations and events.
+"""Stretches of time in which a face keeps its expression: for subtitles, annotations and events.
 
-A frame's label flickers between words that fit about as well. Here probabilities are averaged
-over a short time first, and another label must lead for a while before it takes over; it then
-counts from the moment when the old one stopped leading. So the times are right, and no episode
-within a face's time is shorter than `min_s`.
+What changes is the basic expression; the word that fits an episode best names it. So a held smile
+is one episode, however its near synonyms take turns. Readings are averaged over a short time first,
+and another expression must lead for a while before it takes over; it then counts from the moment
+when the frames stopped showing the old one. So the times are right, and no episode within a face's
+time is shorter than `min_s`.
 """
 
 from __future__ import annotations
@@ -15,23 +16,27 @@ from functools import cache
 
 from engines.taxonomy import load_taxonomy
 
-from ..emotions import NEUTRAL, Emotions
-from ..result import Result
+from ..emotions import NEUTRAL
+from ..result import FaceResult, Result
+from .mean import Mean, Vector, expression_of, is_uncertain, vector, weight_of
 
 SMOOTH_S = 0.4
-"""Probabilities are averaged over about this time."""
-MIN_S = 1.0
-"""For so long in all another label must lead before it takes over."""
+"""Readings are averaged over about this time."""
+MIN_S = 0.5
+"""For so long in all another expression must lead before it takes over."""
 GONE_S = 1.5
 """After so long out of sight a face's episode ends; the tracker's ids wait as long."""
 
 Key = tuple[str, bool]
-"""Label, and whether it is uncertain: what makes one episode different from the next."""
+"""Basic expression, and whether it is uncertain: what makes one episode different from the next."""
 
 
 @dataclass(frozen=True, slots=True)
 class Episode:
-    """A stretch of time in which one face kept reading the same."""
+    """A stretch of time in which one face kept its expression.
+
+    Numbers are means over its frames, weighted by attention and intensity.
+    """
 
     face_id: int
     start_s: float
@@ -39,20 +44,27 @@ class Episode:
     end_s: float
     """Where the next episode begins; at the face's end, the last frame it was seen in."""
     label: str
-    """`neutral` where that is the likeliest basic expression, else the best word."""
+    """`neutral` where that is the likeliest basic expression, else the word that fits it best."""
     probability: float
-    """The label's mean probability, 0..1; of `neutral` among the eight, of a word among the
-    words."""
+    """The label's mean probability, 0..1; of `neutral` among the eight, of a word on its own."""
     uncertain: bool
     """Whether the basic expressions were mostly too evenly spread to trust the label."""
+    expression: str = NEUTRAL
+    """The basic expression that led."""
     family: str = ""
     """The family of the word; "" for neutral."""
     intensity: float = 0.0
     """Mean strength, 0..1."""
+    valence: float | None = None
+    """-1 (unpleasant) .. 1 (pleasant); None where the bundle does not tell."""
+    arousal: float | None = None
+    """-1 (sleepy) .. 1 (agitated); None where the bundle does not tell."""
     top: tuple[tuple[str, float], ...] = ()
-    """The ten most fitting words with their averaged probabilities, as they last were."""
+    """The ten most fitting words with their mean probabilities."""
     gone: bool = False
     """Whether the face was out of sight afterwards, or the source at its end."""
+    mean: Mean | None = None
+    """What the numbers are taken from."""
 
     @property
     def duration_s(self) -> float:
@@ -64,8 +76,8 @@ class Episodes:
     """Turns one source's results into episodes.
 
     Args:
-        min_s: how long another label must lead; also the shortest time between two changes.
-        smooth_s: time over which probabilities are averaged; 0 for not at all.
+        min_s: how long another expression must lead; also the shortest time between two changes.
+        smooth_s: time over which readings are averaged; 0 for not at all.
         gone_s: how long a face may be out of sight before its episode ends.
         longest_s: an episode of this length ends and goes on as a new one.
     """
@@ -94,6 +106,11 @@ class Episodes:
         is not yet sure, and `end_s` is when the face was last seen."""
         return [self._faces[face_id].episode() for face_id in sorted(self._faces)]
 
+    @property
+    def starts_s(self) -> list[float]:
+        """When those episodes begin."""
+        return [state.start_s for state in self._faces.values()]
+
     def add(self, result: Result) -> list[Episode]:
         """Take one frame's faces; the episodes that ended, in the order of their starts.
 
@@ -107,10 +124,10 @@ class Episodes:
                 ended.append(state.last())
                 state = None
             if state is None:
-                state = _FaceState(found.face.id, result.time_s, found.emotions)
+                state = _FaceState(found, result.time_s)
                 self._faces[found.face.id] = state
             else:
-                state.see(found.emotions, result.time_s, self._smooth_s, self._min_s)
+                state.see(found, result.time_s, self._smooth_s, self._min_s)
                 before = state.changed(self._min_s) or state.split(self._longest_s)
                 if before is not None:
                     ended.append(before)
@@ -127,86 +144,47 @@ class Episodes:
         return _in_order(ended)
 
 
-@dataclass
 class _Lead:
-    """How long and how surely one label has led."""
+    """How long one expression has led, and how it read then."""
 
-    led_s: float = 0.0
-    frames: int = 0
-    probability: float = 0.0
-    intensity: float = 0.0
-
-    def add(self, led_s: float, probability: float, intensity: float) -> None:
-        self.led_s += led_s
-        self.frames += 1
-        self.probability += probability
-        self.intensity += intensity
-
-
-@dataclass
-class _Smoothed:
-    """One face's probabilities averaged over the last moments."""
-
-    basic8: dict[str, float]
-    words: dict[str, float]
-    intensity: float
-    uncertain: float
-
-    @classmethod
-    def of(cls, emotions: Emotions) -> _Smoothed:
-        return cls(
-            dict(emotions.basic8),
-            dict(emotions.ranked),
-            emotions.intensity,
-            float(emotions.uncertain),
-        )
-
-    def move(self, emotions: Emotions, share: float) -> None:
-        """Go `share` of the way to the new frame's."""
-        for name, value in emotions.basic8.items():
-            self.basic8[name] += share * (value - self.basic8[name])
-        for name, value in emotions.ranked:
-            self.words[name] += share * (value - self.words[name])
-        self.intensity += share * (emotions.intensity - self.intensity)
-        self.uncertain += share * (emotions.uncertain - self.uncertain)
-
-    def key(self) -> Key:
-        """What leads."""
-        best = max(self.basic8, key=self.basic8.__getitem__)
-        label = NEUTRAL if best == NEUTRAL else max(self.words, key=self.words.__getitem__)
-        return label, self.uncertain > 0.5
-
-    def probability(self, label: str) -> float:
-        return self.basic8[NEUTRAL] if label == NEUTRAL else self.words[label]
-
-    def top(self, k: int = 10) -> tuple[tuple[str, float], ...]:
-        return tuple(sorted(self.words.items(), key=lambda pair: -pair[1])[:k])
+    def __init__(self) -> None:
+        self.led_s = 0.0
+        self.mean = Mean()
 
 
 class _FaceState:
     """One face: what it reads as, and what else has been leading since it stopped leading."""
 
-    def __init__(self, face_id: int, time_s: float, emotions: Emotions) -> None:
+    def __init__(self, found: FaceResult, time_s: float) -> None:
         self.seen_s = time_s
-        self._id = face_id
-        self._start_s = time_s
-        self._mean = _Smoothed.of(emotions)
-        self._key = self._mean.key()
+        self._id = found.face.id
+        self.start_s = time_s
+        self._smooth = vector(found.emotions)
+        self._key = _key_of(self._smooth)
         self._lead = _Lead()
+        self._left_s: float | None = None  # since when the frames have shown something else
         self._away_s: float | None = None
         self._rivals: dict[Key, _Lead] = {}
-        self._note(0.0)
+        # Frames that show another expression than the one that leads, and which.
+        self._aside, self._aside_of = Mean(), ""
+        self._note(self._smooth, found, 0.0)
 
-    def see(self, emotions: Emotions, time_s: float, smooth_s: float, min_s: float) -> None:
+    def see(self, found: FaceResult, time_s: float, smooth_s: float, min_s: float) -> None:
         """Take one more frame."""
         passed_s = time_s - self.seen_s
         self.seen_s = time_s
-        self._mean.move(emotions, 1 - math.exp(-passed_s / smooth_s) if smooth_s > 0 else 1.0)
+        values = vector(found.emotions)
+        share = 1 - math.exp(-passed_s / smooth_s) if smooth_s > 0 else 1.0
+        self._smooth = self._smooth + share * (values - self._smooth)
+        if _key_of(values) == self._key:
+            self._left_s = None
+        elif self._left_s is None:
+            self._left_s = time_s
         # A pause of the frames is no evidence for what stands at its end.
-        self._note(min(passed_s, min_s / 2))
+        self._note(values, found, min(passed_s, min_s / 2))
 
     def changed(self, min_s: float) -> Episode | None:
-        """The episode before, if another label has now led long enough to take over."""
+        """The episode before, if another expression has now led long enough to take over."""
         for key, rival in self._rivals.items():
             if rival.led_s < min_s:
                 continue
@@ -215,52 +193,75 @@ class _FaceState:
             whole = before.duration_s >= min_s
             self._key, self._lead = key, rival
             # What lasted too short to be read was the way to this one.
-            self._start_s = self._away_s if whole else self._start_s
-            self._away_s = None
+            self.start_s = self._away_s if whole else self.start_s
+            self._left_s = self._away_s = None
             self._rivals = {}
             return before if whole else None
         return None
 
     def split(self, longest_s: float) -> Episode | None:
         """The episode up to now, if it has grown too long; the rest is a new one."""
-        if self.seen_s - self._start_s < longest_s or self._away_s is not None:
+        if self.seen_s - self.start_s < longest_s or self._away_s is not None:
             return None
         before = self.episode()
-        self._start_s, self._lead = self.seen_s, _Lead()
-        self._note(0.0)
+        self.start_s, self._lead = self.seen_s, _Lead()
+        self._lead.mean.add(self._smooth, 1e-6)  # until there is a frame of it
         return before
 
     def episode(self) -> Episode:
         """What goes on, up to when the face was last seen."""
-        label, uncertain = self._key
-        frames = max(self._lead.frames, 1)
+        expression, uncertain = self._key
+        reading = self._lead.mean.reading()
+        neutral = expression == NEUTRAL
+        label, probability = (NEUTRAL, reading.basic8[NEUTRAL]) if neutral else reading.ranked[0]
         return Episode(
             face_id=self._id,
-            start_s=self._start_s,
+            start_s=self.start_s,
             end_s=self.seen_s,
             label=label,
-            probability=self._lead.probability / frames,
+            probability=probability,
             uncertain=uncertain,
+            expression=expression,
             family=_family_of(label),
-            intensity=self._lead.intensity / frames,
-            top=self._mean.top(),
+            intensity=reading.intensity,
+            valence=reading.valence,
+            arousal=reading.arousal,
+            top=reading.ranked[:10],
+            mean=self._lead.mean.copy(),
         )
 
     def last(self) -> Episode:
         """The same as the face's last."""
         return replace(self.episode(), gone=True)
 
-    def _note(self, led_s: float) -> None:
+    def _note(self, values: Vector, found: FaceResult, led_s: float) -> None:
         """Count a frame for what leads in it."""
-        key = self._mean.key()
+        key, shown = _key_of(self._smooth), expression_of(values)
+        weight = weight_of(found, shown)
         if key == self._key:
             lead, self._away_s = self._lead, None
             self._rivals = {}
+            if shown != self._aside_of:
+                self._aside, self._aside_of = Mean(), shown
+            if shown != key[0]:
+                self._aside.add(values, weight)
         else:
             if self._away_s is None:
-                self._away_s, led_s = self.seen_s, 0.0
+                self._away_s = self.seen_s if self._left_s is None else self._left_s
+                self._away_s = max(self._away_s, self.start_s)
+                led_s = self.seen_s - self._away_s
             lead = self._rivals.setdefault(key, _Lead())
-        lead.add(led_s, self._mean.probability(key[0]), self._mean.intensity)
+            if self._aside_of == key[0] and not lead.mean.frames:
+                lead.mean.merge(self._aside)
+                self._aside = Mean()
+        lead.led_s += led_s
+        # A mean is of frames that show what it is of; at least of one.
+        if shown == key[0] or not lead.mean.frames:
+            lead.mean.add(values, weight)
+
+
+def _key_of(values: Vector) -> Key:
+    return expression_of(values), is_uncertain(values)
 
 
 @cache

@@ -1,15 +1,15 @@
 """Rows of events: a face comes, reads differently, goes.
 
     {"schema": 2, "kind": "event", "event": "new" | "update" | "end", "source", "face", "time_s",
-     "start_s", "duration_s", "label", "p", "uncertain", "family", "intensity", "since_s",
-     "top": [{"word", "p"}, ...]}
+     "start_s", "duration_s", "expression", "label", "p", "uncertain", "family", "valence",
+     "arousal", "intensity", "since_s", "top": [{"word", "p"}, ...]}
 
 `start_s` and `duration_s` are the face's: when it was first seen, and how long until it was last
-seen. `label`, `p` and the rest are the smoothed reading; it began at `since_s`. An update tells of
-a change of the leading word or of `uncertain` and has `before`: label, uncertain, start_s and
-duration_s of the reading that ended. `top` is how the face reads at that moment; its first word
-may be another one that has not led long enough to be told. Times are those of frames, seconds;
-`time_s` is that of the last frame when the event was known.
+seen. `expression` is the basic one that leads, since `since_s`; `label`, `p`, `top` and the rest
+are its mean so far, and name it. An update tells of a change of the expression or of `uncertain`
+and has `before`: expression, label, uncertain, start_s and duration_s of what ended, over the whole
+of it. Times are those of frames, seconds; `time_s` is that of the last frame when the event was
+known. `valence` and `arousal` are left out where the bundle does not tell.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ class EventRows:
 
     Args:
         top: words per event.
-        min_s: how long another word must lead before it is told, and the shortest time between
-            two updates of a face.
+        min_s: how long another expression must lead before it is told, and the shortest time
+            between two updates of a face.
     """
 
     def __init__(self, top: int = 3, min_s: float = MIN_S) -> None:
@@ -60,6 +60,9 @@ class EventRows:
         now = {reading.face_id: reading for reading in self._episodes.current}
         rows = []
         for last in ended:
+            told = self._told.get(last.face_id)
+            if told is not None and last.start_s == told.reading.start_s:
+                told.reading = last  # over its whole length
             going_on = now.get(last.face_id)
             if going_on is None or going_on.start_s > last.end_s:
                 rows += self._end(last)
@@ -88,6 +91,7 @@ class EventRows:
         return {
             **self._row("update", reading, told.start_s),
             "before": {
+                "expression": before.expression,
                 "label": before.label,
                 "uncertain": before.uncertain,
                 "start_s": round(before.start_s, 3),
@@ -100,6 +104,11 @@ class EventRows:
         return [] if told is None else [self._row("end", last, told.start_s)]
 
     def _row(self, event: str, reading: Episode, start_s: float) -> dict[str, Any]:
+        affect = {
+            "valence": reading.valence,
+            "arousal": reading.arousal,
+            "intensity": reading.intensity,
+        }
         return {
             "schema": SCHEMA,
             "kind": "event",
@@ -109,15 +118,16 @@ class EventRows:
             "time_s": round(self._now_s, 6),
             "start_s": round(start_s, 3),
             "duration_s": round(reading.end_s - start_s, 3),
+            "expression": reading.expression,
             "label": reading.label,
             "p": round(reading.probability, 4),
             "uncertain": reading.uncertain,
             "family": reading.family,
-            "intensity": round(reading.intensity, 4),
+            **{name: round(value, 4) for name, value in affect.items() if value is not None},
             "since_s": round(reading.start_s, 3),
             "top": [{"word": word, "p": round(p, 4)} for word, p in reading.top[: self._top]],
         }
 
 
 def _reads(reading: Episode) -> tuple[str, bool]:
-    return reading.label, reading.uncertain
+    return reading.expression, reading.uncertain

@@ -6,8 +6,10 @@ file holds complete rows whenever and however the run ends.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
+from .columns import Columns
 from .rows import FrameRows, Row, RowSink, line
 from .whole import WholeLines
 
@@ -36,6 +38,6 @@ class JsonlFile:
             self._file = None
 
 
-def jsonl_sink(path: Path, top: int = 10) -> RowSink:
-    """Writes a row per frame to a .jsonl file; `top` words per face."""
-    return RowSink(FrameRows(top), JsonlFile(path))
+def jsonl_sink(path: Path, top: int = 10, columns: Sequence[Columns] = ()) -> RowSink:
+    """Writes a row per frame to a .jsonl file; `top` and `columns` as for `FrameRows`."""
+    return RowSink(FrameRows(top, columns), JsonlFile(path))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TextIO
 
+from ..emotions import NEUTRAL
 from ..frame import Frame
 from ..result import Result
 from .base import SinkInfo
@@ -37,9 +38,12 @@ class LinesSink:
         clock = f"{result.time_s - self._start_s:7.1f} s"
         lines = [f"{clock}  no face"] if not result.faces else []
         for found in result.faces:
-            words = [f"{word} {100 * p:.0f} %" for word, p in found.emotions.top(self._top)]
-            if found.emotions.label == "neutral":
-                words.insert(0, f"neutral {100 * found.emotions.neutral:.0f} %")
+            emotions = found.emotions
+            words = [f"{word} {100 * p:.0f} %" for word, p in emotions.top(self._top)]
+            if emotions.label == NEUTRAL:
+                words = [f"neutral {100 * emotions.neutral:.0f} %"]
+            if emotions.uncertain:
+                words.append("uncertain")
             lines.append(f"{clock}  face {found.face.id}: {', '.join(words)}")
         print("\n".join(lines), file=self._file or sys.stdout, flush=True)
 

@@ -1,5 +1,7 @@
 """Rows of JSON: what they tell (a frame, an event, a window of time) and where they go.
 
+`stream/rows.schema.json` is their JSON Schema.
+
 A `RowSink` joins a maker of rows with a writer of rows: any of the makers can go to a file, to
 standard output, over TCP or HTTP, or to an MQTT broker.
 """
@@ -7,13 +9,14 @@ standard output, over TCP or HTTP, or to an MQTT broker.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from ..frame import Frame
 from ..result import SCHEMA, Result
 from ..sources.event import SourceEvent
 from .base import SinkInfo
+from .columns import Columns, more
 
 Row = Mapping[str, Any]
 
@@ -45,14 +48,19 @@ class RowWriter(Protocol):
 
 
 class FrameRows:
-    """A row per frame, also where no face is (schema 2); `top` words per face."""
+    """A row per frame, also where no face is (schema 2); `top` words per face, and what `columns`
+    ask for."""
 
-    def __init__(self, top: int = 10) -> None:
+    def __init__(self, top: int = 10, columns: Sequence[Columns] = ()) -> None:
         self._top = top
+        self._columns = columns
 
     def make(self, result: Result) -> Iterable[Row]:
         """One row."""
-        yield result.to_json(self._top)
+        row = result.to_json(self._top)
+        for told, found in zip(row["faces"], result.faces, strict=True):
+            told.update(more(found, self._columns))
+        yield row
 
     def tell(self, event: SourceEvent) -> Iterable[Row]:
         """None."""

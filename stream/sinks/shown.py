@@ -33,8 +33,7 @@ class ShownEpisodes:
         if self._zero_s is None:
             self._zero_s = result.time_s
         ended = self._shown(self._episodes.add(result))
-        starts_s = [episode.start_s for episode in self._episodes.current]
-        self.sure_s = min(starts_s, default=result.time_s) - self._zero_s
+        self.sure_s = min(self._episodes.starts_s, default=result.time_s) - self._zero_s
         return ended
 
     def finish(self) -> list[Episode]:

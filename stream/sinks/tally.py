@@ -1,45 +1,56 @@
-"""A clip in a few lines: what each face showed, averaged over its frames.
+"""A clip in a few lines: what each face showed, taken from its moments of expression.
 
-A frame's attention is its share among the frames that its clip held at that moment, and a face's
-first frames share with few. Frames are therefore weighted by their attention in units of an even
-share: 1 for a frame like the others, less for a poor one, more for a telling one.
+A minute of a still face with one smile in it is a smile: words of the still moments would only
+drown it. The headline is the mean of a face's episodes that are not neutral, its frames weighted by
+attention (in units of an even share) and intensity; where there are none, the face was neutral.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from ..emotions import NEUTRAL, faint
 from ..frame import Frame
-from ..result import FaceResult, Result
+from ..result import Result
 from .base import SinkInfo
-
-# A face's frames whose attention is nothing still count a little against each other.
-_LEAST_WEIGHT = 1e-6
+from .episodes import Episode, Episodes
+from .mean import Mean
 
 
 @dataclass(frozen=True, slots=True)
 class FaceSummary:
-    """One face over a whole clip; probabilities are means weighted by attention."""
+    """One face over a whole clip; numbers are means over its moments of expression, or over all
+    where it shows none."""
 
     id: int
     frames: int
     from_s: float
     to_s: float
     label: str
-    """`neutral` where that is the likeliest basic expression, else the best word."""
+    """`neutral` where no expression showed, else the word that fits best."""
     neutral: float
+    expressive: float
+    """Share of the frames that belong to an expression, 0..1."""
     intensity: float
+    valence: float | None
+    arousal: float | None
     uncertain: float
-    """Share of the frames whose reading was uncertain, weighted too."""
+    """Share of the frames whose reading was uncertain."""
     basic8: dict[str, float]
     families: dict[str, float]
     ranked: tuple[tuple[str, float], ...]
     """All words with their probabilities, best first."""
 
+    def top(self, k: int = 10) -> list[tuple[str, float]]:
+        """The k most fitting words; of a face that shows nothing only a hint of one."""
+        if self.label == NEUTRAL:
+            return [faint(self.ranked, self.neutral)]
+        return list(self.ranked[:k])
+
     def to_json(self, top: int = 10) -> dict[str, Any]:
         """Plain types, `top` words."""
+        affect = {"valence": self.valence, "arousal": self.arousal, "intensity": self.intensity}
         return {
             "id": self.id,
             "frames": self.frames,
@@ -47,96 +58,78 @@ class FaceSummary:
             "to_s": round(self.to_s, 4),
             "label": self.label,
             "neutral": round(self.neutral, 4),
-            "intensity": round(self.intensity, 4),
+            "expressive": round(self.expressive, 4),
+            **{name: round(value, 4) for name, value in affect.items() if value is not None},
             "uncertain": round(self.uncertain, 4),
             "basic8": {name: round(p, 4) for name, p in self.basic8.items()},
             "families": {name: round(p, 4) for name, p in self.families.items()},
-            "top": [{"word": word, "p": round(p, 4)} for word, p in self.ranked[:top]],
+            "top": [{"word": word, "p": round(p, 4)} for word, p in self.top(top)],
         }
 
 
-class _Sums:
-    """Weighted sums of one face's emotions."""
+@dataclass
+class _Face:
+    """One face so far: its moments of expression, and the others."""
 
-    def __init__(self, time_s: float, clip_frames: int) -> None:
-        self.frames = 0
-        self.lately_s: deque[float] = deque(maxlen=clip_frames)
-        self.from_s = self.to_s = time_s
-        self.weight = 0.0
-        self.values: dict[str, dict[str, float]] = {"basic8": {}, "families": {}, "words": {}}
-        self.intensity = 0.0
-        self.uncertain = 0.0
+    from_s: float
+    to_s: float
+    frames: int = 0
+    shown: Mean = field(default_factory=Mean)
+    still: Mean = field(default_factory=Mean)
 
-    def add(self, found: FaceResult, time_s: float, clip_duration_s: float) -> None:
-        self.lately_s.append(time_s)
-        while self.lately_s[0] < time_s - clip_duration_s:
-            self.lately_s.popleft()
-        weight = max(found.attention * len(self.lately_s), _LEAST_WEIGHT)
-        emotions = found.emotions
-        self.frames += 1
-        self.to_s = time_s
-        self.weight += weight
-        self.intensity += weight * emotions.intensity
-        self.uncertain += weight * emotions.uncertain
-        for kind, pairs in (
-            ("basic8", emotions.basic8.items()),
-            ("families", emotions.families.items()),
-            ("words", emotions.ranked),
-        ):
-            sums = self.values[kind]
-            for name, probability in pairs:
-                sums[name] = sums.get(name, 0.0) + weight * probability
+    def add(self, episode: Episode) -> None:
+        assert episode.mean is not None
+        (self.still if episode.expression == NEUTRAL else self.shown).merge(episode.mean)
 
     def summary(self, face_id: int) -> FaceSummary:
-        means = {
-            kind: {name: value / self.weight for name, value in sums.items()}
-            for kind, sums in self.values.items()
-        }
-        basic8 = means["basic8"]
-        ranked = sorted(means["words"].items(), key=lambda pair: -pair[1])
-        best = max(basic8, key=basic8.__getitem__)
+        reading = (self.shown if self.shown.frames else self.still).reading()
         return FaceSummary(
             id=face_id,
             frames=self.frames,
             from_s=self.from_s,
             to_s=self.to_s,
-            label="neutral" if best == "neutral" else ranked[0][0],
-            neutral=basic8["neutral"],
-            intensity=self.intensity / self.weight,
-            uncertain=self.uncertain / self.weight,
-            basic8=basic8,
-            families=means["families"],
-            ranked=tuple(ranked),
+            label=reading.ranked[0][0] if self.shown.frames else NEUTRAL,
+            neutral=reading.basic8[NEUTRAL],
+            expressive=self.shown.frames / (self.shown.frames + self.still.frames),
+            intensity=reading.intensity,
+            valence=reading.valence,
+            arousal=reading.arousal,
+            uncertain=reading.uncertain,
+            basic8=reading.basic8,
+            families=reading.families,
+            ranked=reading.ranked,
         )
 
 
 class TallySink:
-    """Keeps sums per face; memory grows with the number of faces, not with time.
+    """Keeps sums per face; memory grows with the number of faces, not with time."""
 
-    `clip_frames` and `clip_duration_s` are the bundle's: how many frames share an attention of 1.
-    """
-
-    def __init__(self, clip_frames: int, clip_duration_s: float) -> None:
-        self._clip_frames = clip_frames
-        self._clip_duration_s = clip_duration_s
-        self._sums: dict[int, _Sums] = {}
+    def __init__(self) -> None:
+        self._faces: dict[int, _Face] = {}
+        self._episodes = Episodes()
 
     def open(self, info: SinkInfo) -> None:
         """Begin anew."""
-        self._sums.clear()
+        self._faces.clear()
+        self._episodes = Episodes()
 
     def write(self, frame: Frame, result: Result) -> None:
         """Add one frame."""
         for found in result.faces:
-            sums = self._sums.get(found.face.id)
-            if sums is None:
-                sums = self._sums[found.face.id] = _Sums(result.time_s, self._clip_frames)
-            sums.add(found, result.time_s, self._clip_duration_s)
+            one = self._faces.setdefault(found.face.id, _Face(result.time_s, result.time_s))
+            one.frames += 1
+            one.to_s = result.time_s
+        self._add(self._episodes.add(result))
 
     def close(self) -> None:
-        """Nothing to let go of."""
+        """Count what went on until now."""
+        self._add(self._episodes.finish())
 
     def faces(self) -> list[FaceSummary]:
-        """The faces seen, the longest seen first."""
-        faces = [sums.summary(face_id) for face_id, sums in self._sums.items()]
+        """The faces seen until `close`, the longest seen first."""
+        faces = [one.summary(face_id) for face_id, one in self._faces.items()]
         return sorted(faces, key=lambda face: (-face.frames, face.id))
+
+    def _add(self, ended: list[Episode]) -> None:
+        for episode in ended:
+            self._faces[episode.face_id].add(episode)

@@ -2,13 +2,15 @@
 
     {"schema": 2, "kind": "window", "source", "from_s", "to_s", "frames", "frames_with_faces",
      "faces_mean", "faces_max", "at_least", "readings", "shares": {emotion: p},
-     "families": {family: p}, "words": [{"word", "p"}, ...], "intensity", "uncertain"}
+     "families": {family: p}, "words": [{"word", "p"}, ...], "valence", "arousal", "intensity",
+     "uncertain"}
 
 No ids, no places, no pictures, nothing of a single frame. But an average of one person's readings
 is that person's reading: `shares` and what follows it are therefore taken only from frames that
 show at least `at_least` faces at once, and are null where a window has no such frame. Counting
 faces at once is the careful way: someone who turns away and back may count as two one after the
-other, never as two at once. `readings` says how many faces in frames the averages are of.
+other, never as two at once. `readings` says how many faces in frames the averages are of. `valence`
+and `arousal` are null too where the bundle does not tell.
 
 This keeps a single row from being about one person. It does not make the rows anonymous: who
 knows who stood there learns something of them as a group.
@@ -17,10 +19,10 @@ knows who stood there learns something of them as a group.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 from ..result import SCHEMA, Result
 from ..sources.event import SourceEvent, State
+from .mean import Mean, vector
 from .rows import Row
 
 AT_LEAST = 3
@@ -79,9 +81,7 @@ class WindowRows:
         return [] if window is None else [self._row(window, window.last_s)]
 
     def _row(self, window: _Window, to_s: float) -> Row:
-        readings = window.readings
-        averages = window.averages()
-        words = averages["words"]
+        mean = window.mean.reading() if window.mean.frames else None
         return {
             "schema": SCHEMA,
             "kind": "window",
@@ -93,12 +93,15 @@ class WindowRows:
             "faces_mean": round(window.faces / window.frames, 3),
             "faces_max": window.faces_max,
             "at_least": self._at_least,
-            "readings": readings,
-            "shares": averages["shares"] if readings else None,
-            "families": averages["families"] if readings else None,
-            "words": _best(words, self._top) if readings else None,
-            "intensity": averages["others"]["intensity"] if readings else None,
-            "uncertain": averages["others"]["uncertain"] if readings else None,
+            "readings": window.mean.frames,
+            "shares": mean and _rounded(mean.basic8),
+            "families": mean and _rounded(mean.families),
+            "words": mean
+            and [{"word": word, "p": round(p, 4)} for word, p in mean.ranked[: self._top]],
+            "valence": mean and _number(mean.valence),
+            "arousal": mean and _number(mean.arousal),
+            "intensity": mean and _number(mean.intensity),
+            "uncertain": mean and _number(mean.uncertain),
         }
 
 
@@ -108,10 +111,8 @@ class _Window:
     def __init__(self, source: str, from_s: float) -> None:
         self.source = source
         self.from_s = self.last_s = from_s
-        self.frames = self.frames_with_faces = self.faces = self.faces_max = self.readings = 0
-        self._sums: dict[str, dict[str, float]] = {
-            kind: {} for kind in ("shares", "families", "words", "others")
-        }
+        self.frames = self.frames_with_faces = self.faces = self.faces_max = 0
+        self.mean = Mean()
 
     def add(self, result: Result, at_least: int) -> None:
         faces = len(result.faces)
@@ -120,29 +121,14 @@ class _Window:
         self.frames_with_faces += faces > 0
         self.faces += faces
         self.faces_max = max(self.faces_max, faces)
-        if faces < at_least:
-            return
-        self.readings += faces
-        for found in result.faces:
-            emotions = found.emotions
-            others = {"intensity": emotions.intensity, "uncertain": float(emotions.uncertain)}
-            for kind, values in (
-                ("shares", emotions.basic8),
-                ("families", emotions.families),
-                ("words", dict(emotions.ranked)),
-                ("others", others),
-            ):
-                sums = self._sums[kind]
-                for name, value in values.items():
-                    sums[name] = sums.get(name, 0.0) + value
-
-    def averages(self) -> dict[str, dict[str, float]]:
-        return {
-            kind: {name: round(total / self.readings, 4) for name, total in sums.items()}
-            for kind, sums in self._sums.items()
-        }
+        if faces >= at_least:
+            for found in result.faces:
+                self.mean.add(vector(found.emotions), 1.0)
 
 
-def _best(words: Mapping[str, float], top: int) -> list[dict[str, Any]]:
-    ranked = sorted(words.items(), key=lambda pair: (-pair[1], pair[0]))
-    return [{"word": word, "p": p} for word, p in ranked[:top]]
+def _number(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)
+
+
+def _rounded(values: Mapping[str, float]) -> dict[str, float]:
+    return {name: round(value, 4) for name, value in values.items()}

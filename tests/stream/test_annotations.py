@@ -84,13 +84,17 @@ def test_eaf_has_tiers_per_face(tmp_path: Path) -> None:
     give(EafSink(path))
     root = valid_eaf(path)
     tiers = [element.get("TIER_ID") for element in root.iter("TIER")]
-    kinds = ("expression", "family", "probability", "certainty")
+    kinds = ("expression", "basic", "family", "probability")
+    kinds += ("intensity", "valence", "arousal", "certainty")
     assert tiers == [f"{kind}@Face {number}" for number in (1, 2) for kind in kinds]
     first, second = tier(root, "expression@Face 1")
     assert (first[0], first[2], second[2], second[1]) == (0.0, JOYFUL, SAD, 10.0)
     assert first[1] == second[0]
     assert tier(root, "expression@Face 2") == [(2.0, 6.0, "neutral")]
     assert [value for _, _, value in tier(root, "family@Face 1")] == ["joy", "sadness"]
+    assert [value for _, _, value in tier(root, "basic@Face 1")] == ["happiness", "sadness"]
+    assert [value for _, _, value in tier(root, "valence@Face 1")] == ["", ""], "not told"
+    assert float(tier(root, "intensity@Face 2")[0][2]) == pytest.approx(0.2)
     assert [value for _, _, value in tier(root, "certainty@Face 2")] == ["uncertain"]
     assert float(tier(root, "probability@Face 2")[0][2]) == pytest.approx(0.8)
 
@@ -157,7 +161,7 @@ def test_boris_has_the_episodes_as_states(tmp_path: Path) -> None:
     times = [event[0] for event in observation["events"]]
     assert (times[0], times[1], times[4], times[5]) == (0.0, 2.0, 6.0, 10.0)
     assert times[2] == times[3]
-    assert observation["events"][0][4].startswith("p 0.29")
+    assert observation["events"][0][4].startswith("p 0.300")
 
 
 def test_boris_links_its_media(tmp_path: Path) -> None:

@@ -46,9 +46,10 @@ def test_a_face_comes_changes_and_goes() -> None:
     assert (new["time_s"], new["start_s"], new["duration_s"]) == (101.0, 101.0, 0.0)
     assert len(new["top"]) == 3 and new["top"][0]["word"] == JOY
     assert update["start_s"] == end["start_s"] == 101.0
-    assert update["since_s"] == end["since_s"] == pytest.approx(104.0, abs=0.4)
-    assert update["time_s"] == pytest.approx(update["since_s"] + 1.0, abs=0.2)
+    assert update["since_s"] == end["since_s"] == pytest.approx(104.0, abs=0.05)
+    assert update["time_s"] == pytest.approx(update["since_s"] + 0.5, abs=0.2)
     assert update["before"] == {
+        "expression": "happiness",
         "label": JOY,
         "uncertain": False,
         "start_s": 101.0,
@@ -70,10 +71,22 @@ def test_updates_of_a_face_keep_their_distance() -> None:
     rows = play(EventRows(), script)
     times_s = [row["time_s"] for row in rows]
     assert len(rows) > 6
-    assert min(b - a for a, b in pairwise(times_s)) >= 1.0 - 1e-6
+    assert min(b - a for a, b in pairwise(times_s)) >= 0.5 - 1e-6
     for before, after in pairwise(rows[1:]):
         assert after["before"]["label"] == before["label"]
         assert after["before"]["start_s"] == before["since_s"]
+
+
+def test_words_that_take_turns_are_no_event() -> None:
+    """A smile is held; which of its words fits best changes from frame to frame."""
+    smile = face(1)
+    first, second, *others = smile.emotions.ranked
+    swapped = ((second[0], first[1]), (first[0], second[1]), *others)
+    other = replace(smile, emotions=replace(smile.emotions, ranked=swapped, label=second[0]))
+    maker = EventRows()
+    assert [row["event"] for row in play(maker, [(0.2, [smile]), (0.5, [other])] * 6)] == ["new"]
+    (end,) = maker.finish()
+    assert (end["event"], end["label"]) == ("end", second[0]), "the word that fitted it best"
 
 
 def test_doubt_is_an_event_too() -> None:

@@ -102,8 +102,7 @@ def test_a_clip_is_told_as_score_tells_it(client: httpx.Client, film: Path) -> N
     assert [row["frame"] for row in told["rows"]] == list(range(36))
     assert {len(row["faces"][0]["top"]) for row in told["rows"]} == {5}
     with Recognizer() as another:
-        manifest = another.bundle.manifest
-        tally = TallySink(manifest.clip_frames, manifest.clip_duration_s)
+        tally = TallySink()
         run(open_source(film), another, [tally])
     assert [face.to_json(5) for face in tally.faces()] == summary["faces"]
     brief = client.post("/v1/clip?rows=false", content=film.read_bytes()).json()

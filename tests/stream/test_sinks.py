@@ -6,6 +6,7 @@ import csv
 import io
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from stream.sinks.base import Sink, SinkInfo, check_writable
 from stream.sinks.csv import CsvSink
 from stream.sinks.jsonl import jsonl_sink
 from stream.sinks.lines import LinesSink
-from stream.sinks.tally import TallySink
+from stream.sinks.tally import FaceSummary, TallySink
 from stream.sinks.video import VideoSink
 from stream.sinks.window import WindowSink, check_display
 from tests import media
@@ -226,28 +227,63 @@ def test_a_display_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None
         check_display()
 
 
-def test_tally_weighs_by_attention_in_units_of_an_even_share() -> None:
-    """Two happy frames at an even share, then a sad one that got nearly all attention."""
-    sink = TallySink(clip_frames=10, clip_duration_s=2.0)
+def tallied(*shown: tuple[float, str]) -> FaceSummary:
+    """A face that shows these labels for so many seconds each, at 10 frames a second."""
+    sink, frame = TallySink(), 0
     sink.open(INFO)
-    give(sink, [0.0], [face(label="happiness", attention=1.0)])
-    give(sink, [0.1], [face(label="happiness", attention=0.5)])
-    give(sink, [0.2], [face(label="sadness", attention=0.98)])
+    for seconds, label in shown:
+        for _ in range(round(10 * seconds)):
+            give(sink, [frame / 10], [face(label=label)])
+            frame += 1
+    sink.close()
     (summary,) = sink.faces()
-    assert (summary.frames, summary.from_s, summary.to_s) == (3, 0.0, 0.2)
-    weights = np.array([1.0, 1.0, 3 * 0.98])
-    expected = (weights * [0.2 / 7, 0.2 / 7, 0.8]).sum() / weights.sum()
-    assert summary.basic8["sadness"] == pytest.approx(expected)
+    assert summary.frames == frame and summary.to_s == pytest.approx((frame - 1) / 10)
     assert sum(summary.basic8.values()) == pytest.approx(1)
-    assert summary.label == summary.ranked[0][0] == face(label="sadness").emotions.label
     json.dumps(summary.to_json())
+    return summary
 
 
-def test_tally_of_a_neutral_face_is_neutral_and_frames_without_attention_count() -> None:
-    sink = TallySink(10, 2.0)
+def test_a_clip_is_told_by_its_moments_of_expression() -> None:
+    """A minute of a still face with one smile in it is a smile."""
+    alone, mixed = (
+        tallied((2, "happiness")),
+        tallied((30, "neutral"), (1, "happiness"), (29, "neutral")),
+    )
+    assert mixed.label == alone.label == face().emotions.label
+    assert mixed.ranked[0][1] == pytest.approx(alone.ranked[0][1], abs=0.02)
+    assert mixed.intensity == pytest.approx(alone.intensity, abs=0.05)
+    assert (alone.expressive, mixed.expressive) == (1.0, pytest.approx(1 / 60, abs=0.01))
+
+
+def test_a_flicker_in_a_still_clip_is_no_expression() -> None:
+    summary = tallied((3, "neutral"), (0.2, "happiness"), (3, "neutral"))
+    assert (summary.label, summary.expressive) == ("neutral", 0.0)
+    assert summary.neutral > 0.75
+
+
+def test_tally_weighs_by_attention_in_units_of_an_even_share() -> None:
+    """A frame whose attention is an even share counts as much in a short window as in a long."""
+    sink = TallySink()
+    sink.open(INFO)
+    for frame in range(20):
+        sad = frame >= 10
+        found = face(label="sadness", strength=0.9) if sad else face(label="sadness", strength=0.5)
+        among = 10 if sad else 2
+        give(sink, [frame / 10], [replace(found, attention=1 / among, among=among)])
+    sink.close()
+    (summary,) = sink.faces()
+    one, two = (face(label="sadness", strength=s).emotions for s in (0.5, 0.9))
+    weights = np.array([one.intensity, two.intensity])
+    expected = (weights * [0.5, 0.9]).sum() / weights.sum()
+    assert summary.basic8["sadness"] == pytest.approx(expected)
+
+
+def test_tally_of_several_faces_and_of_frames_without_attention() -> None:
+    sink = TallySink()
     sink.open(INFO)
     give(sink, [0.0, 0.1], [face(1, label="neutral", attention=0.0), face(2)])
     give(sink, [0.2], [face(2)])
+    sink.close()
     first, second = sink.faces()
     assert (first.id, first.frames) == (2, 3)
     assert (second.label, second.frames) == ("neutral", 2)

@@ -50,7 +50,7 @@ def test_nothing_names_a_person() -> None:
     assert set(row) == {
         *("schema", "kind", "source", "from_s", "to_s", "frames", "frames_with_faces"),
         *("faces_mean", "faces_max", "at_least", "readings", "shares", "families", "words"),
-        *("intensity", "uncertain"),
+        *("valence", "arousal", "intensity", "uncertain"),
     }
     assert "77" not in json.dumps(row)
 
