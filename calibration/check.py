@@ -79,7 +79,7 @@ def checked(
     """
     progress("reading labelled faces", 0.0)
     faces = photographs(split, folder, bundle.manifest.crop.px)
-    held = labelled_faces(faces)
+    held = labelled_faces(faces, folder)
     progress("scoring", 0.1)
     logits, words, backend, precision = photograph_logits(bundle, held.crops)
     head = bundle.manifest.head("basic8")
@@ -99,12 +99,7 @@ def checked(
             for name, how in (("equal_width", {}), ("equal_mass", {"equal_mass": True}))
         },
         "families": families(bundle, words, held, resamples, seed),
-        "words": {
-            "nll": negative_log_likelihood(
-                bundle.manifest.head("emo135").probabilities(words), held.words
-            ),
-            "note": "against the votes spread over the words; nobody labelled faces with them",
-        },
+        "words": _words(bundle, words, held),
         "quality": by_quality(bundle, said, faces),
     }
     if bundle.manifest.sets is not None:
@@ -141,6 +136,20 @@ def overall(
         low, high = interval(figure, len(label_N), resamples, seed)
         found[name] = {"value": figure(everything), "low": low, "high": high}
     return found
+
+
+def _words(bundle: Bundle, words_NK: Array, held: LabelledFaces) -> dict[str, Any]:
+    """How far each word's mean probability is from how often it was named, mean over the words."""
+    rows = held.word_weight > 0
+    if not rows.any() or bundle.manifest.head("emo135").kind != "independent":
+        return {"n": 0, "note": "no words of their own, or no judged faces, to measure on"}
+    said_NK = bundle.manifest.head("emo135").probabilities(words_NK[rows])
+    apart_K = np.abs(said_NK.mean(axis=0) - held.words[rows].mean(axis=0))
+    return {
+        "n": int(rows.sum()),
+        "ece": float(apart_K.mean()),
+        "note": "against machine judgements: a vision-language model named words of each face",
+    }
 
 
 def by_class(said_NK: Array, label_N: Labels, head: Head) -> dict[str, dict[str, float]]:
@@ -191,7 +200,9 @@ def families(
     bundle: Bundle, words_NK: Array, held: LabelledFaces, resamples: int, seed: int
 ) -> dict[str, Any]:
     """The families on faces that most raters did not call neutral; love counts as joy."""
-    words_NF = bundle.manifest.head("emo135").probabilities(words_NK) @ roll_up("emo135", "family6")
+    said_NK = bundle.manifest.head("emo135").probabilities(words_NK)
+    said_NK = said_NK / np.maximum(said_NK.sum(axis=1, keepdims=True), 1e-9)
+    words_NF = said_NK @ roll_up("emo135", "family6")
     names = [head.name for head in bundle.manifest.heads]
     if "family6" in names:
         words_NF = bundle.manifest.head("family6").probabilities(np.log(words_NF + 1e-9))

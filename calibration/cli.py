@@ -194,7 +194,7 @@ def probabilities(
         faces = photographs("validation", data, opened.manifest.crop.px)
         hold_fit(faces.data.majority)
         progress("fitting", 0.3)
-        manifest = calibrated(opened, labelled_faces(faces), coverage)
+        manifest = calibrated(opened, labelled_faces(faces, data), coverage)
     written = stored(out or opened.path, manifest, kept_files(opened))
     if as_json:
         print(json.dumps({"bundle": str(written.path), "heads": _heads(written)}))

@@ -76,18 +76,19 @@ def sharpness_of(crops: Crops) -> npt.NDArray[np.float64]:
     return np.array([sharpness(crop[0]) for crop in crops])
 
 
-def labelled_faces(faces: Photographs) -> LabelledFaces:
-    """What probabilities are fitted on, with the same faces spoiled."""
+def labelled_faces(faces: Photographs, folder: str | None) -> LabelledFaces:
+    """What probabilities are fitted on, with the same faces spoiled; words where they were judged,
+    which zeros stand for elsewhere."""
     from training.data.hardships import HARDSHIPS, worsened
-    from training.data.words import word_targets
+    from training.data.judged import judged_columns
 
-    words, weight = word_targets(faces.data)
+    judged = judged_columns(faces.data, folder, faces.data.split)
     return LabelledFaces(
         crops=faces.crops,
         votes=faces.data.votes,
         label=faces.data.majority,
-        words=words,
-        word_weight=weight,
+        words=(judged.words > 0).astype(np.float32),
+        word_weight=judged.judge.sum(axis=1),
         harder={how: worsened(faces.crops, how) for how in HARDSHIPS},
     )
 
@@ -145,8 +146,8 @@ def clip_samples(
     inputs = {
         "feature": scorer.features(np.stack(views)),
         "mask": (np.arange(CLIP_VIEWS) < length[:, None]).astype(np.float32),
-        "temporal": scorer.motion(stacks),
         "has_motion": scorer.shares(stacks),
+        **scorer.heard(scorer.motion(stacks)),
     }
     return inputs, seen.data.majority
 

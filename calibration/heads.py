@@ -17,8 +17,8 @@ from engines.bundle import Bundle, Head, Manifest
 from engines.taxonomy import load_taxonomy, roll_up
 
 from .conformal import fit_sets, measure
-from .outputs import photograph_logits
-from .probability import LEAST, MOST, choose, cross_entropy, softmax
+from .outputs import photograph_logits, photograph_outputs
+from .probability import LEAST, MOST, choose, cross_entropy, fit_each, softmax
 
 Array = npt.NDArray[np.floating[Any]]
 
@@ -38,9 +38,9 @@ class LabelledFaces:
     label: npt.NDArray[np.int64]
     """(N,) what most raters say."""
     words: Array
-    """(N, 135) the votes spread over the words."""
+    """(N, 135) of exclusive words a distribution; of others 1 for each word that was named."""
     word_weight: Array
-    """(N,) how much a face says about the words."""
+    """(N,) how much a face says about the words; 0 where nobody judged them."""
     harder: Mapping[str, npt.NDArray[np.uint8]] = field(default_factory=dict)
     """The same crops spoiled, by hardship."""
 
@@ -52,14 +52,24 @@ def calibrated(bundle: Bundle, faces: LabelledFaces, coverage: float = COVERAGE)
     fitted to the raters' majority, so that of ten faces given 0.7 seven are what most say.
     """
     manifest = bundle.manifest
-    basic8, emo135, _, _ = photograph_logits(bundle, faces.crops)
+    said = photograph_outputs(bundle, faces.crops)[0]
+    basic8, emo135 = said["basic8"], said["emo135"]
     majority = np.eye(basic8.shape[1])[faces.label]
     chosen = choose(basic8, majority)
-    # Word labels are the project's own spreading of the votes: one number is all they can bear.
-    words = choose(
-        emo135, faces.words, faces.word_weight, kinds=("temperature",), most_recall_lost=None
-    )
-    fresh = {"basic8": chosen.calibrator, "emo135": words.calibrator}
+    fresh = {"basic8": chosen.calibrator}
+    known = faces.word_weight > 0
+    if manifest.head("emo135").kind == "independent":
+        if known.any():
+            fresh["emo135"] = fit_each(emo135[known], faces.words[known])
+            if "fg33" in said:
+                classes = np.minimum(faces.words[known] @ roll_up("emo135", "fg33"), 1)
+                fresh["fg33"] = fit_each(said["fg33"][known], classes)
+    elif known.any():
+        # Such targets are labels shared out among words: one number is all they can bear.
+        words = choose(
+            emo135, faces.words, faces.word_weight, kinds=("temperature",), most_recall_lost=None
+        )
+        fresh["emo135"] = words.calibrator
     heads = []
     for head in manifest.heads:
         calibrator = fresh.get(head.name)
@@ -123,7 +133,8 @@ def merged_love(probability_NF: Array) -> npt.NDArray[np.float64]:
 
 def _family_head(words_NK: Array, faces: LabelledFaces) -> Head:
     """The families' head: logits are logarithms of the words' sums, at a temperature of its own."""
-    log_NF = np.log(words_NK @ roll_up("emo135", "family6") + 1e-9)
+    share_NK = words_NK / np.maximum(words_NK.sum(axis=1, keepdims=True), 1e-9)
+    log_NF = np.log(share_NK @ roll_up("emo135", "family6") + 1e-9)
     # What most raters say; a face whose label is neutral has no family and does not count.
     best_NF = basic8_to_family()[faces.label]
     shows_N = best_NF.sum(axis=1)

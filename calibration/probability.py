@@ -26,6 +26,9 @@ MOST_CLASSES = {"matrix": 32, "isotonic": 32}
 _RIDGE = 1e-3
 """Pull of vector and matrix towards plain temperature, per sample."""
 _MOST_KNOTS = 24
+_NEWTON_STEPS = 12
+_TYPICAL_SPREAD = 0.1
+"""p (1 - p) of a word that says something of a face."""
 
 
 def softmax(logits_NK: Array, temperature: float = 1.0) -> npt.NDArray[np.float64]:
@@ -60,6 +63,43 @@ def fit_temperature(logits_NK: Array, target_NK: Array, weight_N: Array | None =
 
     found = minimize_scalar(loss, bounds=(np.log(LEAST), np.log(MOST)), method="bounded")
     return float(np.exp(found.x))
+
+
+PRIOR_FACES = 8.0
+"""How many faces' worth a word's shift is held to that of all words: rare words have few."""
+
+
+def fit_each(logits_NK: Array, named_NK: Array) -> Calibrator:
+    """Classes that do not exclude each other: one slope for all, and a shift of each class by
+    which as many are said as are named, held to the shift of all where a class is rare.
+
+    Args:
+        logits_NK: a head's outputs, best those of the deployed engine.
+        named_NK: 1 where a class is right, else 0.
+
+    Raises:
+        ValueError: nothing to fit on.
+    """
+    if not len(logits_NK) or logits_NK.shape != named_NK.shape:
+        raise ValueError(f"{logits_NK.shape} logits and {named_NK.shape} labels: nothing to fit")
+    z_NK, y_NK = logits_NK.astype(np.float64), named_NK.astype(np.float64)
+
+    def loss(parameters: Array) -> tuple[float, Array]:
+        slope, shift = parameters
+        said = slope * z_NK + shift
+        apart = 1 / (1 + np.exp(-said)) - y_NK
+        value = np.mean(np.logaddexp(0, said) - y_NK * said)
+        return float(value), np.array([np.mean(apart * z_NK), np.mean(apart)])
+
+    slope, shift = minimize(loss, np.array([1.0, 0.0]), jac=True, method="L-BFGS-B").x
+    slope = float(np.clip(slope, 1 / MOST, 1 / LEAST))
+    shift_K = np.full(z_NK.shape[1], shift)
+    for _ in range(_NEWTON_STEPS):
+        p_NK = 1 / (1 + np.exp(-(slope * z_NK + shift_K)))
+        pull_K = PRIOR_FACES * _TYPICAL_SPREAD * (shift_K - shift)
+        bend_K = (p_NK * (1 - p_NK)).sum(axis=0) + PRIOR_FACES * _TYPICAL_SPREAD
+        shift_K = shift_K - ((p_NK - y_NK).sum(axis=0) + pull_K) / bend_K
+    return Calibrator("logistic", (slope,) * len(shift_K), tuple(shift_K.round(4).tolist()))
 
 
 def fit_vector(

@@ -122,6 +122,8 @@ class Manifest:
     licence: str
     sets: PredictionSets | None = None
     """Which of the basic expressions to name together, so that the right one is among them."""
+    clip_recency_s: float = 0.0
+    """A frame this much older than the moment read counts by a factor e less; 0: all alike."""
     calibration: dict[str, Any] = field(default_factory=dict)
     """How lower precisions were made and what the gate measured, by precision and network."""
     commit: str = ""

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from .bundle import NETWORKS, Bundle
-from .contract import NetworkSpec, TensorSpec
+from .contract import NetworkSpec, TensorSpec, heard_input
 from .errors import EnginesError, EngineUnavailable, PlanUnwritten
 
 SCHEMA = 1
@@ -143,7 +143,9 @@ def _write_ensemble(fresh: Path, bundle: Bundle, max_batch: int) -> str:
     name = model_name(bundle, "clip")
     temporal, fusion = (bundle.manifest.networks[part] for part in ("temporal", "fusion"))
     (fresh / name / "1").mkdir(parents=True)  # a version without a file, as Triton wants it
-    given = [tensor for tensor in fusion.inputs if tensor.name != "temporal"]
+    heard = {tensor.name: f"motion_{tensor.name}" for tensor in temporal.outputs}
+    taken = {heard_input(head): between for head, between in heard.items()}
+    given = [tensor for tensor in fusion.inputs if tensor.name not in taken]
     config = {
         "name": name,
         "platform": "ensemble",
@@ -152,8 +154,8 @@ def _write_ensemble(fresh: Path, bundle: Bundle, max_batch: int) -> str:
         "output": [_tensor(tensor) for tensor in fusion.outputs],
         "ensemble_scheduling": {
             "step": [
-                _step(bundle, temporal, {}, {"basic8": "motion_scores"}),
-                _step(bundle, fusion, {"temporal": "motion_scores"}, {}),
+                _step(bundle, temporal, {}, heard),
+                _step(bundle, fusion, taken, {}),
             ]
         },
     }
@@ -243,14 +245,16 @@ def _pipeline(bundle: Bundle) -> dict[str, Any]:
             head.name: {
                 "labels": list(head.labels),
                 "supervision": head.supervision,
+                "kind": head.kind,
                 "temperature": head.temperature,
                 "note": head.note,
             }
             for head in manifest.heads
         },
         "fusion": manifest.fusion,
-        "outputs": "basic8 and emo135 are logits: divided by the head's temperature, softmax. "
-        "The manifest of the bundle may hold a finer calibrator.",
+        "outputs": "logits: of an exclusive head divided by its temperature, softmax; of an "
+        "independent one a sigmoid for each label; a scale holds values. The manifest of the "
+        "bundle may hold a finer calibrator.",
     }
 
 

@@ -31,6 +31,7 @@ class FaceClip:
         fields: L, motion fields in a stack.
         gap_s: time from one motion field to the next, at least.
         estimator: to share one between clips; None: the clip makes its own.
+        recency_s: a frame this much older counts by a factor e less; 0: all alike.
     """
 
     def __init__(
@@ -41,11 +42,12 @@ class FaceClip:
         fields: int,
         gap_s: float,
         estimator: MotionEstimator | None = None,
+        recency_s: float = 0.0,
     ) -> None:
         self._feature_TD = np.zeros((frames, feature_dim), np.float32)
         self._time_T = np.full(frames, -np.inf)
         self._newest = 0
-        self._duration_s = duration_s
+        self._duration_s, self._recency_s = duration_s, recency_s
         self._spacing_s = duration_s / frames
         self._estimator = estimator or MotionEstimator()
         self._stack = np.zeros((2 * fields, MOTION_FIELD_PX, MOTION_FIELD_PX), np.float32)
@@ -83,7 +85,8 @@ class FaceClip:
         self._newest = row
 
     def read_features(self, feature_TD: NDArray[np.float32], mask_T: NDArray[np.float32]) -> None:
-        """Write the features (T, D) and their mask (T,) into a batch; 0 where nothing valid is.
+        """Write the features (T, D) and how far each counts (T,), 0 to 1, into a batch; 0 where
+        nothing valid is.
 
         Valid is what is no older than the duration, seen from the newest.
         """
@@ -92,6 +95,9 @@ class FaceClip:
         feature_TD[:] = self._feature_TD
         feature_TD[~valid_T] = 0
         mask_T[:] = valid_T
+        if self._recency_s:
+            age_T = self.time_s - self._time_T[valid_T]
+            mask_T[valid_T] = np.exp(-age_T / self._recency_s)
 
     def add_crop(self, time_s: float, crop: NDArray[np.uint8]) -> bool:
         """Feed the aligned grey crop (64, 64); True where that made a new motion field.

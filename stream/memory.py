@@ -206,5 +206,6 @@ class Memory:
             motion.fields,
             motion.gap_s,
             self._estimator,
+            manifest.clip_recency_s,
         )
         return Watched(clip, Around(manifest.clip_frames, manifest.clip_duration_s))

@@ -1,10 +1,11 @@
-"""Trained stages to the networks of a bundle: priors, temperatures and the fusion's weight.
+"""Trained stages to the networks of a bundle: operating point, temperatures, the fusion's weights.
 
-Everything is chosen on the validation split. K classes, N samples.
+Everything is chosen on validation splits. K classes, N samples, D features.
 """
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,36 +17,45 @@ from torch import Tensor, nn
 
 from calibration.probability import fit_temperature, softmax
 from calibration.reliability import expected_calibration_error, negative_log_likelihood
-from engines.taxonomy import roll_up
 
 from .data.augment import CROP_PX
 from .data.fer import FerPlus, load_fer_plus
-from .data.words import word_affinity, word_targets
+from .data.judged import judged_columns
+from .data.wild_faces import wild_faces
 from .draws import sampling_weights
 from .evaluate import crops_of
+from .judged_figures import concordance
 from .networks.compact_msau import CompactMSAU
 from .networks.fusion import Fusion
-from .networks.motion_net import MotionNet
+from .networks.motion_net import MotionNet, MotionScores
 from .stages import DEFAULT, trained_attention, trained_spatial, trained_temporal
 from .systems.attention import StreamClips, features_of, stream_clips
-from .systems.temporal import face_shape
+from .systems.temporal import face_shape, movable
 
 Array = npt.NDArray[np.float32]
 
 PRIOR_STEPS = (0.0, 0.25, 0.5, 0.75, 1.0)
+NEUTRAL_SHIFTS = (0.0, -0.25, -0.5, -0.75, -1.0)
+"""Added to neutral's logit."""
 RARE_GAIN = 0.25
-"""What a point of macro recall is worth in points of top-1 when the prior is chosen."""
-COUPLINGS = (0.0, 0.25, 0.5, 0.75, 1.0)
+"""What a point of macro recall is worth in points of top-1 when the operating point is chosen."""
+MOST_LOST = 0.005
+"""How much of the voters' agreement the operating point may cost, in parts of 1."""
 WEIGHTS = tuple(round(0.1 * step, 1) for step in range(11))
+RECENCIES_S = (0.0, 0.8, 0.5, 0.3, 0.2)
+"""How fast older frames of a clip count for less; 0: not at all."""
+MOMENT_S = 0.1
+"""About how far apart the moments of a photograph set in motion are."""
 
 
 @dataclass(frozen=True)
 class TrainedNetworks:
-    """The three networks, their heads calibrated."""
+    """The three networks, their heads calibrated, and how fast a clip's frames count for less."""
 
     spatial: CompactMSAU
     temporal: MotionNet
     fusion: Fusion
+    recency_s: float
 
 
 def assemble(run: Path, folder: str | None) -> tuple[TrainedNetworks, dict[str, Any]]:
@@ -55,75 +65,95 @@ def assemble(run: Path, folder: str | None) -> tuple[TrainedNetworks, dict[str, 
         StageMissing: a stage has not run.
     """
     spatial, temporal = trained_spatial(run), trained_temporal(run)
-    report: dict[str, Any] = {"heads": calibrate_heads(spatial, folder)}
+    report: dict[str, Any] = {"heads": choose_operating_point(spatial, folder)}
+    data = movable("validation", folder)
     clips = stream_clips(face_shape(folder), "validation", folder, seed=1)
-    attention = trained_attention(run, spatial.features)
-    logits = temporal_logits(temporal, clips.motion)
-    warmth = fit_temperature(logits, clips.target)
+    said = temporal_scores(temporal, clips.motion)
+    warmth = fit_temperature(said.basic8.numpy(), clips.target)
     fold(temporal.basic8, warmth)
-    fusion = Fusion(spatial.features, torch.from_numpy(word_affinity())).eval()
-    fusion.attend = attention
+    said = said._replace(basic8=said.basic8 / warmth)
+    fusion = Fusion(spatial.features).eval()
+    fusion.attend = trained_attention(run, spatial.features)
     fusion.basic8.load_state_dict(spatial.head.state_dict())
-    assert spatial.words is not None
-    fusion.emo135.load_state_dict(spatial.words.state_dict())
-    sweep = sweep_weights(fusion, clip_features(spatial, clips), logits / warmth, clips)
+    assert spatial.judged is not None
+    fusion.judged.load_state_dict(spatial.judged.state_dict())
+    features = clip_features(spatial, clips)
+    judged = judged_columns(data, folder, "validation")
+    recency = sweep_recency(fusion, features, clips)
+    recency_s = min(RECENCIES_S, key=lambda value: recency[value])
+    sweep = sweep_weights(fusion, features, said, clips, recency_s)
     fusion.weight = min(WEIGHTS, key=lambda weight: sweep[weight]["nll"])
     fusion.mixture_temperature = sweep[fusion.weight]["temperature"]
-    report |= {"temporal_temperature": warmth, "fusion": sweep, "weight": fusion.weight}
-    report["words"] = couple_words(spatial, fusion, folder)
-    return TrainedNetworks(spatial, temporal, fusion), report
+    known = judged.judge.sum(axis=1) > 0
+    words = sweep_words(
+        fusion,
+        features[known],
+        MotionScores(*(part[known] for part in said)),
+        (judged.words * (judged.words > 0) * clips.level[:, None])[known],
+        (judged.affect * clips.level[:, None])[known],
+        recency_s,
+    )
+    fusion.word_weight = min(WEIGHTS, key=lambda weight: words[weight]["words_nll"])
+    fusion.affect_weight = max(WEIGHTS, key=lambda weight: words[weight]["affect_ccc"])
+    report |= {
+        "temporal_temperature": warmth,
+        "recency": recency,
+        "recency_s": recency_s,
+        "fusion": sweep,
+        "weight": fusion.weight,
+        "words": words,
+        "word_weight": fusion.word_weight,
+        "affect_weight": fusion.affect_weight,
+    }
+    return TrainedNetworks(spatial, temporal, fusion, recency_s), report
 
 
-def calibrate_heads(network: CompactMSAU, folder: str | None) -> dict[str, float]:
+def choose_operating_point(network: CompactMSAU, folder: str | None) -> dict[str, float]:
     """Fold class prior and temperature into the expressions' head; returns what was chosen.
 
-    The balanced sampler showed rare emotions more often than they are; how much of that is taken
-    back trades top-1 against the recall of rare emotions, and the validation split decides.
+    The balanced sampler showed rare emotions more often than they are, and voters and judge draw
+    the line of neutral elsewhere. Of the points that cost the voters' agreement (FER+ validation)
+    at most MOST_LOST of its best, the one is taken that agrees best with the judge on wild
+    validation faces; agreement is top-1 and a part of the macro recall.
     """
     data, features = validation_features(network, folder)
-    logits = network.head(features).detach().numpy()
+    wild = wild_faces("validation", data.landmark_index, folder)
+    wild_features = features_of(network, wild.crops(CROP_PX)[:, 0], exact=True)
     shift = sampled_prior(folder)
-    label = data.majority
+    with torch.no_grad():
+        said = [network.head(part).numpy() for part in (features, wild_features)]
+    labels = (data.majority, wild.label)
 
-    def worth(step: float) -> float:
-        guess = (logits - step * shift).argmax(axis=1)
-        recall = [(guess[label == k] == k).mean() for k in range(8)]
+    def logits(which: int, point: tuple[float, float]) -> Array:
+        prior, neutral = point
+        moved = said[which] - prior * shift
+        moved[:, 0] += neutral
+        return np.asarray(moved, np.float32)
+
+    def worth(which: int, point: tuple[float, float]) -> float:
+        guess, label = logits(which, point).argmax(axis=1), labels[which]
+        recall = [(guess[label == k] == k).mean() for k in np.unique(label)]
         return float((guess == label).mean() + RARE_GAIN * np.mean(recall))
 
-    step = max(PRIOR_STEPS, key=worth)
-    temperature = fit_temperature(logits - step * shift, one_hot(label))
-    fold(network.head, temperature, torch.from_numpy(-step * shift).float())
-    return {"prior": step, "basic8_temperature": temperature}
-
-
-def couple_words(
-    network: CompactMSAU, fusion: Fusion, folder: str | None
-) -> dict[float, dict[str, float]]:
-    """Choose how closely the words follow the emotions; returns the figures of each choice.
-
-    The choice is the one whose families fit the crowd's best (least cross entropy). The words'
-    temperature is fitted later, on the deployed engine.
-    """
-    data, features = validation_features(network, folder)
-    targets, weight = word_targets(data)
-    families = roll_up("emo135", "family6")
-    crowd = targets @ families
-    found = {}
-    for coupling in COUPLINGS:
-        fusion.coupling = coupling
-        probability = softmax(single_word_logits(fusion, features))
-        agreed = -(crowd * np.log(probability @ families + 1e-9)).sum(axis=1)
-        found[coupling] = {"family_nll": float((agreed * weight).sum() / weight.sum())}
-    fusion.coupling = min(COUPLINGS, key=lambda coupling: found[coupling]["family_nll"])
-    return found
-
-
-@torch.no_grad()
-def single_word_logits(fusion: Fusion, features: Tensor) -> Array:
-    """Word logits (N, 135) of features (N, D), each a clip of one frame."""
-    one, none = torch.ones(len(features), 1), torch.zeros(len(features), 1)
-    out = fusion(features[:, None], one, torch.zeros(len(features), 8), none)
-    return np.asarray(out.emo135.numpy(), np.float32)
+    points = list(itertools.product(PRIOR_STEPS, NEUTRAL_SHIFTS))
+    voters = {point: worth(0, point) for point in points}
+    best = max(voters.values())
+    point = max(
+        (point for point in points if voters[point] >= best - MOST_LOST),
+        key=lambda point: worth(1, point),
+    )
+    temperature = fit_temperature(logits(0, point), one_hot(labels[0]))
+    offset = torch.from_numpy(-point[0] * shift).float()
+    offset[0] += point[1]
+    fold(network.head, temperature, offset)
+    return {
+        "prior": point[0],
+        "neutral_shift": point[1],
+        "basic8_temperature": temperature,
+        "voters": voters[point],
+        "voters_best": best,
+        "wild": worth(1, point),
+    }
 
 
 def validation_features(network: CompactMSAU, folder: str | None) -> tuple[FerPlus, Tensor]:
@@ -158,10 +188,10 @@ def fold(head: nn.Linear, temperature: float, prior: Tensor | None = None) -> No
 
 
 @torch.no_grad()
-def temporal_logits(network: MotionNet, motion: Array) -> Array:
-    """Stacks (N, 2F, 32, 32) to logits (N, 8)."""
-    parts = torch.split(torch.from_numpy(motion), 256)
-    return np.asarray(torch.cat([network(part) for part in parts]).numpy(), np.float32)
+def temporal_scores(network: MotionNet, motion: Array) -> MotionScores:
+    """Stacks (N, 2F, 32, 32) to their scores."""
+    parts = [network(part) for part in torch.split(torch.from_numpy(motion), 256)]
+    return MotionScores(*(torch.cat(column) for column in zip(*parts, strict=True)))
 
 
 def clip_features(network: CompactMSAU, clips: StreamClips) -> Tensor:
@@ -171,22 +201,40 @@ def clip_features(network: CompactMSAU, clips: StreamClips) -> Tensor:
     return features.reshape(count, frames, -1)
 
 
+def recency_mask(shape: tuple[int, ...], recency_s: float) -> Tensor:
+    """How far the moments (N, T) of clips count that end with the newest."""
+    age_s = MOMENT_S * torch.arange(shape[1] - 1, -1, -1, dtype=torch.float32)
+    weight_T = torch.exp(-age_s / recency_s) if recency_s else torch.ones(shape[1])
+    return weight_T.expand(shape[0], -1).contiguous()
+
+
+@torch.no_grad()
+def sweep_recency(fusion: Fusion, features: Tensor, clips: StreamClips) -> dict[float, float]:
+    """Negative log-likelihood of the frames' score, at its best temperature, of where the
+    expression is at the clip's end, for each way in which older frames count for less."""
+    label = one_hot(clips.target.argmax(axis=1))
+    found = {}
+    for recency_s in RECENCIES_S:
+        logits = fused(fusion, features, None, recency_s).basic8.numpy()
+        probability = softmax(logits, fit_temperature(logits, label))
+        found[recency_s] = negative_log_likelihood(probability, label)
+    return found
+
+
 @torch.no_grad()
 def sweep_weights(
-    fusion: Fusion, features: Tensor, temporal: Array, clips: StreamClips
+    fusion: Fusion, features: Tensor, said: MotionScores, clips: StreamClips, recency_s: float
 ) -> dict[float, dict[str, float]]:
     """Figures of the fused score for each weight of the spatial stream, 0 to 1.
 
     The label is the likelier of the votes as far as the expression is on at the clip's end; each
     weight is judged at its own best temperature.
     """
-    rows = len(features)
-    mask, moving = torch.ones(features.shape[:2]), torch.ones(rows, 1)
     label = clips.target.argmax(axis=1)
     found = {}
     for weight in WEIGHTS:
         fusion.weight = weight
-        logits = fusion(features, mask, torch.from_numpy(temporal), moving).basic8.numpy()
+        logits = fused(fusion, features, said, recency_s).basic8.numpy()
         temperature = fit_temperature(logits, one_hot(label))
         probability = softmax(logits, temperature)
         found[weight] = {
@@ -196,3 +244,40 @@ def sweep_weights(
             "temperature": temperature,
         }
     return found
+
+
+@torch.no_grad()
+def sweep_words(
+    fusion: Fusion,
+    features: Tensor,
+    said: MotionScores,
+    words: Array,
+    affect: Array,
+    recency_s: float,
+) -> dict[float, dict[str, float]]:
+    """Of fused words (N, 135) and affect (N, 3) for each weight of the spatial stream: cross
+    entropy to the graded words, summed over words, and mean concordance of valence and arousal."""
+    target = torch.from_numpy(words)
+    found = {}
+    for weight in WEIGHTS:
+        fusion.word_weight = fusion.affect_weight = weight
+        out = fused(fusion, features, said, recency_s)
+        loss = nn.functional.binary_cross_entropy_with_logits(out.emo135, target, reduction="none")
+        agreed = [concordance(out.affect[:, at].numpy(), affect[:, at]) for at in (0, 1)]
+        found[weight] = {
+            "words_nll": float(loss.sum(1).mean()),
+            "affect_ccc": float(np.mean(agreed)),
+        }
+    return found
+
+
+def fused(fusion: Fusion, features: Tensor, said: MotionScores | None, recency_s: float) -> Any:
+    """What the fusion gives of clips (N, T, D), with what their motion said or without."""
+    rows = len(features)
+    mask = recency_mask(tuple(features.shape), recency_s)
+    if said is None:
+        said = MotionScores(torch.zeros(rows, 8), torch.zeros(rows, 135), torch.zeros(rows, 3))
+        moving = torch.zeros(rows, 1)
+    else:
+        moving = torch.ones(rows, 1)
+    return fusion(features, mask, said.basic8, moving, said.emo135, said.affect)

@@ -26,6 +26,13 @@ Data = Annotated[
 ]
 Epochs = Annotated[int | None, typer.Option(min=1, help="Instead of the default number.")]
 Seed = Annotated[int, typer.Option(help="Of every random choice.")]
+Start = Annotated[
+    str,
+    typer.Option(
+        help="A bundle whose spatial network and attention are kept, such as default; else both "
+        "are trained from nothing (hours)."
+    ),
+]
 
 DEFAULT_RUN = Path("runs/default")
 
@@ -36,12 +43,28 @@ def _chosen(options: Any, epochs: int | None, seed: int) -> Any:
 
 @app.command()
 def spatial(
-    run: Run = DEFAULT_RUN, data: Data = None, epochs: Epochs = None, seed: Seed = 0
+    run: Run = DEFAULT_RUN,
+    data: Data = None,
+    epochs: Epochs = None,
+    seed: Seed = 0,
+    start: Start = "",
 ) -> None:
-    """The spatial network: action units first, then emotions (`compact` with words)."""
-    from .stages import DEFAULT, train_spatial
+    """The spatial network: action units first, then emotions and words (`compact` with words)."""
+    from .stages import DEFAULT, take_over, train_spatial
 
-    train_spatial(run, data, _chosen(DEFAULT, epochs, seed))
+    if start:
+        take_over(run, data, start)
+    else:
+        train_spatial(run, data, _chosen(DEFAULT, epochs, seed))
+
+
+@app.command()
+def heads(run: Run = DEFAULT_RUN, data: Data = None, epochs: Epochs = None, seed: Seed = 0) -> None:
+    """Expressions, words and affect on the spatial network's features; it comes first."""
+    from .stages import train_heads
+    from .systems.heads import HeadsOptions
+
+    train_heads(run, data, _chosen(HeadsOptions(), epochs, seed))
 
 
 @app.command()
@@ -67,11 +90,13 @@ def attention(
 
 
 @app.command()
-def default(run: Run = DEFAULT_RUN, data: Data = None, seed: Seed = 0) -> None:
+def default(run: Run = DEFAULT_RUN, data: Data = None, seed: Seed = 0, start: Start = "") -> None:
     """All stages of the default bundle, one after the other."""
-    spatial(run, data, None, seed)
+    spatial(run, data, None, seed, start)
+    heads(run, data, None, seed)
     temporal(run, data, None, seed)
-    attention(run, data, None, seed)
+    if not start:
+        attention(run, data, None, seed)
 
 
 @app.command()
@@ -208,7 +233,7 @@ def evaluate(
 
         train = load_fer_plus("train", data)
         shape = fit_face_shape(train.subset(train.rated & train.seen))
-        found |= clip_figures(opened, photographs.subset(photographs.seen), shape)
+        found |= clip_figures(opened, photographs.subset(photographs.seen), shape, data)
     if json:
         typer.echo(jsonlib.dumps(found, indent=1))
         return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import logging
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from calibration.material import material
 from engines import contract
 from engines.bundle import Bundle, Crop, Head, Manifest, Motion, load_bundle, write_bundle
 from engines.taxonomy import load_taxonomy
+from stream.emotions import AFFECT
 
 from .assemble import TrainedNetworks, assemble
 from .commit import current_commit as current_commit
@@ -33,22 +35,32 @@ from .data.motion import FIELDS
 from .data.motion_set import load_motion_set
 from .data.synthetic.action_units import ARKIT_NAMES
 from .evaluate import crops_of, figures
+from .evaluate_judged import judged_sections
 from .onnx import onnx_from_fusion, onnx_from_spatial, onnx_from_temporal
 
 Array = npt.NDArray[np.float32]
 
+JUDGED = "a vision-language model's, which looked at each face; no person's"
 NOTES = {
-    "basic8": "trained on the votes of ten raters per photograph (FER+)",
-    "emo135": "weakly supervised: the raters' eight emotions and how many saw one, spread over "
-    "135 words by a word-similarity matrix; nobody labelled faces with these words",
-    "fg33": "derived: the 135 words' probabilities added up",
+    "basic8": "trained on the votes of ten raters per photograph (FER+) and, for other pictures, "
+    f"on machine judgements: {JUDGED}",
+    "emo135": "how likely a judge names each word of this face, among three to five; trained on "
+    f"machine judgements: {JUDGED}",
+    "affect": f"valence, arousal and intensity; trained on machine judgements: {JUDGED}",
+    "fg33": "how likely a judge names a word of each class; trained on machine judgements: "
+    f"{JUDGED}",
     "au": "weakly supervised: learned from what another network (MediaPipe's face landmarker) "
     "estimates",
 }
 DEFAULTS = Options()
+MORE = {"affect": 3, "fg33": 33}
+HEARD = {"emo135": 135, "affect": 3}
+"""Heads that the temporal network has too."""
 TRAINING_DATA = (
     "FER2013 photographs (Goodfellow et al. 2013, research use) with FER+ votes (Barsoum et al. "
-    "2016); the temporal network and the attention on these photographs set in motion or spoiled"
+    "2016) and machine judgements; 2,060 web and film faces (muxspace/facial_expressions) with "
+    "machine judgements; the temporal network and the attention on photographs set in motion or "
+    "spoiled"
 )
 
 
@@ -72,23 +84,39 @@ def manifest_for(networks: TrainedNetworks, fusion: dict[str, float], commit: st
     heads = (
         Head("basic8", basic8.labels, families("basic8"), "trained", 1.0, NOTES["basic8"]),
         Head(
-            "emo135", emo135.labels, families("emo135"), "weakly supervised", 1.0, NOTES["emo135"]
+            "emo135",
+            emo135.labels,
+            families("emo135"),
+            "machine-judged",
+            1.0,
+            NOTES["emo135"],
+            kind="independent",
         ),
-        Head("fg33", fg33.labels, families("fg33"), "derived", 1.0, NOTES["fg33"]),
+        Head("affect", AFFECT, (), "machine-judged", 1.0, NOTES["affect"], kind="scale"),
+        Head(
+            "fg33",
+            fg33.labels,
+            families("fg33"),
+            "machine-judged",
+            1.0,
+            NOTES["fg33"],
+            kind="independent",
+        ),
         Head("au", ARKIT_NAMES, (), "weakly supervised", 1.0, NOTES["au"]),
     )
     return Manifest(
         name="default",
-        version="1",
+        version="2",
         heads=heads,
         crop=Crop(CROP_PX, "grey", "eyes-and-nose"),
         clip_duration_s=1.0,
         clip_frames=32,
+        clip_recency_s=networks.recency_s,
         motion=Motion(32, FIELDS, 0.1),
         networks={
-            "spatial": contract.spatial(features),
-            "temporal": contract.temporal(FIELDS),
-            "fusion": contract.fusion(features),
+            "spatial": contract.spatial(features, more=MORE),
+            "temporal": contract.temporal(FIELDS, more=HEARD),
+            "fusion": contract.fusion(features, more=MORE, heard=HEARD),
         },
         fusion=fusion,
         measured={},
@@ -128,24 +156,25 @@ def gated(
     return written or bundle, {form.network: form.verdict.to_json() for form in tried}
 
 
-def with_probabilities(bundle: Bundle, validation: FerPlus) -> Bundle:
+def with_probabilities(bundle: Bundle, validation: FerPlus, folder: str | None) -> Bundle:
     """Calibrators and prediction sets, fitted to the deployed engines' own outputs."""
-    return _rewritten(bundle, calibrated(bundle, labelled(validation, bundle.manifest.crop.px)))
+    faces = labelled(validation, bundle.manifest.crop.px, folder)
+    return _rewritten(bundle, calibrated(bundle, faces))
 
 
-def labelled(data: FerPlus, crop_px: int) -> LabelledFaces:
+def labelled(data: FerPlus, crop_px: int, folder: str | None) -> LabelledFaces:
     """Photographs as calibration takes them, with the same ones spoiled."""
-    return labelled_faces(Photographs(data, crops_of(data, crop_px)))
+    return labelled_faces(Photographs(data, crops_of(data, crop_px)), folder)
 
 
-def with_figures(bundle: Bundle, test: FerPlus, more: dict[str, Any]) -> Bundle:
+def with_figures(bundle: Bundle, test: FerPlus, more: dict[str, Any], folder: str | None) -> Bundle:
     """The measured figures written into the manifest, the prediction sets' coverage with them."""
     measured = {
         "data": "FER+ test split (PrivateTest), at least 5 usable votes, twins removed",
         **figures(bundle, test, engine="auto", precision="auto"),
         **more,
     }
-    manifest = with_coverage(bundle, labelled(test, bundle.manifest.crop.px))
+    manifest = with_coverage(bundle, labelled(test, bundle.manifest.crop.px, folder))
     return _rewritten(bundle, replace(manifest, measured=json.loads(json.dumps(measured))))
 
 
@@ -177,12 +206,15 @@ def export(
     networks, report = assemble(run, folder)
     onnx = run / "onnx"
     write_networks(networks, onnx)
-    fusion = {"spatial_weight": float(report["weight"])}
+    names = ("weight", "word_weight", "affect_weight")
+    fusion = {f"spatial_{name}": float(report[name]) for name in names}
+    fusion |= {name: float(report["heads"][name]) for name in ("prior", "neutral_shift")}
     bundle = bundle_from_files(path, manifest_for(networks, fusion, current_commit()), onnx)
     bundle, report["int8"] = gated(bundle, run, folder, options)
-    bundle = with_probabilities(bundle, rated("validation", folder))
+    bundle = with_probabilities(bundle, rated("validation", folder), folder)
     (run / "assembly.json").write_text(json.dumps(report, indent=1) + "\n")
-    return with_figures(bundle, rated("test", folder), {}), report
+    judged = judged_sections(bundle, "test", folder, told=logging.getLogger(__name__).warning)
+    return with_figures(bundle, rated("test", folder), judged, folder), report
 
 
 def quantization_samples(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional as F
 
+from .networks.compact_msau import JudgedOutput
+
 
 def vote_cross_entropy(logits_BK: Tensor, votes_BK: Tensor, weight_B: Tensor) -> Tensor:
     """Cross entropy to the raters' vote distribution, averaged by weight: a scalar."""
@@ -21,13 +23,7 @@ def action_unit_loss(logits_BA: Tensor, units_BA: Tensor, seen_B: Tensor) -> Ten
     return (loss_BA.mean(1) * seen_B).sum() / seen_B.sum().clamp(min=1.0)
 
 
-def ranking_loss(
-    coarse_BK: Tensor,
-    fine_BK: Tensor,
-    votes_BK: Tensor,
-    margin: float,
-    weight_B: Tensor | None = None,
-) -> Tensor:
+def ranking_loss(coarse_BK: Tensor, fine_BK: Tensor, votes_BK: Tensor, margin: float) -> Tensor:
     """Paper 003, eq. 1: the finer scale should be surer of the raters' choice than the coarser.
 
     The probability of "the correct class" is the probability of the votes' majority.
@@ -35,10 +31,7 @@ def ranking_loss(
     label_B1 = votes_BK.argmax(1, keepdim=True)
     coarse_B = coarse_BK.float().softmax(1).gather(1, label_B1)
     fine_B = fine_BK.float().softmax(1).gather(1, label_B1)
-    loss_B = F.relu(coarse_B - fine_B + margin)
-    if weight_B is None:
-        return loss_B.mean()
-    return (loss_B * weight_B).sum() / weight_B.sum().clamp(min=1e-6)
+    return F.relu(coarse_B - fine_B + margin).mean()
 
 
 def label_loss(logits_BW: Tensor, graded_BW: Tensor, weight_B: Tensor) -> Tensor:
@@ -62,6 +55,19 @@ def affect_loss(said_BA: Tensor, judged_BA: Tensor, weight_B: Tensor) -> Tensor:
     spread = mean((said - said_mean).square()) + mean((judged - judged_mean).square())
     concordance = 2 * together / (spread + (said_mean - judged_mean).square() + 1e-6)
     return (1 - concordance).mean() + mean((said - judged).square()).mean()
+
+
+def judged_loss(
+    out: JudgedOutput, words_BW: Tensor, affect_BA: Tensor, known_B: Tensor, classes_WC: Tensor
+) -> dict[str, Tensor]:
+    """What a judge's graded words and affect teach `JudgedHeads`: words, fine (a class counts as
+    much as the best of its words) and affect, scalars."""
+    fine_BC = (words_BW[:, :, None] * classes_WC).amax(1)
+    return {
+        "words": label_loss(out.words, words_BW, known_B),
+        "fine": label_loss(out.fine, fine_BC, known_B),
+        "affect": affect_loss(out.affect, affect_BA, known_B),
+    }
 
 
 def unit_label_loss(logits_NC: Tensor, labels_NC: Tensor) -> Tensor:

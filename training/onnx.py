@@ -12,14 +12,15 @@ import torch
 from torch import Tensor, nn
 
 from .networks.compact_msau import CompactMSAU
-from .networks.fusion import Fusion
-from .networks.motion_net import MotionNet
+from .networks.fusion import Fusion, FusionOutput
+from .networks.motion_net import MotionNet, MotionScores
 
 OPSET = 20
+SPATIAL_OUTPUTS = ("feature", "basic8", "emo135", "au", "zoom", "affect", "fg33")
 
 
 class SpatialGraph(nn.Module):
-    """`CompactMSAU` with words and blendshapes under the contract: the latter as probabilities.
+    """`CompactMSAU` of judged faces with blendshapes under the contract: these as probabilities.
 
     A crop is judged together with its mirror image: feature and scores are means over both, which
     steadies them for the price of a second pass. Action units know left from right and zoom has a
@@ -30,19 +31,25 @@ class SpatialGraph(nn.Module):
         super().__init__()
         self.network = network
 
-    def forward(self, crop: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """feature, basic8, emo135, au, zoom."""
+    def forward(self, crop: Tensor) -> tuple[Tensor, ...]:
+        """In the order of SPATIAL_OUTPUTS."""
         # TensorRT takes bytes into nothing but a cast.
         crop = crop.float()
         out = self.network(torch.cat([crop, crop.flip(3)]))
-        feature, basic8, emo135 = (
+        feature, basic8, emo135, affect, fg33 = (
             both.reshape(2, -1, both.shape[1]).mean(0)
-            for both in (out.feature, out.logits, out.words)
+            for both in (
+                out.feature,
+                out.logits,
+                out.judged.words,
+                out.judged.affect,
+                out.judged.fine,
+            )
         )
         units, zoom = (
             both.reshape(2, -1, both.shape[1])[0] for both in (out.blendshapes, out.zoom)
         )
-        return feature, basic8, emo135, torch.sigmoid(units), zoom
+        return feature, basic8, emo135, torch.sigmoid(units), zoom, affect, fg33
 
 
 def onnx_from_module(
@@ -83,42 +90,43 @@ def onnx_from_module(
 
 
 def onnx_from_spatial(network: CompactMSAU, path: Path) -> None:
-    """crop (B, 1, 48, 48) uint8 to feature, basic8, emo135, au, zoom."""
+    """crop (B, 1, 48, 48) uint8 to SPATIAL_OUTPUTS."""
     crop = torch.randint(0, 255, (2, 1, 48, 48), dtype=torch.uint8)
     onnx_from_module(
         SpatialGraph(network),
         {"crop": crop},
-        ("feature", "basic8", "emo135", "au", "zoom"),
+        SPATIAL_OUTPUTS,
         path,
         free={"crop": {0: "B"}},
     )
 
 
 def onnx_from_temporal(network: MotionNet, path: Path) -> None:
-    """motion (B, 2F, 32, 32) to basic8."""
+    """motion (B, 2F, 32, 32) to basic8, emo135 and affect."""
     motion = torch.randn(2, 2 * network.fields, 32, 32)
-    onnx_from_module(network, {"motion": motion}, ("basic8",), path, free={"motion": {0: "B"}})
+    onnx_from_module(
+        network, {"motion": motion}, MotionScores._fields, path, free={"motion": {0: "B"}}
+    )
 
 
 def onnx_from_fusion(network: Fusion, path: Path) -> None:
-    """feature (B, T, D), mask (B, T), temporal (B, 8), has_motion (B, 1) to the clip's scores."""
+    """feature (B, T, D), mask (B, T), has_motion (B, 1) and temporal scores to `FusionOutput`."""
     features = network.basic8.in_features
     inputs = {
         "feature": torch.randn(2, 5, features),
         "mask": torch.ones(2, 5),
         "temporal": torch.randn(2, 8),
         "has_motion": torch.ones(2, 1),
+        "temporal_emo135": torch.randn(2, 135),
+        "temporal_affect": torch.rand(2, 3),
     }
     onnx_from_module(
         network,
         inputs,
-        ("basic8", "emo135", "attention"),
+        FusionOutput._fields,
         path,
         free={
-            "feature": {0: "B", 1: "T"},
-            "mask": {0: "B", 1: "T"},
-            "temporal": {0: "B"},
-            "has_motion": {0: "B"},
+            name: {0: "B", 1: "T"} if name in ("feature", "mask") else {0: "B"} for name in inputs
         },
     )
 

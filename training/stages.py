@@ -1,7 +1,8 @@
 """The stages of the default bundle's training, each resumable, each one command.
 
-A run folder holds spatial/, a run of the system `compact`, and temporal/ and attention/, each with
-last.ckpt and its log.
+A run folder holds spatial/, a run of the system `compact`, and heads/, temporal/ and attention/,
+each with last.ckpt and its log. One that begins with a bundle holds start.ckpt instead of spatial/
+and attention/.
 """
 
 from __future__ import annotations
@@ -10,15 +11,24 @@ from pathlib import Path
 
 import torch
 
+from .data.face_splits import load_splits
 from .errors import RunUnfinished
 from .fit import fit
 from .networks.compact_msau import CompactMSAU
 from .networks.fusion import CascadedAttention
 from .networks.motion_net import MotionNet
 from .run_folder import RunFolder, open_run
+from .start import attention_from_bundle, start_from_bundle
 from .system import train_system, trained_network
 from .systems.attention import AttentionOptions, AttentionTraining, clip_loader, view_clips
-from .systems.compact import SYSTEM, CompactOptions
+from .systems.compact import SYSTEM, CompactOptions, compact_faces, shown_weights
+from .systems.heads import (
+    HeadsOptions,
+    HeadsTraining,
+    face_features,
+    feature_loader,
+    kept_features,
+)
 from .systems.temporal import (
     TemporalOptions,
     TemporalTraining,
@@ -32,8 +42,10 @@ class StageMissing(FileNotFoundError):
     """A stage was asked for whose forerunner has not run."""
 
 
-DEFAULT = CompactOptions(word_weight=0.5)
-"""How the default bundle's spatial network is trained."""
+DEFAULT = CompactOptions(word_weight=0.12, beside="wild")
+"""How the default bundle's spatial network is trained from nothing."""
+START = "start.ckpt"
+"""In a run that begins with a bundle: its spatial network and attention."""
 CLASSES = 8
 
 
@@ -42,11 +54,57 @@ def train_spatial(run: Path, folder: str | None, options: CompactOptions) -> Run
     return train_system(SYSTEM, options, run / "spatial", folder)
 
 
+def take_over(run: Path, folder: str | None, bundle: str) -> Path:
+    """Begin with a bundle's spatial network and attention as they are, instead of training them;
+    returns where they are kept.
+
+    Raises:
+        BundleMissing, BundleCorrupt, OptionsWrong: see `training.start.start_from_bundle`.
+    """
+    torch.manual_seed(0)
+    network = CompactMSAU(judged=True)
+    start_from_bundle(network, bundle, load_splits("fer2013plus", folder).train)
+    attention = CascadedAttention(network.features)
+    attention_from_bundle(attention, bundle)
+    run.mkdir(parents=True, exist_ok=True)
+    learned = {f"network.{name}": value for name, value in network.state_dict().items()}
+    learned |= {f"attention.{name}": value for name, value in attention.state_dict().items()}
+    torch.save({"state_dict": learned}, run / START)
+    return run / START
+
+
+def train_heads(run: Path, folder: str | None, options: HeadsOptions) -> Path:
+    """Features of the faces by the spatial network, then its heads on them."""
+    network = trained_spatial(run, heads=False)
+    place, data = run / "heads", compact_faces(DEFAULT, folder)
+    train = kept_features(
+        place / "train.npz",
+        lambda: face_features(network, data.train, options.views, options.seed),
+    )
+    validation = kept_features(
+        place / "validation.npz",
+        lambda: face_features(network, data.validation, 1, options.seed),
+    )
+    weights = shown_weights(data.train, DEFAULT.balance, DEFAULT.beside_share)
+    loader = feature_loader(train, options.batch, weights=weights, seed=options.seed)
+    module = HeadsTraining(network, options, len(loader) * options.epochs)
+    return fit(
+        module,
+        loader,
+        feature_loader(validation, len(validation.feature)),
+        run=place,
+        epochs=options.epochs,
+        seed=options.seed,
+        average_decay=0.99,
+        precision="32-true",
+    )
+
+
 def train_temporal(run: Path, folder: str | None, options: TemporalOptions) -> Path:
     """Make the motion sets, where they are not there yet, and learn from them."""
     place = run / "temporal"
     make_motion_sets(options, place, folder)
-    train, validation = temporal_loaders(options, place)
+    train, validation = temporal_loaders(options, place, folder)
     module = TemporalTraining(options, len(train))
     module.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return fit(
@@ -57,6 +115,7 @@ def train_temporal(run: Path, folder: str | None, options: TemporalOptions) -> P
         epochs=options.epochs,
         seed=options.seed,
         average_decay=0.995,
+        precision="32-true",
     )
 
 
@@ -65,8 +124,8 @@ def train_attention(run: Path, folder: str | None, options: AttentionOptions) ->
     network = trained_spatial(run)
     shape = face_shape(folder)
     train = view_clips(network, shape, "train", folder, options, clips=options.clips, spoiled=None)
-    half = options.views // 2
-    validation = view_clips(network, shape, "validation", folder, options, clips=None, spoiled=half)
+    few, half = options.validation_clips, options.views // 2
+    validation = view_clips(network, shape, "validation", folder, options, clips=few, spoiled=half)
     loader = clip_loader(train, options.batch, shuffle=True)
     steps = len(loader) * options.epochs
     module = AttentionTraining(network.head, network.features, options, steps)
@@ -81,22 +140,30 @@ def train_attention(run: Path, folder: str | None, options: AttentionOptions) ->
     )
 
 
-def trained_spatial(run: Path) -> CompactMSAU:
+def trained_spatial(run: Path, *, heads: bool = True) -> CompactMSAU:
     """The spatial network of a run, averaged weights, in evaluation mode, without what only kept
-    it company in training.
+    it company in training; with its heads as their own stage left them, if ``heads``.
 
     Raises:
-        StageMissing: it has not been trained to its end.
+        StageMissing: it, or its heads, have not been trained to their end.
     """
-    try:
-        network = trained_network(SYSTEM, open_run(run / "spatial"), CLASSES)
-    except RunUnfinished as error:
-        raise StageMissing(
-            f"{run / 'spatial'} holds no finished training: run `ferstream train spatial` first"
-        ) from error
-    assert isinstance(network, CompactMSAU)
+    if (run / START).is_file():
+        network: torch.nn.Module = CompactMSAU(judged=True)
+        network.load_state_dict(averaged_weights(run / START, "network."))
+    else:
+        try:
+            network = trained_network(SYSTEM, open_run(run / "spatial"), CLASSES)
+        except RunUnfinished as error:
+            raise StageMissing(
+                f"{run / 'spatial'} holds no finished training: run `ferstream train spatial` first"
+            ) from error
+    assert isinstance(network, CompactMSAU) and network.judged is not None
     network.segmentation = network.components = None
-    return network
+    if heads:
+        learned = run / "heads" / "last.ckpt"
+        network.head.load_state_dict(averaged_weights(learned, "network.head."))
+        network.judged.load_state_dict(averaged_weights(learned, "network.judged."))
+    return network.eval()
 
 
 def trained_temporal(run: Path) -> MotionNet:
@@ -109,7 +176,10 @@ def trained_temporal(run: Path) -> MotionNet:
 def trained_attention(run: Path, features: int) -> CascadedAttention:
     """The attention of a run."""
     network = CascadedAttention(features)
-    network.load_state_dict(averaged_weights(run / "attention" / "last.ckpt", "network."))
+    if (run / START).is_file():
+        network.load_state_dict(averaged_weights(run / START, "attention."))
+    else:
+        network.load_state_dict(averaged_weights(run / "attention" / "last.ckpt", "network."))
     return network.eval()
 
 

@@ -16,6 +16,7 @@ from .data.augment import CROP_PX
 from .data.learning_faces import LearningFaces
 from .errors import OptionsWrong
 from .networks.compact_msau import CompactMSAU
+from .networks.fusion import CascadedAttention
 
 SAMPLE = 512
 """Faces whose activations tell the folded normalisations' statistics."""
@@ -68,6 +69,27 @@ def start_from_bundle(network: CompactMSAU, bundle: str, faces: LearningFaces) -
     _unfold(network, biases, faces)
 
 
+def attention_from_bundle(attention: CascadedAttention, bundle: str) -> None:
+    """Put the weights of a bundle's attention into one.
+
+    Raises:
+        BundleMissing, BundleCorrupt: see `engines.bundle.load_bundle`.
+        OptionsWrong: the bundle's fusion network has another attention, or none.
+    """
+    opened = load_bundle(bundle)
+    path = opened.network_file("fusion")
+    assert path is not None, "a verified bundle has its networks"
+    weights = _weights(onnx.load(str(path)))
+    found = {name.removeprefix("attend."): value for name, value in weights.items()}
+    state = attention.state_dict()
+    if any(name not in found or found[name].shape != state[name].shape for name in state):
+        raise OptionsWrong(
+            f"bundle {opened.manifest.name}: its fusion network has no attention of "
+            f"{len(attention.kernel)} features"
+        )
+    attention.load_state_dict({name: found[name] for name in state})
+
+
 def _weights(model: onnx.ModelProto) -> dict[str, Tensor]:
     found = {}
     for initializer in model.graph.initializer:
@@ -98,10 +120,10 @@ def _unfold(network: CompactMSAU, biases: dict[str, Tensor], faces: LearningFace
         def look(norm: nn.Module, inputs: tuple[Tensor]) -> None:
             axes = [axis for axis in range(inputs[0].ndim) if axis != 1]
             mean, variance = inputs[0].mean(axes), inputs[0].var(axes, unbiased=False)
-            norm.running_mean.copy_(mean)  # type: ignore[operator, union-attr]
-            norm.running_var.copy_(variance)  # type: ignore[operator, union-attr]
-            norm.weight.copy_((variance + norm.eps).sqrt())  # type: ignore[operator, union-attr]
-            norm.bias.copy_(mean + bias)  # type: ignore[operator, union-attr]
+            norm.running_mean.copy_(mean)  # type: ignore[operator]
+            norm.running_var.copy_(variance)  # type: ignore[operator]
+            norm.weight.copy_((variance + norm.eps).sqrt())  # type: ignore[operator]
+            norm.bias.copy_(mean + bias)  # type: ignore[operator]
 
         return look
 

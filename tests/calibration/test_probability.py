@@ -9,6 +9,7 @@ from calibration.probability import (
     MOST,
     choose,
     cross_entropy,
+    fit_each,
     fit_temperature,
     fit_vector,
     fitted,
@@ -125,3 +126,30 @@ def test_heads_of_many_labels_get_few_parameters() -> None:
     assert set(chosen.nll) == {"temperature", "vector"}
     with pytest.raises(ValueError, match="cannot be split"):
         choose(logits[:3], np.eye(40)[:3])
+
+
+def test_words_on_their_own_are_said_as_often_as_they_are_named() -> None:
+    """One slope for all and a shift of each; a word without faces keeps the shift of all."""
+    rng = np.random.default_rng(0)
+    truth = rng.normal(-2, 1.5, (4000, 6))
+    named = (rng.random(truth.shape) < 1 / (1 + np.exp(-truth))).astype(np.float64)
+    offset = np.array([0.0, 1.0, -1.0, 0.5, 2.0, -2.0])
+    logits = (truth - offset) / 0.5
+    found = fit_each(logits, named)
+    assert found.kind == "logistic" and len(set(found.scale)) == 1
+    assert found.scale[0] == pytest.approx(0.5, abs=0.06)
+    said = found.probabilities(logits)
+    np.testing.assert_allclose(said.mean(axis=0), named.mean(axis=0), atol=0.01)
+    with pytest.raises(ValueError, match="nothing to fit"):
+        fit_each(logits[:0], named[:0])
+
+
+def test_a_rare_word_is_held_to_the_others() -> None:
+    logits = np.full((300, 40), -3.0)
+    named = np.zeros_like(logits)
+    named[:15] = 1
+    named[:, 0] = 0
+    shifts = fit_each(logits, named).shift
+    usual = float(np.median(shifts))
+    assert shifts[0] < usual, "it was never named"
+    assert np.isfinite(shifts[0]) and shifts[0] > usual - 6, "yet not ruled out"

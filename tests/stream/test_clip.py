@@ -137,3 +137,13 @@ def test_velocity_is_divided_by_the_true_gap() -> None:
     for time_s in (0.0, 0.04, 0.13, 0.2, 0.25, 0.55, 0.56, 0.9):
         clip.add_crop(time_s, drifting(time_s))
     assert recorder.gaps_s == pytest.approx([0.13, 0.12, 0.3])
+
+
+def test_older_frames_count_for_less_where_the_bundle_says_so() -> None:
+    clip = FaceClip(2, frames=4, duration_s=1.0, fields=2, gap_s=0.1, recency_s=0.5)
+    for time_s in (0.0, 0.25, 0.5):
+        clip.add_feature(time_s, np.full(2, time_s, np.float32))
+    feature, mask = np.empty((4, 2), np.float32), np.empty(4, np.float32)
+    clip.read_features(feature, mask)
+    by_time = dict(zip(feature[mask > 0, 0].tolist(), mask[mask > 0].tolist(), strict=True))
+    assert by_time == pytest.approx({0.0: np.exp(-1), 0.25: np.exp(-0.5), 0.5: 1.0})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -19,10 +21,18 @@ from training.data.fer import FerPlus, load_fer_plus
 from training.data.motion import FaceShape, fit_face_shape
 from training.export import export
 from training.run_folder import RunFolder
-from training.stages import DEFAULT, train_attention, train_spatial, train_temporal
+from training.stages import (
+    DEFAULT,
+    train_attention,
+    train_heads,
+    train_spatial,
+    train_temporal,
+)
 from training.systems.attention import AttentionOptions
+from training.systems.heads import HeadsOptions
 from training.systems.temporal import TemporalOptions
 
+from .judged_layout import rewritten, write_wild, write_words
 from .layout import write_layout
 from .toy_runs import train_toy
 
@@ -32,7 +42,8 @@ SPATIAL = replace(
     DEFAULT, blendshape_epochs=1, epochs=1, batch=32, segmentation_weight=0.5, segmentation_width=8
 )
 TEMPORAL = TemporalOptions(stacks=64, epochs=2, batch=32)
-ATTENTION = AttentionOptions(clips=16, views=4, epochs=1, batch=8)
+ATTENTION = AttentionOptions(clips=16, validation_clips=16, views=4, epochs=1, batch=8)
+HEADS = HeadsOptions(views=2, epochs=2, batch=32)
 
 
 LENIENT = Options(rounds=0, sweep=False, budget=Budget(1.0, 1.0, 0.0, 9.0, 1.0))
@@ -63,6 +74,15 @@ def tiny_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def judged_dir(tiny_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with judgements, and with wild faces of all splits."""
+    folder = shutil.copytree(tiny_dir, tmp_path_factory.mktemp("judged") / "data")
+    write_words(folder)
+    rewritten(write_wild(folder), split=np.array([1, 0, 0, 0, 2, 2], np.uint8))
+    return folder
+
+
+@pytest.fixture(scope="session")
 def tiny(tiny_dir: Path) -> FerPlus:
     """Its training split."""
     return load_fer_plus("train", tiny_dir)
@@ -89,20 +109,21 @@ def lightning_warns() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def trained(tiny_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def trained(judged_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run folder with all stages, each trained for a few steps; tests leave it as it is."""
     run = tmp_path_factory.mktemp("run")
     with lightning_warns():
-        train_spatial(run, str(tiny_dir), SPATIAL)
-        train_temporal(run, str(tiny_dir), TEMPORAL)
-        train_attention(run, str(tiny_dir), ATTENTION)
+        train_spatial(run, str(judged_dir), SPATIAL)
+        train_heads(run, str(judged_dir), HEADS)
+        train_temporal(run, str(judged_dir), TEMPORAL)
+        train_attention(run, str(judged_dir), ATTENTION)
     return run
 
 
 @pytest.fixture(scope="session")
-def exported(trained: Path, tiny_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Exported:
+def exported(trained: Path, judged_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Exported:
     """That run as a bundle, and how it was put together; tests leave it as it is."""
-    return export(trained, tmp_path_factory.mktemp("exported") / "bundle", str(tiny_dir), LENIENT)
+    return export(trained, tmp_path_factory.mktemp("exported") / "bundle", str(judged_dir), LENIENT)
 
 
 @pytest.fixture(scope="session")

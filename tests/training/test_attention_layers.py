@@ -6,7 +6,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from training.data.words import word_affinity
 from training.networks.blocks import RegionLayer, ResidualBlock, SqueezeExcite, residual_stages
 from training.networks.compact_msau import (
     CompactBody,
@@ -15,7 +14,7 @@ from training.networks.compact_msau import (
     strongest_cell,
     zoom_in,
 )
-from training.networks.fusion import CascadedAttention, Fusion
+from training.networks.fusion import CascadedAttention, Fusion, FusionOutput
 from training.networks.motion_net import MotionNet
 
 FEATURES = 12
@@ -27,10 +26,20 @@ def seeded() -> None:
 
 
 def a_fusion(weight: float, **options: float) -> Fusion:
-    fusion = Fusion(FEATURES, torch.from_numpy(word_affinity()), weight, **options).eval()
+    fusion = Fusion(FEATURES, weight, **options).eval()
     nn.init.normal_(fusion.attend.kernel)
     nn.init.normal_(fusion.attend.transfer.weight, std=0.3)
     return fusion
+
+
+def fused(
+    fusion: Fusion, feature: Tensor, mask: Tensor, temporal: Tensor, has_motion: Tensor
+) -> FusionOutput:
+    """With a motion that says nothing of words and affect."""
+    rows = len(feature)
+    silent = torch.zeros(rows, 135), torch.zeros(rows, 3)
+    out: FusionOutput = fusion(feature, mask, temporal, has_motion, *silent)
+    return out
 
 
 @pytest.mark.parametrize("region", [0, 2, 7, 12])
@@ -168,7 +177,8 @@ def test_velocities_are_compressed() -> None:
     motion = torch.randn(1, 16, 32, 32).sign()
     with torch.no_grad():
         ten, thousand = network(10 * motion), network(1000 * motion)
-    assert (ten - thousand).abs().max() < 0.1
+    for one, other in zip(ten, thousand, strict=True):
+        assert (one - other).abs().max() < 0.1
 
 
 def test_attention_starts_as_averaging() -> None:
@@ -203,11 +213,12 @@ def test_attention_does_not_care_for_order() -> None:
 
 def test_one_frame_without_motion_keeps_its_own_scores() -> None:
     fusion, feature = a_fusion(0.6), torch.randn(4, 1, FEATURES)
-    out = fusion(feature, torch.ones(4, 1), torch.randn(4, 8) * 9, torch.zeros(4, 1))
+    out = fused(fusion, feature, torch.ones(4, 1), torch.randn(4, 8) * 9, torch.zeros(4, 1))
     frame = fusion.basic8(feature[:, 0])
     torch.testing.assert_close(out.basic8, frame.log_softmax(1), atol=1e-5, rtol=0)
-    words = fusion.emo135(feature[:, 0]).log_softmax(1)
-    torch.testing.assert_close(out.emo135.log_softmax(1), words, atol=1e-4, rtol=0)
+    judged = fusion.judged(feature[:, 0])
+    torch.testing.assert_close(out.emo135, judged.words, atol=1e-4, rtol=0)
+    torch.testing.assert_close(out.affect, judged.affect)
     torch.testing.assert_close(out.attention, torch.ones(4, 1))
 
 
@@ -217,21 +228,21 @@ def clip_inputs() -> tuple[Tensor, Tensor]:
 
 def test_a_weight_of_one_ignores_motion() -> None:
     fusion, (feature, mask) = a_fusion(1.0), clip_inputs()
-    still = fusion(feature, mask, torch.zeros(3, 8), torch.zeros(3, 1))
-    moving = fusion(feature, mask, torch.randn(3, 8) * 5, torch.ones(3, 1))
+    still = fused(fusion, feature, mask, torch.zeros(3, 8), torch.zeros(3, 1))
+    moving = fused(fusion, feature, mask, torch.randn(3, 8) * 5, torch.ones(3, 1))
     for a, b in zip(still, moving, strict=True):
         torch.testing.assert_close(a, b)
 
 
 def test_a_weight_of_zero_believes_motion_alone() -> None:
     fusion, (feature, mask), temporal = a_fusion(0.0), clip_inputs(), torch.randn(3, 8)
-    out = fusion(feature, mask, temporal, torch.ones(3, 1))
+    out = fused(fusion, feature, mask, temporal, torch.ones(3, 1))
     torch.testing.assert_close(out.basic8, temporal.log_softmax(1), atol=1e-5, rtol=0)
 
 
 def test_streams_are_mixed_as_probabilities() -> None:
     fusion, (feature, mask), temporal = a_fusion(0.7), clip_inputs(), torch.randn(3, 8)
-    out = fusion(feature, mask, temporal, torch.tensor([[1.0], [1.0], [0.0]]))
+    out = fused(fusion, feature, mask, temporal, torch.tensor([[1.0], [1.0], [0.0]]))
     clip, _ = fusion.attend(feature, mask)
     spatial = fusion.basic8(clip).softmax(1)
     wanted = 0.7 * spatial + 0.3 * temporal.softmax(1)
@@ -243,38 +254,32 @@ def test_streams_are_mixed_as_probabilities() -> None:
 def test_a_mixture_is_sharpened_where_there_is_motion() -> None:
     fusion, (feature, mask), temporal = a_fusion(0.7), clip_inputs(), torch.randn(3, 8)
     has_motion = torch.tensor([[1.0], [1.0], [0.0]])
-    plain = fusion(feature, mask, temporal, has_motion).basic8
+    plain = fused(fusion, feature, mask, temporal, has_motion).basic8
     fusion.mixture_temperature = 0.5
-    sharp = fusion(feature, mask, temporal, has_motion).basic8
+    sharp = fused(fusion, feature, mask, temporal, has_motion).basic8
     torch.testing.assert_close(sharp[:2], 2 * plain[:2])
     torch.testing.assert_close(sharp[2], plain[2])
 
 
-def emotions_of(word_logits: Tensor) -> Tensor:
-    """Shares (B, 7) of the seven expressions in the words' probabilities."""
-    affinity = torch.from_numpy(word_affinity())
-    share = affinity / affinity.sum(1, keepdim=True)
-    return (word_logits.softmax(1) @ share)[:, 1:]
+def test_words_and_affect_are_mixed_where_there_is_motion() -> None:
+    fusion = a_fusion(1.0, word_weight=0.6, affect_weight=0.2)
+    feature, mask = clip_inputs()
+    words, affect = torch.randn(3, 135), torch.rand(3, 3)
+    has_motion = torch.tensor([[1.0], [0.5], [0.0]])
+    out = fusion(feature, mask, torch.zeros(3, 8), has_motion, words, affect)
+    alone = fusion.judged(fusion.attend(feature, mask)[0])
+    share = 0.4 * has_motion
+    wanted = (1 - share) * alone.words.sigmoid() + share * words.sigmoid()
+    torch.testing.assert_close(out.emo135.sigmoid(), wanted, atol=1e-5, rtol=0)
+    share = 0.8 * has_motion
+    torch.testing.assert_close(out.affect, (1 - share) * alone.affect + share * affect)
+    torch.testing.assert_close(out.fg33, alone.fine)
 
 
-def test_words_follow_the_emotion_that_motion_raises() -> None:
-    fusion, (feature, mask) = a_fusion(0.5, coupling=1.0), clip_inputs()
-    anger = torch.zeros(3, 8)
-    anger[:, 4] = 8
-    still = emotions_of(fusion(feature, mask, anger, torch.zeros(3, 1)).emo135)
-    moving = emotions_of(fusion(feature, mask, anger, torch.ones(3, 1)).emo135)
-    assert (moving[:, 3] > 1.3 * still[:, 3]).all(), "more of anger"
-    assert (moving[:, 0] < still[:, 0]).all(), "less of happiness"
-
-
-def test_coupled_words_agree_with_the_emotions() -> None:
-    fusion, (feature, mask) = a_fusion(1.0), clip_inputs()
-    fusion.basic8.weight.data *= 4
-    distances = []
-    for coupling in (0.0, 0.5, 1.0):
-        fusion.coupling = coupling
-        out = fusion(feature, mask, torch.zeros(3, 8), torch.zeros(3, 1))
-        shown = out.basic8.softmax(1)[:, 1:]
-        wanted = shown / shown.sum(1, keepdim=True)
-        distances.append((emotions_of(out.emo135) - wanted).abs().sum().item())
-    assert distances[0] > 1.2 * distances[1] > 1.2 * distances[2]
+def test_frames_count_by_their_weight() -> None:
+    """A frame that counts half as much as another like it gets half of its attention."""
+    attend = CascadedAttention(FEATURES).eval()
+    feature = torch.randn(1, 1, FEATURES).expand(1, 4, FEATURES)
+    _, attention = attend(feature, torch.tensor([[1.0, 0.5, 0.25, 0.0]]))
+    wanted = torch.tensor([[1.0, 0.5, 0.25, 0.0]]) / 1.75
+    torch.testing.assert_close(attention, wanted, atol=1e-6, rtol=0)

@@ -17,7 +17,6 @@ from training.data.face_splits import load_splits
 from training.data.fer import FerPlus
 from training.data.learning_faces import LearningFaces
 from training.data.synthetic.action_units import ARKIT_NAMES
-from training.data.words import word_targets
 from training.draws import Draw
 from training.evaluate import crops_of
 
@@ -108,14 +107,6 @@ def test_blendshapes_stand_in_the_order_of_the_networks(
     for name in ("jawOpen", "mouthSmileLeft"):
         column = rated.blendshapes[:, rated.blendshape_names.index(name)] * rated.seen
         np.testing.assert_array_equal(faces.blendshapes[:, ARKIT_NAMES.index(name)], column)
-
-
-def test_words_are_targets_times_their_weights(tiny: FerPlus, faces: LearningFaces) -> None:
-    target, weight = word_targets(tiny.subset(tiny.rated))
-    assert faces.words is not None
-    np.testing.assert_allclose(faces.words.sum(1), weight, atol=1e-6)
-    told = weight > 0.1
-    np.testing.assert_allclose(faces.words[told] / weight[told][:, None], target[told], atol=1e-6)
 
 
 def test_augmentation_keeps_shape_and_type(faces: LearningFaces) -> None:

@@ -37,10 +37,11 @@ def test_clips_are_scored_frame_by_frame(scorer: ClipScorer, few: FerPlus) -> No
 
 def test_motion_counts_where_it_is_given(scorer: ClipScorer, few: FerPlus) -> None:
     feature = scorer.features(few.pixels[None, :4])
-    angry = np.zeros((1, 8), np.float32)
-    angry[0, 4] = 20
+    motion = scorer.motion(np.zeros((1, 16, 32, 32), np.float32))
+    motion["basic8"] = np.zeros((1, 8), np.float32)
+    motion["basic8"][0, 4] = 20
     heard, half, unheard = (
-        float(scorer.clips(feature, angry, np.full((1, 1), share, np.float32))[0][0, 4])
+        float(scorer.clips(feature, motion, np.full((1, 1), share, np.float32))[0][0, 4])
         for share in (1.0, 0.5, 0.0)
     )
     assert heard >= half >= unheard

@@ -19,8 +19,8 @@ from engines.bundle import NETWORKS, load_bundle, write_bundle
 from engines.engine import open_engine
 from training.assemble import WEIGHTS, fold, sampled_prior
 from training.data.fer import BASIC8, FerPlus, load_fer_plus
+from training.data.judged import judged_columns
 from training.data.synthetic.action_units import ARKIT_NAMES
-from training.data.words import word_targets
 from training.evaluate import crops_of, figures
 from training.export import (
     current_commit,
@@ -46,8 +46,9 @@ def test_the_manifest_says_what_is_in_it(exported: Exported) -> None:
     supervision = {head.name: head.supervision for head in manifest.heads}
     assert supervision == {
         "basic8": "trained",
-        "emo135": "weakly supervised",
-        "fg33": "derived",
+        "emo135": "machine-judged",
+        "affect": "machine-judged",
+        "fg33": "machine-judged",
         "au": "weakly supervised",
         "family6": "derived",
     }
@@ -97,13 +98,13 @@ def test_a_photograph_keeps_its_spatial_scores(
     bundle, report = exported
     crops = crops_of(tiny, 48)
     logits = photograph_logits(bundle, crops, engine="onnxruntime", precision="fp32")[0]
-    network = trained_spatial(trained)
+    network, heads = trained_spatial(trained), report["heads"]
     with torch.no_grad():
         sides = torch.from_numpy(crops), torch.from_numpy(crops[..., ::-1].copy())
         plain = torch.stack([network(side).logits for side in sides]).mean(0).numpy()
-    heads = report["heads"]
-    prior = np.log(prior_of_sampler(tiny))
-    wanted = softmax((plain - heads["prior"] * prior) / heads["basic8_temperature"])
+    offset = -heads["prior"] * np.log(prior_of_sampler(tiny))
+    offset[0] += heads["neutral_shift"]
+    wanted = softmax((plain + offset) / heads["basic8_temperature"])
     np.testing.assert_allclose(softmax(logits), wanted, atol=0.01)
 
 
@@ -123,24 +124,31 @@ def test_the_samplers_prior(tiny: FerPlus, tiny_dir: Path) -> None:
 
 
 def test_temperatures_are_fitted_on_the_deployed_outputs(
-    exported: Exported, tiny_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    exported: Exported, judged_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Sure and mostly right outputs in place of those of a network that learned for a moment."""
     shutil.copytree(exported[0].path, tmp_path / "bundle")
-    validation = load_fer_plus("validation", tiny_dir)
+    validation = load_fer_plus("validation", judged_dir)
     validation = validation.subset(validation.rated)
     rng, label = np.random.default_rng(0), validation.majority
     basic8 = 6 * np.eye(8)[label] + rng.normal(0, 4, (len(label), 8))
-    words = word_targets(validation)[0]
-    emo135 = 2 * np.log(words + 1e-6)
-    outputs = (basic8, emo135, "onnxruntime", "int8")
-    monkeypatch.setattr("calibration.heads.photograph_logits", lambda *given: outputs)
-    again = with_probabilities(load_bundle(tmp_path / "bundle"), validation)
+    named = judged_columns(validation, judged_dir, "validation").words > 0
+    emo135 = np.where(named, 8.0, -8.0) + rng.normal(0, 4, named.shape)
+    outputs = {"basic8": basic8, "emo135": emo135}
+    for name, answer in (
+        ("photograph_outputs", (outputs, "onnxruntime", "int8")),
+        ("photograph_logits", (basic8, emo135, "onnxruntime", "int8")),
+    ):
+        monkeypatch.setattr(f"calibration.heads.{name}", lambda *given, answer=answer: answer)
+    again = with_probabilities(load_bundle(tmp_path / "bundle"), validation, str(judged_dir))
     before = exported[0].manifest
     heads = {head.name: head.temperature for head in again.manifest.heads}
     best = fit_temperature(basic8, np.eye(8)[label])
     assert 1.2 < best < 4 and heads["basic8"] == round(best, 4)
-    assert heads["emo135"] == pytest.approx(2, abs=0.05)
+    words = again.manifest.head("emo135")
+    assert words.calibrator is not None and words.calibrator.kind == "logistic"
+    said = words.probabilities(emo135)
+    assert abs(said.mean() - named.mean()) < 0.002, "as many are said as are named"
     assert heads["fg33"] == before.head("fg33").temperature
     assert again.manifest.files == before.files
     assert load_bundle(tmp_path / "bundle").manifest == again.manifest
@@ -186,9 +194,10 @@ def test_a_form_that_costs_too_much_is_left_out(
 
 
 def test_a_run_without_a_stage_is_not_exported(
-    trained: Path, tiny_dir: Path, tmp_path: Path
+    trained: Path, judged_dir: Path, tmp_path: Path
 ) -> None:
-    shutil.copytree(trained / "spatial", tmp_path / "run" / "spatial")
-    with pytest.raises(StageMissing, match="train temporal"):
-        export(tmp_path / "run", tmp_path / "bundle", str(tiny_dir))
+    for stage, lacking in (("spatial", "heads"), ("heads", "temporal")):
+        shutil.copytree(trained / stage, tmp_path / "run" / stage)
+        with pytest.raises(StageMissing, match=f"train {lacking}"):
+            export(tmp_path / "run", tmp_path / "bundle", str(judged_dir))
     assert not (tmp_path / "bundle").exists()

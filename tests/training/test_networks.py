@@ -20,8 +20,8 @@ from engines import contract
 from engines.ort import OrtEngine
 from training.data.fer import FerPlus
 from training.data.motion import FIELDS, FaceShape, MotionMaker
-from training.data.words import word_affinity
 from training.evaluate import crops_of
+from training.export import HEARD, MORE
 from training.networks.compact_msau import CompactMSAU
 from training.networks.fusion import CascadedAttention, Fusion
 from training.networks.motion_net import MotionNet
@@ -49,7 +49,7 @@ class Case:
 
 
 def _fusion() -> Fusion:
-    network = Fusion(FEATURES, torch.from_numpy(word_affinity()), 0.6, 0.8, 0.5)
+    network = Fusion(FEATURES, 0.6, 0.8, 0.5, 0.5)
     nn.init.normal_(network.attend.kernel, std=0.05)
     nn.init.normal_(network.attend.transfer.weight, std=0.03)
     return network
@@ -60,10 +60,10 @@ CASES = {
     for case in (
         Case(
             "spatial",
-            lambda: CompactMSAU(words=True),
+            lambda: CompactMSAU(judged=True),
             onnx_from_spatial,
-            contract.spatial(FEATURES),
-            parameters=2_100_000,
+            contract.spatial(FEATURES, more=MORE),
+            parameters=2_250_000,
             half_budget=0.012,
             int8_budget=0.1,
         ),
@@ -71,8 +71,8 @@ CASES = {
             "temporal",
             MotionNet,
             onnx_from_temporal,
-            contract.temporal(FIELDS),
-            parameters=510_000,
+            contract.temporal(FIELDS, more=HEARD),
+            parameters=545_000,
             half_budget=0.012,
             int8_budget=0.05,
         ),
@@ -80,8 +80,8 @@ CASES = {
             "fusion",
             _fusion,
             onnx_from_fusion,
-            contract.fusion(FEATURES),
-            parameters=600_000,
+            contract.fusion(FEATURES, more=MORE, heard=HEARD),
+            parameters=680_000,
             half_budget=0.012,
         ),
     )

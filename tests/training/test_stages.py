@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from training.data.fer import FerPlus
+from training.data.judged import judged_columns
 from training.data.motion_set import load_motion_set
 from training.draws import sampling_weights
 from training.fit import fit
@@ -25,7 +26,12 @@ from training.stages import (
     trained_temporal,
 )
 from training.systems.attention import features_of
-from training.systems.temporal import MotionDataset, TemporalTraining, temporal_loaders
+from training.systems.temporal import (
+    MotionDataset,
+    TemporalTraining,
+    movable,
+    temporal_loaders,
+)
 
 from .conftest import ATTENTION, TEMPORAL, lightning_warns
 
@@ -39,6 +45,7 @@ def test_every_stage_leaves_its_checkpoint_and_log(trained: Path) -> None:
     for stage, steps in (
         ("spatial/blendshapes", 3),
         ("spatial/joint", 3),
+        ("heads", 12),
         ("temporal", 4),
         ("attention", 2),
     ):
@@ -49,7 +56,7 @@ def test_every_stage_leaves_its_checkpoint_and_log(trained: Path) -> None:
 def test_networks_come_back_ready_for_use(trained: Path, tiny: FerPlus) -> None:
     spatial, temporal = trained_spatial(trained), trained_temporal(trained)
     attention = trained_attention(trained, spatial.features)
-    assert spatial.words is not None and spatial.segmentation is None, "its company is dropped"
+    assert spatial.judged is not None and spatial.segmentation is None, "its company is dropped"
     for network in (spatial, temporal, attention):
         assert not network.training
         assert all(torch.isfinite(value).all() for value in network.state_dict().values())
@@ -81,7 +88,7 @@ class PowerCut(RuntimeError):
     """Stands for whatever stops a training."""
 
 
-def fit_temporal(run: Path, seen: list[int], cut_at_step: int | None = None) -> None:
+def fit_temporal(run: Path, folder: Path, seen: list[int], cut_at_step: int | None = None) -> None:
     """Two epochs of the temporal network; notes each step's epoch, fails where asked."""
 
     class Watched(TemporalTraining):
@@ -91,7 +98,7 @@ def fit_temporal(run: Path, seen: list[int], cut_at_step: int | None = None) -> 
             seen.append(self.current_epoch)
             return super().training_step(batch, index)
 
-    train, validation = temporal_loaders(TEMPORAL, run)
+    train, validation = temporal_loaders(TEMPORAL, run, str(folder))
     module = Watched(TEMPORAL, len(train))
     with lightning_warns():
         fit(module, train, validation, run=run, epochs=TEMPORAL.epochs, seed=0)
@@ -107,22 +114,22 @@ def temporal_run(trained: Path, tmp_path: Path) -> Path:
     return run
 
 
-def test_a_stopped_training_goes_on_where_it_was(temporal_run: Path) -> None:
+def test_a_stopped_training_goes_on_where_it_was(temporal_run: Path, judged_dir: Path) -> None:
     first: list[int] = []
     with pytest.raises(PowerCut):
-        fit_temporal(temporal_run, first, cut_at_step=3)
+        fit_temporal(temporal_run, judged_dir, first, cut_at_step=3)
     assert first == [0, 0, 1], "stopped within the second epoch"
     assert steps_of(temporal_run / "last.ckpt") == 2
     after: list[int] = []
-    fit_temporal(temporal_run, after)
+    fit_temporal(temporal_run, judged_dir, after)
     assert after == [1, 1], "one epoch was lost at most"
     assert steps_of(temporal_run / "last.ckpt") == 4
 
 
-def test_the_averaged_weights_are_taken(temporal_run: Path) -> None:
+def test_the_averaged_weights_are_taken(temporal_run: Path, judged_dir: Path) -> None:
     """The checkpoint of a stopped training holds the last step's weights beside the average."""
     with pytest.raises(PowerCut):
-        fit_temporal(temporal_run, [], cut_at_step=3)
+        fit_temporal(temporal_run, judged_dir, [], cut_at_step=3)
     path, name = temporal_run / "last.ckpt", "basic8.weight"
     stored = torch.load(path, map_location="cpu", weights_only=True)
     averaged = averaged_weights(path, "network.")
@@ -131,35 +138,50 @@ def test_the_averaged_weights_are_taken(temporal_run: Path) -> None:
     assert set(averaged) == set(trained_temporal(temporal_run.parent).state_dict())
 
 
-def test_a_finished_training_stays_as_it_is(temporal_run: Path) -> None:
-    fit_temporal(temporal_run, [])
+def test_a_finished_training_stays_as_it_is(temporal_run: Path, judged_dir: Path) -> None:
+    fit_temporal(temporal_run, judged_dir, [])
     before = averaged_weights(temporal_run / "last.ckpt", "network.")
     again: list[int] = []
-    fit_temporal(temporal_run, again)
+    fit_temporal(temporal_run, judged_dir, again)
     assert not again
     after = averaged_weights(temporal_run / "last.ckpt", "network.")
     for name, value in before.items():
         torch.testing.assert_close(after[name], value, rtol=0, atol=0)
 
 
-def test_motion_sets_are_made_once(trained: Path, tiny_dir: Path, temporal_run: Path) -> None:
+def test_motion_sets_are_made_once(trained: Path, judged_dir: Path, temporal_run: Path) -> None:
     dates = {file.name: file.stat().st_mtime_ns for file in temporal_run.glob("*.npz")}
     with lightning_warns():
-        train_temporal(temporal_run.parent, str(tiny_dir), TEMPORAL)
+        train_temporal(temporal_run.parent, str(judged_dir), TEMPORAL)
     assert {f.name: f.stat().st_mtime_ns for f in temporal_run.glob("*.npz")} == dates
     train, test = (load_motion_set(temporal_run / f"{split}.npz") for split in ("train", "test"))
     assert len(train.target) == TEMPORAL.stacks
     assert not test.kind.any(), "the test set holds onsets alone"
 
 
-def test_mirrored_motion_turns_its_horizontal_velocities(trained: Path) -> None:
+def test_moving_words_are_on_as_far_as_the_expression(trained: Path, judged_dir: Path) -> None:
     made = load_motion_set(trained / "temporal" / "train.npz")
-    plain = MotionDataset(made, mirror=False)[3]["motion"].numpy()
+    judged = judged_columns(movable("train", str(judged_dir)), str(judged_dir), "train")
+    dataset = MotionDataset(made, judged, mirror=False)
+    row = int(np.flatnonzero((made.level > 0.1) & (made.level < 0.9))[0])
+    item, photograph = dataset[row], made.photograph[row]
+    assert item["judged"] == 1, "all of these faces were judged"
+    wanted = judged.words[photograph] * made.level[row]
+    np.testing.assert_allclose(item["words"].numpy(), wanted, atol=1e-6)
+    np.testing.assert_allclose(
+        item["affect"].numpy(), judged.affect[photograph] * made.level[row], atol=1e-6
+    )
+
+
+def test_mirrored_motion_turns_its_horizontal_velocities(trained: Path, judged_dir: Path) -> None:
+    made = load_motion_set(trained / "temporal" / "train.npz")
+    judged = judged_columns(movable("train", str(judged_dir)), str(judged_dir), "train")
+    plain = MotionDataset(made, judged, mirror=False)[3]["motion"].numpy()
     np.testing.assert_array_equal(plain, made.motion[3].astype(np.float32))
     turned = plain[:, :, ::-1].copy()
     turned[0::2] *= -1
     kinds = set()
-    dataset = MotionDataset(made, mirror=True)
+    dataset = MotionDataset(made, judged, mirror=True)
     for _ in range(20):
         found = dataset[3]["motion"].numpy()
         likeness = [

@@ -38,7 +38,8 @@ from .unit_layout import write_prepared
 TOY: dict[str, Any] = {
     "epochs": 2,
     "blendshape_epochs": 1,
-    "word_weight": 0.5,
+    "word_weight": 0.12,
+    "beside": "wild",
     "pretrain": "fer2013plus",
     "pretrain_epochs": 1,
     "batch": 24,
@@ -58,23 +59,23 @@ def weights(run: RunFolder, stage: str) -> dict[str, torch.Tensor]:
 
 
 @pytest.fixture(scope="module")
-def done(tiny_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+def done(judged_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     with lightning_warns():
         return train_by_command(
-            "compact", tmp_path_factory.mktemp("compact") / "run", tiny_dir, TOY
+            "compact", tmp_path_factory.mktemp("compact") / "run", judged_dir, TOY
         )
 
 
 @pytest.fixture(scope="module")
-def bundle(done: RunFolder, tiny_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+def bundle(done: RunFolder, judged_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     out = tmp_path_factory.mktemp("bundle") / "compact"
-    cli.export(done.path, out, str(tiny_dir))
+    cli.export(done.path, out, str(judged_dir))
     return load_bundle(out)
 
 
 @pytest.fixture(scope="module")
-def data(tiny_dir: Path) -> Splits:
-    return load_splits("fer2013plus", str(tiny_dir))
+def data(judged_dir: Path) -> Splits:
+    return load_splits("fer2013plus", str(judged_dir))
 
 
 def test_a_run_learns_all_that_it_was_asked_to(done: RunFolder, data: Splits) -> None:
@@ -90,7 +91,7 @@ def test_a_run_learns_all_that_it_was_asked_to(done: RunFolder, data: Splits) ->
 
 
 def test_a_stopped_run_ends_as_if_it_had_never_been_stopped(
-    done: RunFolder, tiny_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    done: RunFolder, judged_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     losses = CompactLearner.losses
 
@@ -102,19 +103,19 @@ def test_a_stopped_run_ends_as_if_it_had_never_been_stopped(
     system, options = open_system("compact"), CompactOptions(**TOY, save_every_min=0)
     with monkeypatch.context() as patched, lightning_warns(), pytest.raises(RuntimeError):
         patched.setattr(CompactLearner, "losses", stopped)
-        train_system(system, options, tmp_path / "run", str(tiny_dir))
+        train_system(system, options, tmp_path / "run", str(judged_dir))
     assert not open_run(tmp_path / "run").finished
     with lightning_warns():
-        again = train_system(system, options, tmp_path / "run", str(tiny_dir))
+        again = train_system(system, options, tmp_path / "run", str(judged_dir))
     wanted, found = weights(done, JOINT), weights(again, JOINT)
     assert all(torch.equal(value, found[name]) for name, value in wanted.items())
     assert again.metrics() == done.metrics()
 
 
-def test_stages_go_on_from_all_but_the_heads(done: RunFolder, tiny_dir: Path) -> None:
+def test_stages_go_on_from_all_but_the_heads(done: RunFolder, judged_dir: Path) -> None:
     """The heads' labels may be another set's: they start afresh."""
     options = CompactOptions(**TOY)
-    stages = compact_stages(options, compact_faces(options, str(tiny_dir)), done)
+    stages = compact_stages(options, compact_faces(options, str(judged_dir)), done)
     assert [stage.name for stage in stages] == [BEFORE, BLENDSHAPES, JOINT]
     torch.manual_seed(0)
     fresh = compact_network(options, 8).state_dict()
@@ -154,7 +155,7 @@ def test_faces_without_blendshapes_are_learned_from_without(data: Splits, tmp_pa
     folder = write_prepared(tmp_path / "set", some, (), ("happiness", "anger"))
     with pytest.raises(OptionsWrong, match="give --blendshape-weight 0, or --pretrain synthetic"):
         compact_faces(CompactOptions(faces=str(folder)), None)
-    with pytest.raises(OptionsWrong, match="no targets for the 135 words"):
+    with pytest.raises(OptionsWrong, match="has no judged faces"):
         compact_faces(CompactOptions(faces=str(folder), blendshape_weight=0, word_weight=1), None)
     options = CompactOptions(faces=str(folder), blendshape_weight=0.0, batch=8)
     assert told_blendshapes(options)[:2] == ((), "derived")
@@ -173,24 +174,25 @@ def test_faces_without_blendshapes_are_learned_from_without(data: Splits, tmp_pa
     assert units.shape == (len(batch["crop"]), 0)
 
 
-def test_the_losses_are_added_with_their_weights(done: RunFolder, tiny_dir: Path) -> None:
+def test_the_losses_are_added_with_their_weights(done: RunFolder, judged_dir: Path) -> None:
     changes = {"coarse_weight": 0.3, "ranking_weight": 0.7, "blendshape_weight": 3.0}
     changes |= {"segmentation_weight": 0.2, "component_weight": 0.4, "word_weight": 0.6}
     options = CompactOptions(**{**TOY, **changes})
-    stages = compact_stages(options, compact_faces(options, str(tiny_dir)), done)
+    stages = compact_stages(options, compact_faces(options, str(judged_dir)), done)
     batch = next(iter(loader_of(stages[-1].train(), options, training=True)))
     loss, parts = stages[-1].learner().losses(batch)
     weight = {"expression": 1.0, "coarse": 0.3, "ranking": 0.7, "blendshapes": 3.0}
-    weight |= {"segmentation": 0.2, "components": 0.4, "words": 0.6}
+    weight |= {"segmentation": 0.2, "components": 0.4, "words": 0.6, "fine": 0.6}
+    weight |= {"affect": 0.5}
     assert parts.keys() == weight.keys()
     wanted = torch.stack([weight[name] * part for name, part in parts.items()]).sum()
     torch.testing.assert_close(loss, wanted)
 
 
-def test_a_few_steps_learn_a_batch(done: RunFolder, tiny_dir: Path) -> None:
+def test_a_few_steps_learn_a_batch(done: RunFolder, judged_dir: Path) -> None:
     """All losses together fall; the blendshapes' stage leaves every head but its own alone."""
     options = CompactOptions(**TOY)
-    stages = compact_stages(options, compact_faces(options, str(tiny_dir)), done)
+    stages = compact_stages(options, compact_faces(options, str(judged_dir)), done)
     for stage in stages[1:]:
         learner: Any = stage.learner().train()
         batch = next(iter(loader_of(stage.train(), options, training=True)))
@@ -204,7 +206,7 @@ def test_a_few_steps_learn_a_batch(done: RunFolder, tiny_dir: Path) -> None:
             found.append(loss.item())
         assert found[-1] < 0.8 * found[0]
         network = learner.network
-        heads = (network.head, network.coarse_head, network.words)
+        heads = (network.head, network.coarse_head, network.judged.words)
         assert all((head.weight.grad is None) == (stage.name == BLENDSHAPES) for head in heads)
 
 

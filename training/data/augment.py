@@ -22,15 +22,15 @@ class Augmentation:
     aspect: float = 0.06
     contrast: float = 0.35
     brightness: float = 30.0
-    gamma: float = 0.0
-    """of the tone curve, in the logarithm of its power"""
-    coarse_share: float = 0.0
-    """of crops that are made from fewer pixels, down to a third a side"""
     blur_share: float = 0.15
     noise_share: float = 0.2
     erase_share: float = 0.5
     erase_side: float = 0.4
     """largest side of the erased rectangle in crop sides"""
+    gamma: float = 0.0
+    """of the tone curve, in the logarithm of its power"""
+    coarse_share: float = 0.0
+    """of crops that are made from fewer pixels, down to a third a side"""
     corners: bool = False
     """shift into one of the four corners or not at all, instead of anywhere"""
 

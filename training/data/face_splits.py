@@ -20,9 +20,9 @@ import numpy.typing as npt
 from stream.align import ANCHOR_LANDMARKS
 
 from ..errors import OptionsWrong
-from .fer import BASIC8, SPLITS, FerPlus, data_folder, load_fer_plus
-from .judged import GRADES, load_judged_photographs
-from .learning_faces import Floats, LearningFaces
+from .fer import BASIC8, SPLITS, load_fer_plus
+from .judged import judged_columns
+from .learning_faces import LearningFaces
 from .photographs import faces_of_photographs
 from .readers.prepared import load_prepared
 from .synthetic_splits import SYNTHETIC, synthetic_split
@@ -99,36 +99,15 @@ def load_splits(name: str, folder: str | Path | None, *, limit: int = 0, seed: i
 def _fer_plus(split: str, folder: str | Path | None) -> LearningFaces:
     data = load_fer_plus(split, Path(folder) if folder else None)
     data = data.subset(data.rated)
-    words, affect, judge = judged_columns(data, folder, split)
+    judged = judged_columns(data, folder, split)
     return faces_of_photographs(
         data,
         name="fer2013plus",
         labels=BASIC8,
         names=tuple(f"{split}/{row:05d}" for row in range(len(data))),
         target=data.votes,
-        words=words,
-        affect=affect,
-        judge=judge,
+        **(judged._asdict() if (judged.judge > 0).any() else {}),
     )
-
-
-def judged_columns(
-    data: FerPlus, folder: str | Path | None, split: str
-) -> tuple[Floats | None, Floats | None, Floats | None]:
-    """words (N, 135), affect (N, 3) and judge (N, 8) of photographs, zeros where nobody judged
-    them; None where the set has no judgements."""
-    if not (data_folder(folder) / "fer2013plus" / "words.npz").is_file():
-        return None, None, None
-    found = load_judged_photographs(split, folder)
-    place = np.full(data.total, -1, np.int64)
-    place[data.image] = np.arange(len(data))
-    known = (place[found.photographs.image] >= 0) & found.judged.readable
-    rows, judged = place[found.photographs.image[known]], found.judged.take(known)
-    columns = [np.zeros((len(data), width), np.float32) for width in (135, 3, 8)]
-    columns[0][rows] = judged.named(GRADES)
-    columns[1][rows] = judged.affect
-    columns[2][rows, judged.basic] = 1
-    return columns[0], columns[1], columns[2]
 
 
 def prepared_splits(folder: Path, seed: int, *, labelled: bool = True) -> dict[str, LearningFaces]:

@@ -65,6 +65,12 @@ class FerPlus:
         return len(self.split_of_image)
 
     @property
+    def split(self) -> str:
+        """The split that the photographs are of."""
+        numbers = {number: name for name, number in SPLITS.items()}
+        return numbers[int(self.split_of_image[self.image[0]])]
+
+    @property
     def majority(self) -> npt.NDArray[np.int64]:
         """The label of the measuring protocol: the emotion most raters chose, (N,)."""
         return np.asarray(self.votes.argmax(axis=1), dtype=np.int64)

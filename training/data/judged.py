@@ -15,7 +15,7 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -198,6 +198,36 @@ def load_judged_photographs(split: str, folder: str | Path | None = None) -> Jud
         judgements.take(order[first]),
         judgements.take(order[first + 1]) if both else None,
     )
+
+
+class JudgedColumns(NamedTuple):
+    """words (N, 135), what their naming counts in training; affect (N, 3); judge (N, 8), the
+    judge's basic expression: zeros for faces that nobody judged."""
+
+    words: Floats
+    affect: Floats
+    judge: Floats
+
+
+def judged_columns(photographs: FerPlus, folder: str | Path | None, split: str) -> JudgedColumns:
+    """What was judged of photographs of a split, in their order; zeros without such a file.
+
+    Raises:
+        DataMissing, LabelsWrong: see `load_judged_photographs`.
+    """
+    count = len(photographs)
+    columns = JudgedColumns(*(np.zeros((count, width), np.float32) for width in (135, 3, 8)))
+    if not (data_folder(folder) / "fer2013plus" / "words.npz").is_file():
+        return columns
+    found = load_judged_photographs(split, folder)
+    place = np.full(photographs.total, -1, np.int64)
+    place[photographs.image] = np.arange(count)
+    known = (place[found.photographs.image] >= 0) & found.judged.readable
+    rows, judged = place[found.photographs.image[known]], found.judged.take(known)
+    columns.words[rows] = judged.named(GRADES)
+    columns.affect[rows] = judged.affect
+    columns.judge[rows, judged.basic] = 1
+    return columns
 
 
 def load_wild(split: str, folder: str | Path | None = None) -> JudgedFaces:

@@ -27,8 +27,8 @@ def wild_faces(
 ) -> LearningFaces:
     """The wild faces of a split on which the landmark network sees a face, readable ones only.
 
-    Votes and blendshapes there are none: ``target`` and these are zeros, what is known stands in
-    words, affect and judge. Of the landmarks asked for, those beyond the mesh's are zeros.
+    There are no votes, so that ``target`` is what the judge said, and no blendshapes, which are
+    zeros. Of the landmarks asked for, those beyond the mesh's are zeros.
 
     Raises:
         DataMissing, LabelsWrong: see `load_judged_photographs`.
@@ -40,6 +40,7 @@ def wild_faces(
         np.int64,
     )
     judged = faces.judged.take(rows)
+    judge = np.eye(len(BASIC8), dtype=np.float32)[judged.basic]
     pictures = faces.pictures()
     mesh_xy = np.stack([found[row] for row in rows.tolist()])
     mesh_xy = np.pad(mesh_xy, ((0, 0), (0, IRISES), (0, 0)))
@@ -51,7 +52,7 @@ def wild_faces(
             np.asarray(cv2.cvtColor(pictures[row], cv2.COLOR_RGB2GRAY), np.uint8)
             for row in rows.tolist()
         ],
-        target=np.zeros((len(rows), len(BASIC8)), np.float32),
+        target=judge,
         anchors_xy=np.stack([anchors_of(found[row]) for row in rows.tolist()]),
         seen=np.ones(len(rows), np.bool_),
         landmarks_xy=mesh_xy[:, landmark_index],
@@ -59,7 +60,7 @@ def wild_faces(
         blendshapes=np.zeros((len(rows), len(ARKIT_NAMES)), np.float32),
         words=judged.named(GRADES),
         affect=judged.affect,
-        judge=np.eye(len(BASIC8), dtype=np.float32)[judged.basic],
+        judge=judge,
     )
 
 

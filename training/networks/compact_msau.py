@@ -21,7 +21,7 @@ from .blocks import RegionLayer, residual_stages
 from .resnet_se import StageMaps
 from .slfer import ComponentTask, ExpressionOutput, SegmentationTask
 
-BLENDSHAPES, WORDS, FINE_CLASSES, AFFECT, JUDGE = 52, 135, 33, 3, 8
+BLENDSHAPES, WORDS, FINE_CLASSES, AFFECT = 52, 135, 33, 3
 
 
 class Sight(NamedTuple):
@@ -39,15 +39,13 @@ class Sight(NamedTuple):
 
 class CompactOutput(NamedTuple):
     """feature (B, D), zoom (B, 2) as of `Sight`; logits (B, K) of both scales together and coarse
-    (B, K) of the first alone, for the ranking loss; judged, judge (B, 8) logits, blendshapes
-    (B, 52), semantic (B, J, 48, 48) and components (B, J) logits, None where the network lacks
-    them."""
+    (B, K) of the first alone, for the ranking loss; judged, blendshapes (B, 52), semantic
+    (B, J, 48, 48) and components (B, J) logits, None where the network lacks them."""
 
     feature: Tensor
     logits: Tensor
     coarse: Tensor
     judged: JudgedOutput | None
-    judge: Tensor | None
     blendshapes: Tensor | None
     semantic: Tensor | None
     components: Tensor | None
@@ -61,6 +59,11 @@ class JudgedOutput(NamedTuple):
     words: Tensor
     fine: Tensor
     affect: Tensor
+
+
+def affect_scales(x: Tensor) -> Tensor:
+    """(B, 3) to valence and arousal -1..1 and intensity 0..1."""
+    return torch.cat([torch.tanh(x[:, :2]), torch.sigmoid(x[:, 2:])], dim=1)
 
 
 class JudgedHeads(nn.Module):
@@ -82,9 +85,7 @@ class JudgedHeads(nn.Module):
 
     def forward(self, feature: Tensor) -> JudgedOutput:
         seen = self.dropout(F.relu(self.hidden(feature)))
-        signed, intensity = self.affect(seen).split((AFFECT - 1, 1), dim=1)
-        affect = torch.cat([torch.tanh(signed), torch.sigmoid(intensity)], dim=1)
-        return JudgedOutput(self.words(seen), self.fine(seen), affect)
+        return JudgedOutput(self.words(seen), self.fine(seen), affect_scales(self.affect(seen)))
 
 
 def normalised(crop: Tensor) -> Tensor:
@@ -179,7 +180,7 @@ class CompactMSAU(nn.Module):
 
     Args:
         expressions: K.
-        judged: with `JudgedHeads` and a head of its own for the judge's basic expression.
+        judged: with `JudgedHeads`.
         blendshapes: with the intensities of ARKit's 52, which stand for action units.
         segmentation: with ST of paper 002, on the first scale's last two maps.
         components: with CT of paper 002, on the first scale's feature.
@@ -206,7 +207,6 @@ class CompactMSAU(nn.Module):
         """Features (B, D) to the logits (B, K) of both scales."""
         self.coarse_head = nn.Linear(coarse, expressions)
         self.judged = JudgedHeads(self.features) if judged else None
-        self.judge_head = nn.Linear(self.features, JUDGE) if judged else None
         self.blendshapes = nn.Linear(coarse, BLENDSHAPES) if blendshapes else None
         self.segmentation = (
             SegmentationTask(width, channels=self.body.map_channels, doublings=2)
@@ -218,14 +218,13 @@ class CompactMSAU(nn.Module):
     def forward(self, crop: Tensor) -> CompactOutput:
         seen: Sight = self.body(crop)
         kept, coarse = self.dropout(seen.feature), self.dropout(seen.coarse)
-        judged, judge, shapes = self.judged, self.judge_head, self.blendshapes
+        judged, shapes = self.judged, self.blendshapes
         segmentation, components = self.segmentation, self.components
         return CompactOutput(
             feature=seen.feature,
             logits=self.head(kept),
             coarse=self.coarse_head(kept[:, : seen.coarse.shape[1]]),
             judged=judged(kept) if judged else None,
-            judge=judge(kept) if judge else None,
             blendshapes=shapes(coarse) if shapes else None,
             semantic=segmentation(StageMaps(seen.third, seen.fourth)) if segmentation else None,
             components=components(coarse) if components else None,
@@ -235,7 +234,7 @@ class CompactMSAU(nn.Module):
     def go_on_from(self, other: CompactMSAU) -> None:
         """Take over everything but the heads of expressions, whose labels may be others."""
         self.body, self.blendshapes = other.body, other.blendshapes
-        self.judged, self.judge_head = other.judged, other.judge_head
+        self.judged = other.judged
         self.segmentation, self.components = other.segmentation, other.components
 
     def recognise(self, crop: Tensor) -> ExpressionOutput:

@@ -29,7 +29,8 @@ Array = npt.NDArray[np.float32]
 class AttentionOptions:
     """What one training of the attention is made of."""
 
-    clips: int = 6_000
+    clips: int = 4_000
+    validation_clips: int = 1_000
     views: int = 8
     """a clip"""
     epochs: int = 20

@@ -8,8 +8,7 @@ joint        expressions by both scales, the second to be surer (eq. 1), blendsh
 
 The paper then fixes the action units' weights; here one small backbone serves both, so they keep
 learning. ``word_weight`` adds what a judge said of faces (training.data.judged): the 135 words,
-each on its own, the 33 classes above them, valence, arousal and intensity, and the judge's own
-basic expression by a head of its own, as it draws the line of neutral elsewhere than voters do.
+each on its own, the 33 classes above them, valence, arousal and intensity.
 ``beside`` mixes in another judged set, ``start`` begins with a bundle's network.
 ``segmentation_weight`` and ``component_weight`` give all stages paper 002's two tasks as company
 (its eq. 2, 3 and 5). The default bundle's spatial network is this with words (training.stages).
@@ -23,6 +22,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 from typing_extensions import Self
@@ -45,8 +45,7 @@ from ..errors import OptionsWrong
 from ..learner import Batch, Learner, Recipe
 from ..losses import (
     action_unit_loss,
-    affect_loss,
-    label_loss,
+    judged_loss,
     ranking_loss,
     vote_cross_entropy,
 )
@@ -97,8 +96,6 @@ class CompactOptions(Options):
     that were judged; 0: without"""
     affect_weight: float = 0.5
     """Of valence, arousal and intensity, where words are learned"""
-    judge_weight: float = 0.5
-    """Of the judge's basic expression, where words are learned"""
     beside: str = ""
     """Another set of judged faces to learn from at the same time: wild; none: without"""
     beside_share: float = 0.15
@@ -148,7 +145,7 @@ class CompactOptions(Options):
         self.at_least(0, "blendshape_epochs", "blendshape_weight", "coarse_weight", "margin")
         self.at_least(0, "ranking_weight", "segmentation_weight", "component_weight", "balance")
         self.at_least(0, "weight_decay", "warmup", "dropout", "word_weight")
-        self.at_least(0, "affect_weight", "judge_weight", "beside_share")
+        self.at_least(0, "affect_weight", "beside_share")
         self.at_least(1, "pretrain_epochs", "components")
         self.at_least(4, "segmentation_width")
         if self.beside not in ("", *BESIDE):
@@ -196,7 +193,6 @@ class CompactLearner(Learner):
             network.body.fine: classes > 0 or judged,
             network.blendshapes: blendshapes,
             network.judged: judged,
-            network.judge_head: judged,
         }
         for module, learns in taught.items():
             if module is not None:
@@ -209,28 +205,22 @@ class CompactLearner(Learner):
         parts: dict[str, Tensor] = {}
         loss = torch.zeros((), device=self.device)
         if self.classes:
-            voted = counts * (target.sum(1) > 0)
-            parts["expression"] = vote_cross_entropy(out.logits, target, voted)
-            parts["coarse"] = vote_cross_entropy(out.coarse, target, voted)
-            parts["ranking"] = ranking_loss(out.coarse, out.logits, target, options.margin, voted)
+            parts["expression"] = vote_cross_entropy(out.logits, target, counts)
+            parts["coarse"] = vote_cross_entropy(out.coarse, target, counts)
+            parts["ranking"] = ranking_loss(out.coarse, out.logits, target, options.margin)
             loss = (
                 parts["expression"]
                 + options.coarse_weight * parts["coarse"]
                 + options.ranking_weight * parts["ranking"]
             )
-        if out.judged is not None and out.judge is not None and "judge" in batch:
+        if out.judged is not None and "judge" in batch:
             words, affect, judge = (batch[name] for name in JUDGED)
             known = counts * judge.sum(1)
-            parts["words"] = label_loss(out.judged.words, words, known)
-            fine = (words[:, :, None] * self.roll_up).amax(1)
-            parts["fine"] = label_loss(out.judged.fine, fine, known)
-            parts["affect"] = affect_loss(out.judged.affect, affect, known)
-            parts["judge"] = vote_cross_entropy(out.judge, judge, known)
+            parts |= judged_loss(out.judged, words, affect, known, self.roll_up)
             loss = (
                 loss
                 + options.word_weight * (parts["words"] + parts["fine"])
                 + options.affect_weight * parts["affect"]
-                + options.judge_weight * parts["judge"]
             )
         if out.blendshapes is not None and "blendshapes" in batch:
             known = batch["seen"] * counts * (batch["blendshapes"].sum(1) > 0)
@@ -306,19 +296,17 @@ def with_company(data: TaskFaces, folder: str | None) -> TaskFaces:
     return replace(data, train=joined([data.train, company]))
 
 
-def shown_weights(options: CompactOptions, faces: LearningFaces) -> torch.Tensor | None:
-    """How often each face is drawn, (N,): rarer expressions more often, by the votes or, of faces
-    without, by the judge; the latter make up ``beside_share`` of what is shown."""
-    voted = faces.target.sum(1) > 0
-    if not options.balance and voted.all():
+def shown_weights(faces: LearningFaces, balance: float, beside_share: float) -> torch.Tensor | None:
+    """How often each face is drawn, (N,): rarer expressions more often; faces that stand beside
+    others make up ``beside_share`` of what is shown. None: all alike."""
+    company = np.array([name.split("/")[0] in BESIDE for name in faces.names])
+    if not balance and not company.any():
         return None
     weights = torch.zeros(len(faces), dtype=torch.float64)
-    for rows, label, share in (
-        (voted, faces.target, 1 - options.beside_share * (~voted).any()),
-        (~voted, faces.judge, options.beside_share),
-    ):
-        if rows.any() and label is not None:
-            drawn = sampling_weights(label[rows], options.balance)
+    shares = ((~company, 1 - beside_share * bool(company.any())), (company, beside_share))
+    for rows, share in shares:
+        if rows.any():
+            drawn = sampling_weights(faces.target[rows], balance)
             weights[torch.from_numpy(rows)] = drawn / drawn.sum() * share
     return weights
 
@@ -353,7 +341,7 @@ def _stage(part: Part, before: Part | None, options: CompactOptions, run: RunFol
     tasks = options.segmentation_weight > 0 or options.component_weight > 0
     known = "given" if faces.train.parsing is not None else options.parsing
     parsing = Parsing(known, options.mask_classes) if tasks else None
-    weights = shown_weights(options, faces.train)
+    weights = shown_weights(faces.train, options.balance, options.beside_share)
 
     def learner() -> CompactLearner:
         torch.manual_seed(options.seed)

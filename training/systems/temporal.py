@@ -15,10 +15,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from ..data.fer import FerPlus, load_fer_plus
+from ..data.judged import JudgedColumns, judged_columns
 from ..data.motion import FIELDS, FaceShape, fit_face_shape
 from ..data.motion_set import MotionSet, load_motion_set, make_motion_set, save_motion_set
 from ..draws import sampling_weights
-from ..losses import vote_cross_entropy
+from ..losses import affect_loss, label_loss, vote_cross_entropy
 from ..networks.motion_net import MotionNet
 
 
@@ -28,11 +29,14 @@ class TemporalOptions:
 
     stacks: int = 24_000
     """made from the training photographs"""
-    epochs: int = 24
+    epochs: int = 14
     batch: int = 128
     peak_rate: float = 0.002
     weight_decay: float = 0.02
     balance: float = 0.3
+    word_weight: float = 0.12
+    """of the judged words' loss, summed over words"""
+    affect_weight: float = 0.5
     seed: int = 0
 
 
@@ -73,10 +77,18 @@ def make_motion_sets(options: TemporalOptions, run: Path, folder: str | None) ->
 
 
 class MotionDataset(Dataset[dict[str, Tensor]]):
-    """Stacks with their targets; training mirrors half of them and reverses none."""
+    """Stacks with their targets; training mirrors half of them and reverses none.
 
-    def __init__(self, made: MotionSet, *, mirror: bool, seed: int = 0) -> None:
+    Items: motion (2F, 32, 32), votes (8,), and words (135,), affect (3,) and judged () of faces
+    that a judge described: as far as the expression is on, a resting face having none.
+    """
+
+    def __init__(
+        self, made: MotionSet, judged: JudgedColumns, *, mirror: bool, seed: int = 0
+    ) -> None:
         self.made = made
+        self.words, self.affect, judge = (column[made.photograph] for column in judged)
+        self.known = judge.sum(axis=1)
         self.mirror = mirror
         self.rng = np.random.default_rng(seed)
 
@@ -96,11 +108,14 @@ class MotionDataset(Dataset[dict[str, Tensor]]):
         return {
             "motion": torch.from_numpy(motion),
             "votes": torch.from_numpy(self.made.target[index]),
+            "words": torch.from_numpy(self.words[index] * self.made.level[index]),
+            "affect": torch.from_numpy(self.affect[index] * self.made.level[index]),
+            "judged": torch.tensor(self.known[index]),
         }
 
 
 class TemporalTraining(lightning.LightningModule):
-    """`MotionNet` on vote distributions weighed by how far the expression is on."""
+    """`MotionNet` on votes and judgements, weighed by how far the expression is on."""
 
     def __init__(self, options: TemporalOptions, steps_per_epoch: int) -> None:
         super().__init__()
@@ -108,21 +123,22 @@ class TemporalTraining(lightning.LightningModule):
         self.steps = steps_per_epoch * options.epochs
         self.network = MotionNet()
 
-    def forward(self, motion: Tensor) -> Tensor:
-        logits: Tensor = self.network(motion)
-        return logits
-
     def training_step(self, batch: dict[str, Tensor], index: int) -> Tensor:
-        votes = batch["votes"]
-        loss = vote_cross_entropy(self(batch["motion"]), votes, torch.ones_like(votes[:, 0]))
+        out, votes, known = self.network(batch["motion"]), batch["votes"], batch["judged"]
+        options = self.options
+        loss = vote_cross_entropy(out.basic8, votes, torch.ones_like(votes[:, 0]))
+        loss = loss + options.word_weight * label_loss(out.emo135, batch["words"], known)
+        loss = loss + options.affect_weight * affect_loss(out.affect, batch["affect"], known)
         self.log("loss", loss, prog_bar=True)
         return loss
 
     def validation_step(self, batch: dict[str, Tensor], index: int) -> None:
-        logits, votes = self(batch["motion"]), batch["votes"]
-        hit = (logits.argmax(1) == votes.argmax(1)).float().mean()
-        loss = vote_cross_entropy(logits, votes, torch.ones_like(votes[:, 0]))
-        self.log_dict({"top1": hit, "nll": loss}, prog_bar=True, batch_size=len(votes))
+        out, votes = self.network(batch["motion"]), batch["votes"]
+        hit = (out.basic8.argmax(1) == votes.argmax(1)).float().mean()
+        loss = vote_cross_entropy(out.basic8, votes, torch.ones_like(votes[:, 0]))
+        words = label_loss(out.emo135, batch["words"], batch["judged"])
+        found = {"top1": hit, "nll": loss, "words": words}
+        self.log_dict(found, prog_bar=True, batch_size=len(votes))
 
     def configure_optimizers(self) -> Any:
         options = self.options
@@ -136,11 +152,13 @@ class TemporalTraining(lightning.LightningModule):
 
 
 def temporal_loaders(
-    options: TemporalOptions, run: Path
+    options: TemporalOptions, run: Path, folder: str | None
 ) -> tuple[DataLoader[Any], DataLoader[Any]]:
     """Training and validation batches from the sets that `make_motion_sets` left in ``run``."""
-    train = MotionDataset(load_motion_set(run / "train.npz"), mirror=True, seed=options.seed)
-    validation = MotionDataset(load_motion_set(run / "validation.npz"), mirror=False)
+    sets = {split: load_motion_set(run / f"{split}.npz") for split in ("train", "validation")}
+    judged = {split: judged_columns(movable(split, folder), folder, split) for split in sets}
+    train = MotionDataset(sets["train"], judged["train"], mirror=True, seed=options.seed)
+    validation = MotionDataset(sets["validation"], judged["validation"], mirror=False)
     return (
         DataLoader(train, options.batch, shuffle=True, drop_last=True),
         DataLoader(validation, 256),
