@@ -278,7 +278,8 @@ def _tables(found: dict[str, Any]) -> list[Page]:
         ]
     )
     main.append(["families: top-1", f"{family['top1']:.4f}", ""])
-    main.append(["words: NLL, nats (weakly supervised)", f"{found['words']['nll']:.4f}", ""])
+    if found["words"]["n"]:
+        main.append(["words: ECE (machine-judged)", f"{found['words']['ece']:.4f}", ""])
     tables = [
         (title, ["figure", "value", "95 % of resamples"], main),
         _rows("By class", found["classes"]),

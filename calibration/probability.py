@@ -26,7 +26,7 @@ MOST_CLASSES = {"matrix": 32, "isotonic": 32}
 _RIDGE = 1e-3
 """Pull of vector and matrix towards plain temperature, per sample."""
 _MOST_KNOTS = 24
-_NEWTON_STEPS = 12
+_ROUNDS, _NEWTON_STEPS = 6, 6
 _TYPICAL_SPREAD = 0.1
 """p (1 - p) of a word that says something of a face."""
 
@@ -84,21 +84,24 @@ def fit_each(logits_NK: Array, named_NK: Array) -> Calibrator:
         raise ValueError(f"{logits_NK.shape} logits and {named_NK.shape} labels: nothing to fit")
     z_NK, y_NK = logits_NK.astype(np.float64), named_NK.astype(np.float64)
 
-    def loss(parameters: Array) -> tuple[float, Array]:
+    def loss(parameters: Array, apart_K: Array) -> tuple[float, Array]:
+        """Of one slope and one shift, the classes being ``apart_K`` from it."""
         slope, shift = parameters
-        said = slope * z_NK + shift
-        apart = 1 / (1 + np.exp(-said)) - y_NK
+        said = slope * z_NK + shift + apart_K
+        off = 1 / (1 + np.exp(-said)) - y_NK
         value = np.mean(np.logaddexp(0, said) - y_NK * said)
-        return float(value), np.array([np.mean(apart * z_NK), np.mean(apart)])
+        return float(value), np.array([np.mean(off * z_NK), np.mean(off)])
 
-    slope, shift = minimize(loss, np.array([1.0, 0.0]), jac=True, method="L-BFGS-B").x
-    slope = float(np.clip(slope, 1 / MOST, 1 / LEAST))
-    shift_K = np.full(z_NK.shape[1], shift)
-    for _ in range(_NEWTON_STEPS):
-        p_NK = 1 / (1 + np.exp(-(slope * z_NK + shift_K)))
-        pull_K = PRIOR_FACES * _TYPICAL_SPREAD * (shift_K - shift)
-        bend_K = (p_NK * (1 - p_NK)).sum(axis=0) + PRIOR_FACES * _TYPICAL_SPREAD
-        shift_K = shift_K - ((p_NK - y_NK).sum(axis=0) + pull_K) / bend_K
+    slope, shift, apart_K = 1.0, 0.0, np.zeros(z_NK.shape[1])
+    weight = PRIOR_FACES * _TYPICAL_SPREAD
+    for _ in range(_ROUNDS):
+        found = minimize(loss, np.array([slope, shift]), (apart_K,), jac=True, method="L-BFGS-B")
+        slope, shift = float(np.clip(found.x[0], 1 / MOST, 1 / LEAST)), float(found.x[1])
+        for _ in range(_NEWTON_STEPS):
+            p_NK = 1 / (1 + np.exp(-(slope * z_NK + shift + apart_K)))
+            bend_K = (p_NK * (1 - p_NK)).sum(axis=0) + weight
+            apart_K = apart_K - ((p_NK - y_NK).sum(axis=0) + weight * apart_K) / bend_K
+    shift_K = shift + apart_K
     return Calibrator("logistic", (slope,) * len(shift_K), tuple(shift_K.round(4).tolist()))
 
 

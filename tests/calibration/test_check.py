@@ -43,7 +43,7 @@ def test_each_class_against_the_rest(bundle: Bundle) -> None:
 
 
 def test_a_bundle_is_checked_as_deployed(bundle: Bundle, faces_dir: Path, tmp_path: Path) -> None:
-    faces = labelled_faces(photographs("validation", str(faces_dir), 8))
+    faces = labelled_faces(photographs("validation", str(faces_dir), 8), str(faces_dir))
     fitted = stored(bundle.path, calibrated(bundle, faces), kept_files(bundle))
     found = checked(fitted, str(faces_dir), clips=0, resamples=20)
     document = found.to_json()

@@ -56,7 +56,7 @@ def test_fusion_in_half_precision_says_the_same(given: dict[str, Material]) -> N
     options = Options(target="tensorrt")
     tried = fp16_tried(load_bundle(), "fusion", given["fusion"], options)
     assert tried.verdict.change.kl < 1e-4 and tried.verdict.change.agree == 1
-    assert len(tried.onnx) < 1_300_000
+    assert len(tried.onnx) < 1_500_000
 
 
 def test_samples_hold_every_emotion_and_quality(faces_dir: Path) -> None:

@@ -49,7 +49,8 @@ def rows_of(names: tuple[str, ...], *rows: dict[str, float]) -> Floats:
 
 def scores(basic8: Floats, emo135: Floats) -> Scores:
     families = np.asarray(emo135 @ roll_up("emo135", "family6"), np.float32)
-    intensity = np.zeros(len(basic8), np.float32)
+    strength = np.array(load_taxonomy("emo135").intensity, np.float32)
+    intensity = (1 - basic8[:, 0]) * (emo135 @ strength)
     return Scores(basic8, emo135, families, intensity, None, "function", "fp32")
 
 

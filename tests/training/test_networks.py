@@ -179,14 +179,19 @@ def test_the_network_is_small(case: Case) -> None:
     assert 0.5 * case.parameters < count <= case.parameters
 
 
+def leaves(out: Any) -> list[Tensor]:
+    """The tensors of a network's output, also of outputs within it."""
+    if isinstance(out, Tensor):
+        return [out]
+    return [] if out is None else [leaf for part in out for leaf in leaves(part)]
+
+
 @each_network
 def test_gradients_reach_every_parameter(case: Case, samples: Arrays) -> None:
     torch.manual_seed(1)
     network = case.build().train()
     out = network(**tensors(inputs_of(case, samples, 8)))
-    values = (
-        [out] if isinstance(out, Tensor) else [v for v in out if v is not None and v.requires_grad]
-    )
+    values = [value for value in leaves(out) if value.requires_grad]
     loss = torch.stack([(value * torch.randn_like(value)).sum() for value in values]).sum()
     torch.autograd.backward(loss)
     for name, parameter in network.named_parameters():

@@ -63,9 +63,13 @@ def test_a_stage_takes_its_options(
 
 def test_default_runs_the_stages_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
-    for stage in ("spatial", "temporal", "attention"):
+    for stage in ("spatial", "heads", "temporal", "attention"):
         monkeypatch.setattr(
             f"training.stages.train_{stage}", lambda *given, stage=stage: asked.append(stage)
         )
+    monkeypatch.setattr("training.stages.take_over", lambda *given: asked.append(given[-1]))
     cli.default()
-    assert asked == ["spatial", "temporal", "attention"]
+    assert asked == ["spatial", "heads", "temporal", "attention"]
+    asked.clear()
+    cli.default(start="some")
+    assert asked == ["some", "heads", "temporal"], "what the bundle has is kept"

@@ -14,18 +14,18 @@ from .compact_msau import JudgedHeads
 
 LEAST = 1e-6
 """A frame that counts less is not there; a word is never surer, or less sure, than this."""
-_FLOOR = 1e-9
+_FLOOR = 1e-7
 
 
 class FusionOutput(NamedTuple):
-    """basic8 (B, 8), emo135 (B, 135) and fg33 (B, 33) logits of the clip, affect (B, 3) its valence
-    and arousal -1..1 and intensity 0..1; attention (B, T) sums to 1."""
+    """basic8 (B, 8), emo135 (B, 135) and fg33 (B, 33) logits of the clip; attention (B, T) sums to
+    1; affect (B, 3), its valence and arousal -1..1 and intensity 0..1."""
 
     basic8: Tensor
     emo135: Tensor
+    attention: Tensor
     affect: Tensor
     fg33: Tensor
-    attention: Tensor
 
 
 class CascadedAttention(nn.Module):
@@ -110,5 +110,5 @@ class Fusion(nn.Module):
         share = (1 - self.affect_weight) * has_motion
         affect = (1 - share) * judged.affect + share * temporal_affect
         return FusionOutput(
-            fused, torch.log(words) - torch.log1p(-words), affect, judged.fine, attention
+            fused, torch.log(words) - torch.log1p(-words), attention, affect, judged.fine
         )
