@@ -72,6 +72,6 @@ def test_default_bundle_is_sound_and_small() -> None:
     assert bundle.size_bytes <= 12e6
     assert json.loads(run("check", "--json"))["ok"]
     assert bundle.manifest.head("basic8").supervision == "trained"
-    assert bundle.manifest.head("emo135").supervision == "weakly supervised"
+    assert bundle.manifest.head("emo135").supervision == "machine-judged"
     assert bundle.manifest.training_data
     assert bundle.manifest.licence
