@@ -29,6 +29,7 @@ from .flow import motion_share
 from .frame import Frame
 from .memory import FORGET_S, Memory, Sighting, Waiting, Watched
 from .mesh import FaceMesh
+from .quality import TRUSTED
 from .result import FaceResult, Result, Stages
 from .track import FaceTracker
 
@@ -258,9 +259,13 @@ class Recognizer:
             }
         )
         faces = [watched for one in due for watched in one.watched]
+        trusted = [f.quality.score >= TRUSTED for one in due for f in one.sighting.faces]
         for row, watched in enumerate(faces):
             read[row] = steady(read[row], watched.label)
             watched.label = read[row].label
+            if not trusted[row]:
+                for at in (row, len(seen) + row):
+                    read[at] = replace(read[at], uncertain=True)
         return [
             (
                 read[row],

@@ -31,6 +31,7 @@ MAY_IMPORT = {
         "stream.errors",
         "stream.frame",
         "stream.picture",
+        "stream.quality",
         "stream.recognize",
         "stream.result",
         "stream.sinks.base",

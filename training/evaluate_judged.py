@@ -26,6 +26,7 @@ from .judged_figures import (
     affect_section,
     basic_section,
     by_group,
+    by_quality,
     expressive,
     ranking_section,
     steady_section,
@@ -112,7 +113,7 @@ def picture_section(
     The basic expression is measured on readable faces, of two judges on those whose judges agree,
     and by the set's groups.
     """
-    crops, seen = found_crops(bundle, faces, engine=engine, precision=precision)
+    crops, seen, quality = found_crops(bundle, faces, engine=engine, precision=precision)
     found: dict[str, Any] = {"n": len(faces), "found": int(seen.sum())}
     if not seen.any():
         return found
@@ -126,6 +127,7 @@ def picture_section(
     basic = basic_section(said.basic8[counted], judged.basic[counted])
     found |= {("basic_n" if name == "n" else name): value for name, value in basic.items()}
     right = (said.basic8.argmax(axis=1) == judged.basic)[counted]
+    found["quality"] = by_quality(right, quality[counted])
     for name, column in faces.groups.items():
         found[name] = by_group(right, column[rows][counted])
     ranked = np.argsort(-said.emo135, axis=1, kind="stable")[:, :TOP_WORDS]
@@ -137,19 +139,23 @@ def picture_section(
 
 def found_crops(
     bundle: Bundle, faces: JudgedFaces, *, engine: str = "auto", precision: str = "auto"
-) -> tuple[Crops, npt.NDArray[np.bool_]]:
-    """Crops (M, 1, S, S) of the judged faces that the run time finds, and which they are (N,)."""
+) -> tuple[Crops, npt.NDArray[np.bool_], npt.NDArray[np.float64]]:
+    """Crops (M, 1, S, S) of the judged faces that the run time finds, which they are (N,), and the
+    quality of each view (M,), 0..1."""
     px = bundle.manifest.crop.px
-    crops, seen = [], np.zeros(len(faces), bool)
+    crops, quality, seen = [], [], np.zeros(len(faces), bool)
     with Recognizer(bundle, engine=engine, precision=precision) as recognizer:
         for row, picture in enumerate(faces.pictures()):
             sighting = recognizer.find(Frame(picture, 0.0, 0, faces.names[row]))
             recognizer.forget(faces.names[row])
             shared = [intersection(face.box, faces.boxes[row].tolist()) for face in sighting.faces]
             if shared and max(shared) >= SAME_FACE:
-                crops.append(sighting.crops[int(np.argmax(shared))])
+                best = int(np.argmax(shared))
+                crops.append(sighting.crops[best])
+                quality.append(sighting.faces[best].quality.score)
                 seen[row] = True
-    return (np.stack(crops) if crops else np.zeros((0, 1, px, px), np.uint8)), seen
+    stacked = np.stack(crops) if crops else np.zeros((0, 1, px, px), np.uint8)
+    return stacked, seen, np.array(quality, np.float64)
 
 
 def intersection(one: Box, other: Box) -> float:

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from calibration.reliability import expected_calibration_error, interval
 from engines.taxonomy import load_taxonomy
 from stream.emotions import AFFECT
+from stream.quality import TRUSTED
 
 from .data.judged import GRADES, Judgements
 from .word_figures import log_odds, overlap_within, ranking, ridge_residuals, word_gaps
@@ -168,6 +169,28 @@ def basic_section(basic_NK: Floats, label_N: npt.NDArray[np.int64]) -> dict[str,
         "ece": lambda at: expected_calibration_error(basic_NK[at], label_N[at]),
     }
     return {"n": len(label_N), **measured(figures, len(label_N))}
+
+
+def by_quality(right: npt.NDArray[np.bool_], quality: Floats) -> dict[str, Any]:
+    """How well the quality of a view predicts errors: the share of `right` answers among the best
+    1, 0.9, .. 0.5 of the views (`coverage`), and among those above and below `TRUSTED`, with their
+    numbers."""
+    order = np.argsort(-quality, kind="stable")
+    shares = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5)
+    sure = quality >= TRUSTED
+    return {
+        "coverage": {
+            f"{share:g}": float(right[order[: max(round(share * len(right)), 1)]].mean())
+            for share in shares
+            if len(right)
+        },
+        "trusted": {"n": int(sure.sum()), **_share(right[sure])},
+        "untrusted": {"n": int((~sure).sum()), **_share(right[~sure])},
+    }
+
+
+def _share(right: npt.NDArray[np.bool_]) -> dict[str, float]:
+    return {"top1": float(right.mean())} if len(right) else {}
 
 
 def by_group(right_N: npt.NDArray[np.bool_], group_N: npt.NDArray[np.str_]) -> dict[str, Any]:

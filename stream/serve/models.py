@@ -43,6 +43,7 @@ class Quality(_Answer):
     pitch_deg: float
     presence: float
     brightness: float
+    clear: float
     score: float
 
 

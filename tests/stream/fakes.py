@@ -51,7 +51,7 @@ def face(
     x, y, w, h = box
     angles = np.linspace(0, 2 * np.pi, 468, endpoint=False)
     outline = np.stack((x + w / 2 * (1 + np.cos(angles)), y + h / 2 * (1 + np.sin(angles))), 1)
-    quality = Quality(w, 0.9, 3.0, -2.0, 0.99, 0.5, 0.87)
+    quality = Quality(w, 0.9, 3.0, -2.0, 0.99, 0.5, 0.98, 0.87)
     read = emotions(label, strength)
     return FaceResult(
         face=Face(face_id, box, outline.astype(np.float32), quality, np.zeros((64, 64), np.uint8)),

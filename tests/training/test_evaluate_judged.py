@@ -78,9 +78,10 @@ def test_the_judged_face_is_the_one_that_counts(bundle: Bundle, folder: Path) ->
     faces[1, :4] = (20, 200, 90, 120)
     rewritten(path, faces=faces)
     write_fairface(folder)
-    crops, seen = found_crops(bundle, load_wild("test", folder))
+    crops, seen, quality = found_crops(bundle, load_wild("test", folder))
+    assert quality.shape == (3,) and (quality > 0.2).all()
     assert seen.tolist() == [False, True, True, True, False] and len(crops) == 3
-    crops, seen = found_crops(bundle, load_fairface(folder))
+    crops, seen, _ = found_crops(bundle, load_fairface(folder))
     assert seen.all() and crops.shape == (5, 1, tiny_networks.CROP_PX, tiny_networks.CROP_PX)
 
 

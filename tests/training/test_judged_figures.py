@@ -15,6 +15,7 @@ from training.judged_figures import (
     affect_section,
     basic_section,
     by_group,
+    by_quality,
     concordance,
     correlation,
     expressive,
@@ -240,3 +241,13 @@ def test_steady_by_hand() -> None:
     assert found["n"] == 3
     assert found["first_word"] == pytest.approx((2 / 3 + 1 / 3) / 2) and found["basic"] == 1
     assert steady_section(said, [one], np.zeros(0, np.int64)) == {"n": 0}
+
+
+def test_risk_falls_with_coverage_where_quality_knows() -> None:
+    quality = np.array([0.1, 0.9, 0.8, 0.2, 0.7, 0.6, 0.5, 0.4, 0.95, 0.3])
+    right = quality > 0.35
+    found = by_quality(right, quality)
+    assert found["coverage"] == {"1": 0.7, "0.9": 7 / 9, "0.8": 7 / 8, "0.7": 1, "0.6": 1, "0.5": 1}
+    assert found["trusted"] == {"n": 7, "top1": 1.0}
+    assert found["untrusted"] == {"n": 3, "top1": 0.0}
+    assert by_quality(right[:0], quality[:0])["coverage"] == {}
