@@ -16,10 +16,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from .align import crop as aligned_crop
 from .graphs import load_mediapipe
 from .head import posed_head
 from .hush import hushed
 from .mesh import PATCH_PX, FaceMesh, Mesh, Region
+from .quality import CLEAR_PX, clearness
 
 __all__ = ["Detection", "FaceDetector", "FaceMesh", "Mesh", "Region", "find_meshes", "overlap"]
 
@@ -43,6 +45,11 @@ _LIKELY, _SURE = 0.6, 0.7
 """Score of a closer look from which a face counts that the landmark network refused at first, and
 from which one counts that it refuses again: no part of 2,000 pictures without a face has as much.
 """
+_PLAIN, _LEAST_CLEAR = 0.72, 0.15
+"""A closer look with a lower score counts only for a crop that is at least so clear: badges and
+headlights are neither."""
+_FLIPPED = 0.75
+"""Score of a closer look from which a face stands on its head: all of those had 0.81 and more."""
 _UPRIGHT, _UPRIGHT_PRESENCE = 0.8, 0.99
 """A closer look's score and a presence from which a face is not looked at head over heels: of
 wild's validation part turned so, no face has both."""
@@ -98,15 +105,26 @@ class FaceDetector:
             for network in (self._near, self._far):
                 network.process(np.zeros((_NETWORK_PX, _NETWORK_PX, 3), np.uint8))
 
-    def detect(self, rgb: NDArray[np.uint8], *, thorough: bool = False) -> list[Detection]:
-        """Faces in a frame (H, W, 3) uint8, best first.
+    def detect(
+        self,
+        rgb: NDArray[np.uint8],
+        *,
+        thorough: bool = False,
+        fine: bool = True,
+        near: bool = True,
+        far: bool = True,
+    ) -> list[Detection]:
+        """Faces in a frame (H, W, 3) uint8, best first, by the near and the far network.
 
-        With `thorough` in its tiles too, and with a border where there is none without.
+        With `thorough` in its tiles too (not the `fine` ones, where those are left out), and with a
+        border where there is none without.
         """
-        found = _look(self._near, rgb) + _look(self._far, rgb)
+        found = _look(self._near, rgb) if near else []
+        found += _look(self._far, rgb) if far else []
         if thorough:
-            for tile in range(tiles_of(rgb)):
-                found += self.detect_tile(rgb, tile)
+            for tile, (is_fine, _) in enumerate(_tiles(*rgb.shape[:2])):
+                if fine or not is_fine:
+                    found += self.detect_tile(rgb, tile)
             if not found:
                 found = self.detect_bordered(rgb)
         return _without_repeats(found)
@@ -176,12 +194,18 @@ def find_meshes(
         closer = detector.look_closer(rgb, region)
         if closer is None or closer.score < _UPRIGHT or one.presence < _UPRIGHT_PRESENCE:
             flipped = detector.look_closer(rgb, region.flipped())
-            if flipped is not None and (closer is None or flipped.score > closer.score):
+            if flipped is not None and flipped.score > max(_FLIPPED, closer.score if closer else 0):
                 one, closer = replace(one, presence=0.0), flipped
         if closer is not None:
             better = one if one.shows_face else mesh_of(rgb, closer, mesh)
-            found += [better] if better.shows_face else []
+            if better.shows_face and (closer.score >= _PLAIN or _clear(rgb, better)):
+                found.append(better)
     return found
+
+
+def _clear(rgb: NDArray[np.uint8], mesh: Mesh) -> bool:
+    """Whether the aligned crop looks like the whole of a face."""
+    return clearness(aligned_crop(rgb, mesh.xy, CLEAR_PX)) >= _LEAST_CLEAR
 
 
 def mesh_of(rgb: NDArray[np.uint8], closer: Detection, mesh: FaceMesh) -> Mesh:

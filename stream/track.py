@@ -188,7 +188,7 @@ class FaceTracker:
         self._tracks: list[_Track] = []
         self._last_s: float | None = None
         self._detected_s = 0.0
-        self._turned_s = -math.inf
+        self._turned_s, self._next_turn = -math.inf, 0
         self._part = 0
         self.left_out = 0
         """Faces beyond `max_faces` when it was last looked for new ones."""
@@ -248,7 +248,7 @@ class FaceTracker:
         known = [track.sight for track in self._tracks if track.seen_s == now_s]
         fresh = self._fresh(rgb, known, thorough, self._turn_deg or 0)
         if self._turn_deg is None and not fresh and not known:
-            fresh = self._fresh_turned(rgb, now_s, thorough)
+            fresh = self._fresh_turned(rgb, now_s)
         fresh.sort(key=lambda sight: -sight.size_px)
         room = max(self._options.max_faces - len(known), 0)
         self.left_out = max(len(fresh) - room, 0)
@@ -264,8 +264,13 @@ class FaceTracker:
     ) -> list[_Sight]:
         """Faces that are none of the known ones, in the frame turned so far."""
         upright = turned(rgb, turn_deg)
-        detections = self._detector.detect(upright, thorough=thorough)
-        if not thorough:
+        if thorough:
+            fine = self._last_s is None and not turn_deg
+            detections = self._detector.detect(upright, thorough=True, fine=fine)
+        else:
+            # Where nobody is, the networks take turns: it is looked often, and mostly for nothing.
+            both, near = bool(self._tracks) or turn_deg > 0, self._part % 2 == 0
+            detections = self._detector.detect(upright, near=both or near, far=both or not near)
             detections += self._in_part(upright)
         in_frame = [turned_back(d, turn_deg, *rgb.shape[:2]) for d in detections]
         open_ = [d for d in in_frame if all(overlap(d.box, k.box) < 0.75 for k in known)]
@@ -279,14 +284,18 @@ class FaceTracker:
                     fresh.append(sight)
         return fresh
 
-    def _fresh_turned(self, rgb: NDArray[np.uint8], now_s: float, thorough: bool) -> list[_Sight]:
-        """Faces in the frame turned, as long as nobody knows which way is up; now and then."""
-        if thorough or now_s - self._turned_s >= TURN_S:
-            self._turned_s = now_s
-            for turn_deg in TURNS[1:]:
-                fresh = self._fresh(rgb, [], thorough, turn_deg)
-                if fresh:
-                    return fresh
+    def _fresh_turned(self, rgb: NDArray[np.uint8], now_s: float) -> list[_Sight]:
+        """Faces in the frame turned, as long as nobody knows which way is up: every turn in the
+        first frame, thoroughly, then one now and then."""
+        if now_s - self._turned_s < TURN_S:
+            return []
+        first, self._turned_s = self._turned_s == -math.inf, now_s
+        if not first:
+            self._next_turn = self._next_turn % 3 + 1
+        for turn_deg in TURNS[1:] if first else (TURNS[self._next_turn],):
+            fresh = self._fresh(rgb, [], first, turn_deg)
+            if fresh:
+                return fresh
         return []
 
     def _in_part(self, rgb: NDArray[np.uint8]) -> list[Detection]:
