@@ -71,9 +71,8 @@ def real_section(
 
 def run_clip(recognizer: Recognizer, path: Path) -> Run:
     """All results of a clip, and its headlines by face id."""
-    manifest = recognizer.bundle.manifest
     source, results = open_source(path), []
-    tally = TallySink(manifest.clip_frames, manifest.clip_duration_s)
+    tally = TallySink()
     try:
         tally.open(SinkInfo(source.name, source.size, source.rate_hz))
         for frame in source.frames():

@@ -42,7 +42,7 @@ class StageMissing(FileNotFoundError):
     """A stage was asked for whose forerunner has not run."""
 
 
-DEFAULT = CompactOptions(word_weight=0.12, beside="wild")
+DEFAULT = CompactOptions(word_weight=0.12, beside="wild", augmentation="varied")
 """How the default bundle's spatial network is trained from nothing."""
 START = "start.ckpt"
 """In a run that begins with a bundle: its spatial network and attention."""

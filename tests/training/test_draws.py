@@ -182,7 +182,9 @@ def test_a_limit_keeps_shares_and_its_choice(tiny_dir: Path) -> None:
     assert [len(found[0].train), len(found[0].validation)] == [24, 24]
     assert found[0].about() == found[1].about()
     assert found[0].about() != load_splits("fer2013plus", tiny_dir, limit=24, seed=2).about()
-    with pytest.raises(OptionsWrong, match="'faces': there are fer2013plus, synthetic"):
+    with pytest.raises(
+        OptionsWrong, match="'faces': there are fer2013plus, fer2013plus:words, synthetic"
+    ):
         load_splits("faces", tiny_dir)
 
 

@@ -213,7 +213,7 @@ def test_a_few_steps_learn_a_batch(done: RunFolder, judged_dir: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"augmentation": "poor"}, "there are crops, rich, corners"),
+        ({"augmentation": "poor"}, "there are crops, rich, varied, corners"),
         ({"rate": 0.0}, "rate is 0.0: it must be above 0"),
         ({"warmup": 1.0}, "warmup is 1.0: it must be below 1"),
         ({"segmentation_weight": -0.1}, "segmentation_weight is -0.1: it must be 0 or more"),

@@ -16,13 +16,14 @@ from .synthetic.action_units import ARKIT_NAMES
 
 AUGMENTATIONS = {
     "crops": RANDOM_CROPS,
-    "rich": Augmentation(gamma=0.4, coarse_share=0.2),
+    "rich": Augmentation(),
+    "varied": Augmentation(gamma=0.4, coarse_share=0.2),
     "corners": CORNER_CROPS,
 }
 """By the name that options give them."""
 JUDGED = ("words", "affect", "judge")
 """Columns that judged faces bring."""
-MIRRORING = ("rich", "corners")
+MIRRORING = ("rich", "varied", "corners")
 """Those that also mirror half of the crops."""
 
 

@@ -120,7 +120,8 @@ class CompactOptions(Options):
     segmentation_width: int = 64
     """Channels of the segmentation task's first convolution"""
     augmentation: str = "rich"
-    """rich (turned, scaled, mirrored, lit, erased), crops or corners"""
+    """rich (turned, scaled, mirrored, lit, erased), varied (also of other tones and fewer pixels),
+    crops or corners"""
     dropout: float = 0.3
     """Of the heads' features"""
 

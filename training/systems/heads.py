@@ -81,7 +81,7 @@ def face_features(
         raise ValueError(f"none of {faces.name} was judged: there is nothing to learn words from")
     features = []
     for view in range(views):
-        images = FaceImages(faces, CROP_PX, augmentation="rich" if view else None)
+        images = FaceImages(faces, CROP_PX, augmentation="varied" if view else None)
         keys = np.random.default_rng([seed, view]).integers(2**62, size=len(faces))
         crops = [
             images[Draw(row, int(key))]["crop"].numpy()[0]
