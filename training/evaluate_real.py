@@ -81,6 +81,7 @@ def run_clip(recognizer: Recognizer, path: Path) -> Run:
     finally:
         source.close()
         recognizer.forget(source.name)
+    tally.close()
     return results, {face.id: face for face in tally.faces()}
 
 

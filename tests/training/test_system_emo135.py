@@ -151,7 +151,7 @@ def test_the_papers_words_are_learned_and_measured(words_run: RunFolder) -> None
     assert near["head"][1:] == ["top 1", "top 5", "top 10"]
     assert all(0 < float(cell) < 2 for row in near["rows"] for cell in row[1:])
     models = [row[0] for row in tables["Word models (Table 3)"]["rows"]]
-    assert models == ["word vectors (vectors.txt)", "the project's own judgement (shipped)"]
+    assert models == ["word vectors (vectors.txt)", "words named together, and norms (shipped)"]
     assert found_in(words_run).meaning.min() < 0, "the vectors' cosines, kept with the run"
     manifest = manifest_of(open_system("emo135"), words_run, tuple(metrics["labels"]), 32, 16)
     assert manifest.head("emo135").supervision == "trained"
