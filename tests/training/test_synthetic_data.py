@@ -11,6 +11,7 @@ import pytest
 from stream.align import ANCHOR_LANDMARKS
 from stream.detect import FaceDetector
 from stream.mesh import FaceMesh, Region
+from training.data.readers.finder import FaceFinder
 from training.data.synthetic import (
     ACTION_UNITS,
     ARKIT_NAMES,
@@ -61,6 +62,21 @@ def test_run_time_finds_the_faces_and_agrees_on_their_anchors(
     assert len(errors) >= 7
     assert np.linalg.norm(np.mean(errors, axis=0), axis=-1).max() < 0.035
     assert np.linalg.norm(errors, axis=-1).mean() < 0.025
+
+
+@pytest.mark.parametrize("yaw_deg", [-60.0, 45.0, 60.0])
+def test_a_turned_head_is_found_and_placed(
+    head: SyntheticHead, yaw_deg: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(POSES, "front", (yaw_deg, 0.0))
+    faces, finder = SyntheticFaces(head, SyntheticOptions(size_px=256, faults=0.5)), FaceFinder()
+    apart = []
+    for index in range(6):
+        image = faces.image(index, pose="front")
+        (found,) = finder.faces(image.pixels)
+        gap = found.xy[list(ANCHOR_LANDMARKS)] - image.anchors_xy
+        apart.append(np.linalg.norm(gap, axis=1).mean() / 256)
+    assert np.median(apart) < 0.03
 
 
 def test_units_do_what_they_are_named_after(head: SyntheticHead) -> None:
