@@ -80,7 +80,7 @@ def test_an_image_as_body_and_in_a_form(client: httpx.Client, suffix: str) -> No
         assert answer.status_code == 200, answer.text
         told = answer.json()
         assert (told["schema"], told["source"], told["size"]) == (2, name, [640, 480])
-        assert told["heads"]["emo135"]["supervision"] == "weakly supervised"
+        assert told["heads"]["emo135"]["supervision"] == "machine-judged"
         (face,) = told["faces"]
         assert max(face["basic8"], key=face["basic8"].__getitem__) == "happiness"
         assert len(face["top"]) == 3
