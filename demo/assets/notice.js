@@ -14,7 +14,7 @@ class Notice extends HTMLElement {
         <div>
           <p><b>This page estimates expressions, not feelings.</b> It names how a face would read to
             people who see it. It does not know what anybody feels, wants or is, and it errs. The
-            fine words are weakly supervised. Do not decide about people by it.</p>
+            fine words are a machine's judgement. Do not decide about people by it.</p>
           <p>In the European Union, inferring emotions of people at work or in education is
             prohibited (AI Act, Art. 5(1)(f), since 2 February 2025), and people exposed to such a
             system must be told (Art. 50(3), since 2 August 2026). Show only faces of people who agreed.</p>
