@@ -84,8 +84,8 @@ def test_eaf_has_tiers_per_face(tmp_path: Path) -> None:
     give(EafSink(path))
     root = valid_eaf(path)
     tiers = [element.get("TIER_ID") for element in root.iter("TIER")]
-    kinds = ("expression", "basic", "family", "probability")
-    kinds += ("intensity", "valence", "arousal", "certainty")
+    kinds = ["expression", "basic", "family", "probability"]
+    kinds += ["intensity", "valence", "arousal", "certainty"]
     assert tiers == [f"{kind}@Face {number}" for number in (1, 2) for kind in kinds]
     first, second = tier(root, "expression@Face 1")
     assert (first[0], first[2], second[2], second[1]) == (0.0, JOYFUL, SAD, 10.0)

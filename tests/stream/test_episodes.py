@@ -95,7 +95,7 @@ def test_a_broad_smile_of_less_than_a_second_is_told(rate_hz: float) -> None:
     ended, episodes = played([*still, *smile, *still], rate_hz)
     first, second, third = times([*ended, *episodes.finish()])
     assert first == ("neutral", 0.0, 2.0)
-    assert second == (JOYFUL, 2.0, pytest.approx(2.9, abs=0.03))
+    assert second[:2] == (JOYFUL, 2.0) and second[2] == pytest.approx(2.9, abs=0.03)
     assert third[:2] == ("neutral", second[2])
 
 

@@ -16,7 +16,8 @@ from stream.budget import BASE_BYTES, LEAST_BYTES, Budget, free_memory
 from stream.errors import SourceRefused
 from stream.jail import _MACHINES, _program
 from stream.landlock import landlock_version
-from stream.serve.cli import ServeError, require_sandbox
+from stream.serve.cli import require_sandbox
+from stream.serve.secret import ServeError
 
 MB = 2**20
 ALLOW, KILL, FAIL = 0x7FFF0000, 0x80000000, 0x00050000

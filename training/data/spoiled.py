@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from typing import Any
+
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -161,7 +163,7 @@ def _cloth(rng: _Rng, grey: float | None = None) -> npt.NDArray[np.float32]:
     return stuff + rng.normal(0, rng.uniform(0, 4), stuff.shape).astype(np.float32)
 
 
-def _filled(edge: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
+def _filled(edge: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.float32]:
     """(64, 64) 1 inside of a polygon, soft at its edge."""
     large = np.zeros((SIDE_PX * _OVERSAMPLED,) * 2, np.float32)
     cv2.fillPoly(large, [np.round(edge * _OVERSAMPLED).astype(np.int32)], 1.0, cv2.LINE_AA)
