@@ -7,7 +7,6 @@ landmarks are known, or from nothing.
 from __future__ import annotations
 
 from collections.abc import Callable
-
 from typing import Any
 
 import cv2
