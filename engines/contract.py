@@ -25,7 +25,7 @@ _ROUNDING = 1e-5
 MORE_HEADS = ("affect", "fg33")
 """Heads whose tensors a bundle's networks may give beside basic8 and emo135."""
 FLAG = "flag"
-"""The unit of tensors that hold only 0 and 1."""
+"""The unit of tensors whose examples are ones; a mask may also weigh frames by less than 1."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ def fusion(
     `more` as of `spatial`; `heard` are the heads beside basic8 that the temporal network has too,
     whose scores come in under the names of `heard_input`.
 
-    `mask` is 1 where a frame is, 0 where the clip is still empty; `attention` sums to 1 over the
+    `mask` is how far a frame counts, 0 where the clip is still empty; `attention` sums to 1 over the
     frames; `has_motion` is how far they are heard: 0 leaves the temporal scores out.
     """
     return NetworkSpec(
