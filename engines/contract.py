@@ -127,8 +127,8 @@ def fusion(
     `more` as of `spatial`; `heard` are the heads beside basic8 that the temporal network has too,
     whose scores come in under the names of `heard_input`.
 
-    `mask` is how far a frame counts, 0 where the clip is still empty; `attention` sums to 1 over the
-    frames; `has_motion` is how far they are heard: 0 leaves the temporal scores out.
+    `mask` is how far a frame counts, 0 where the clip is still empty; `attention` sums to 1 over
+    the frames; `has_motion` is how far they are heard: 0 leaves the temporal scores out.
     """
     return NetworkSpec(
         "fusion",
