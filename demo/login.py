@@ -18,7 +18,7 @@ from starlette.requests import ClientDisconnect, HTTPConnection, Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from stream.serve.turns import Turns
+from stream.serve.turns import Turns, household
 
 from .guard import refuse
 
@@ -84,7 +84,7 @@ class Login:
     async def _login(self, request: Request) -> Response:
         if request.method != "POST":
             return _form()
-        address = request.client.host if request.client else ""
+        address = household(request.client)
         if self._trying[address] >= _LINE:
             return _form("Too many attempts at once; wait a moment.", "", 429)
         self._trying[address] += 1

@@ -17,6 +17,7 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from stream.serve.limits import Limits
+from stream.serve.turns import household
 from stream.serve.uploads import may_take_s
 
 from .clip import DOWNLOADS, SAMPLE, VIDEO, VIEW, Clips, Job, harmless
@@ -54,7 +55,7 @@ class PageRoutes:
         return Starlette(routes=routes, exception_handlers={PageError: _refusal})
 
     async def _begin(self, request: Request) -> Response:
-        session = await run_in_threadpool(self._sessions.begin, _address(request))
+        session = await run_in_threadpool(self._sessions.begin, household(request.client))
         return JSONResponse({"visit": session.token}, 201)
 
     async def _here(self, request: Request) -> Response:
@@ -71,7 +72,7 @@ class PageRoutes:
         name = harmless(request.query_params.get("name", "clip"))
         folder = await run_in_threadpool(self._fresh_folder, session)
         file = folder / "upload"
-        address, most = _address(request), self._limits.uploads
+        address, most = household(request.client), self._limits.uploads
         # Half of what there is, at most: a few slow ones are not to keep others out.
         if self._receiving.total() >= most or self._receiving[address] >= max(most // 2, 1):
             raise Busy("other visitors are sending clips; try again in a moment")
@@ -119,7 +120,7 @@ class PageRoutes:
         session = self._session(request)
         folder = await run_in_threadpool(self._fresh_folder, session)
         return self._add(
-            session, Job(SAMPLE, folder, None, _wants_blur(request), _address(request))
+            session, Job(SAMPLE, folder, None, _wants_blur(request), household(request.client))
         )
 
     def _add(self, session: Session, job: Job) -> Response:
@@ -198,10 +199,6 @@ async def _asset(request: Request) -> Response:
 async def _refusal(request: Request, error: Exception) -> Response:
     assert isinstance(error, PageError)
     return JSONResponse(error.to_json(), error.status)
-
-
-def _address(request: Request) -> str:
-    return request.client.host if request.client else ""
 
 
 def _wants_blur(request: Request) -> bool:

@@ -188,8 +188,9 @@ class Outputs:
             if not (live or place.kind == "rtsp"):
                 return sink
         pixels = place.kind in _PICTURES
-        # A file is finished at the end, which takes as long as copying it.
-        within_s = _FINISH_S if place.kind == "video" else CLOSE_S
+        # Pictures that the encoder still holds are written at the end, and a file is finished,
+        # which takes as long as copying it.
+        within_s = _FINISH_S if pixels and place.is_file else CLOSE_S
         return BackgroundSink(
             sink,
             name=place.name,

@@ -14,7 +14,7 @@ from starlette.requests import ClientDisconnect
 
 from .answers import RETRY_S, answer
 from .limits import Limits
-from .turns import LineFull, Turns
+from .turns import LineFull, Turns, household
 from .uploads import Refusal, Upload, received
 
 # Uploads that may arrive at once, for each that may be scored: arriving costs little but time.
@@ -41,7 +41,7 @@ class Desk:
 
     async def serve(self, request: Request, name: str, work: Work) -> Response:
         """Receive a file, score it, answer; stops where the sender has gone."""
-        address = request.client.host if request.client else ""
+        address = household(request.client)
         all_full = self._arriving.total() >= _ARRIVING * self._limits.uploads
         # Half of what there is, at most: a few slow ones are not to keep others out.
         if all_full or self._arriving[address] >= _ARRIVING * self._limits.uploads // 2:

@@ -42,9 +42,7 @@ class Limits:
     """A live visitor who takes no answer for so long is sent away."""
 
     connections: int = 512
-    """Connections at once, of all."""
-    connections_per_address: int = 64
-    """Connections of one network address at once."""
+    """Connections at once, of all; one network address may hold as many as are still free."""
     head_s: float = 10.0
     """How long a connection may be without a request in hand, the first one's head included."""
 

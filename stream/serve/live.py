@@ -29,7 +29,7 @@ from ..sandbox import PictureDecoder
 from .guard import SUBPROTOCOL, error_json, origin_allowed
 from .limits import Limits
 from .rounds import Rounds, RoundsClosed, RoundsFull, Visitor
-from .turns import Turns
+from .turns import Turns, household
 
 PATH = "/v1/live"
 UNITS = 12
@@ -76,7 +76,7 @@ def live_router(
             return
         offered = socket.scope.get("subprotocols", ())
         await socket.accept(SUBPROTOCOL if SUBPROTOCOL in offered else None)
-        address = socket.client.host if socket.client else ""
+        address = household(socket.client)
         here[address] += 1
         try:
             if here[address] > bounds.live_per_address:
@@ -133,7 +133,7 @@ class _Visit:
         self._socket, self._rounds = socket, rounds
         self._limits, self._decoder, self._pool = limits, decoder, pool
         self._turns = turns
-        self._address = socket.client.host if socket.client else ""
+        self._address = household(socket.client)
         self._loop = asyncio.get_running_loop()
         self._start_s = time.monotonic()
         self._top = 10

@@ -26,6 +26,7 @@ from uvicorn.protocols.websockets.auto import AutoWebSocketsProtocol
 
 from ..interrupt import SIGNALS, Stop
 from .limits import Limits
+from .turns import household
 
 _LOOK_UP_S = 0.1
 _FULL = (
@@ -41,19 +42,20 @@ class _Guest:
 
 
 class Doors:
-    """Who is connected; of each address and in all only so many.
+    """Who is connected; in all only so many, and of each address no more than there are free.
+
+    So a single address, behind which there may be many people, gets half of the house, and
+    however many addresses take all they can, there is room for the next.
 
     Args:
-        total, per_address: connections at once.
+        total: connections at once.
         head_s: how long one may be connected without a request in hand.
         proxies: addresses behind which there are many.
     """
 
-    def __init__(
-        self, total: int, per_address: int, head_s: float, proxies: frozenset[str] = frozenset()
-    ) -> None:
+    def __init__(self, total: int, head_s: float, proxies: frozenset[str] = frozenset()) -> None:
         self.head_s = head_s
-        self._total, self._per_address, self._proxies = total, per_address, proxies
+        self._total, self._proxies = total, proxies
         self._guests: dict[asyncio.BaseTransport, _Guest] = {}  # in the order they came
         self._count: Counter[str] = Counter()
 
@@ -62,8 +64,9 @@ class Doors:
 
     def enter(self, transport: asyncio.Transport, address: str) -> bool:
         """Whether there is room for another; who has been idle longest makes it."""
-        own = self._count[address] >= self._per_address and address not in self._proxies
-        if own and not self._make_room(address):
+        free = self._total - len(self._guests)
+        own = self._count[address]
+        if own and own >= free and address not in self._proxies and not self._make_room(address):
             return False
         if len(self._guests) >= self._total:
             # Of those who hold most connections, and else of anybody.
@@ -107,7 +110,7 @@ def protocols(doors: Doors) -> tuple[type[asyncio.Protocol], type[asyncio.Protoc
 
         def connection_made(self, transport: asyncio.Transport) -> None:
             super().connection_made(transport)
-            self._inside = doors.enter(transport, self.client[0] if self.client else "")
+            self._inside = doors.enter(transport, household(self.client))
             if self._inside:
                 self._look()
             else:
@@ -144,17 +147,9 @@ def protocols(doors: Doors) -> tuple[type[asyncio.Protocol], type[asyncio.Protoc
                 self._late = None
 
     class Ws(AutoWebSocketsProtocol):  # type: ignore[misc, valid-type]
-        def connection_made(self, transport: asyncio.Transport) -> None:
-            super().connection_made(transport)
-            self.loop.call_later(doors.head_s, self._shaken)
-
         def connection_lost(self, exc: Exception | None) -> None:
             doors.leave(self.transport)
             super().connection_lost(exc)
-
-        def _shaken(self) -> None:
-            if not getattr(self, "handshake_complete", True):
-                self.transport.abort()
 
     return Http, Ws
 
@@ -206,7 +201,7 @@ def server_config(
         proxies: addresses whose word on where a request comes from (X-Forwarded-For) is taken.
     """
     doors = Doors(
-        limits.connections, limits.connections_per_address, limits.head_s, frozenset(proxies)
+        limits.connections, limits.head_s, frozenset(household((one, 0)) for one in proxies)
     )
     http, ws = protocols(doors)
     return uvicorn.Config(

@@ -8,11 +8,29 @@ or with costly things, waits behind his own.
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+
+
+def household(client: tuple[str, int] | None) -> str:
+    """The network address that shares are counted by; "" where none is known.
+
+    Of IPv6 it is the first 64 bits: whoever has one address there has all of the others too.
+    """
+    host = client[0] if client else ""
+    try:
+        address = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return host
+    if isinstance(address, ipaddress.IPv4Address):
+        return host
+    if address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)
+    return str(ipaddress.IPv6Network((address, 64), strict=False))
 
 
 class LineFull(Exception):

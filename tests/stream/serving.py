@@ -50,7 +50,7 @@ class Served:
     def until_empty(self) -> None:
         """Wait until nobody visits and nothing is kept of anybody."""
         recognizer: Any = self.rounds._recognizer
-        end_s = time.monotonic() + 10
+        end_s = time.monotonic() + 60
         while self.rounds.visitors or self.rounds.patient or recognizer._trackers:
             assert time.monotonic() < end_s, "somebody stays"
             time.sleep(0.01)
