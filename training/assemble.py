@@ -28,7 +28,7 @@ from .judged_figures import concordance
 from .networks.compact_msau import CompactMSAU
 from .networks.fusion import Fusion
 from .networks.motion_net import MotionNet, MotionScores
-from .stages import DEFAULT, trained_attention, trained_spatial, trained_temporal
+from .stages import spatial_options, trained_attention, trained_spatial, trained_temporal
 from .systems.attention import StreamClips, features_of, stream_clips
 from .systems.temporal import face_shape, movable
 
@@ -65,7 +65,8 @@ def assemble(run: Path, folder: str | None) -> tuple[TrainedNetworks, dict[str, 
         StageMissing: a stage has not run.
     """
     spatial, temporal = trained_spatial(run), trained_temporal(run)
-    report: dict[str, Any] = {"heads": choose_operating_point(spatial, folder)}
+    balance = spatial_options(run).balance
+    report: dict[str, Any] = {"heads": choose_operating_point(spatial, folder, balance)}
     data = movable("validation", folder)
     clips = stream_clips(face_shape(folder), "validation", folder, seed=1)
     said = temporal_scores(temporal, clips.motion)
@@ -108,7 +109,9 @@ def assemble(run: Path, folder: str | None) -> tuple[TrainedNetworks, dict[str, 
     return TrainedNetworks(spatial, temporal, fusion, recency_s), report
 
 
-def choose_operating_point(network: CompactMSAU, folder: str | None) -> dict[str, float]:
+def choose_operating_point(
+    network: CompactMSAU, folder: str | None, balance: float
+) -> dict[str, float]:
     """Fold class prior and temperature into the expressions' head; returns what was chosen.
 
     The balanced sampler showed rare emotions more often than they are, and voters and judge draw
@@ -119,7 +122,7 @@ def choose_operating_point(network: CompactMSAU, folder: str | None) -> dict[str
     data, features = validation_features(network, folder)
     wild = wild_faces("validation", data.landmark_index, folder)
     wild_features = features_of(network, wild.crops(CROP_PX)[:, 0], exact=True)
-    shift = sampled_prior(folder)
+    shift = sampled_prior(folder, balance)
     with torch.no_grad():
         said = [network.head(part).numpy() for part in (features, wild_features)]
     labels = (data.majority, wild.label)
@@ -169,11 +172,11 @@ def one_hot(label: npt.NDArray[np.int64]) -> Array:
     return np.eye(8, dtype=np.float32)[label]
 
 
-def sampled_prior(folder: str | None) -> Array:
+def sampled_prior(folder: str | None, balance: float) -> Array:
     """Log of how much more often than in the data the sampler showed each emotion, (8,)."""
     data = load_fer_plus("train", folder)
     data = data.subset(data.rated)
-    weight = sampling_weights(data.votes, DEFAULT.balance).numpy()[:, None]
+    weight = sampling_weights(data.votes, balance).numpy()[:, None]
     shown = (data.votes * weight).sum(axis=0) / weight.sum()
     return np.asarray(np.log(shown / data.votes.mean(axis=0)), np.float32)
 

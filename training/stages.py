@@ -75,8 +75,8 @@ def take_over(run: Path, folder: str | None, bundle: str) -> Path:
 
 def train_heads(run: Path, folder: str | None, options: HeadsOptions) -> Path:
     """Features of the faces by the spatial network, then its heads on them."""
-    network = trained_spatial(run, heads=False)
-    place, data = run / "heads", compact_faces(DEFAULT, folder)
+    network, learned = trained_spatial(run, heads=False), spatial_options(run)
+    place, data = run / "heads", compact_faces(learned, folder)
     train = kept_features(
         place / "train.npz",
         lambda: face_features(network, data.train, options.views, options.seed),
@@ -85,7 +85,7 @@ def train_heads(run: Path, folder: str | None, options: HeadsOptions) -> Path:
         place / "validation.npz",
         lambda: face_features(network, data.validation, 1, options.seed),
     )
-    weights = shown_weights(data.train, DEFAULT.balance, DEFAULT.beside_share)
+    weights = shown_weights(data.train, learned.balance, learned.beside_share)
     loader = feature_loader(train, options.batch, weights=weights, seed=options.seed)
     module = HeadsTraining(network, options, len(loader) * options.epochs)
     return fit(
@@ -98,6 +98,13 @@ def train_heads(run: Path, folder: str | None, options: HeadsOptions) -> Path:
         average_decay=0.99,
         precision="32-true",
     )
+
+
+def spatial_options(run: Path) -> CompactOptions:
+    """How a run's spatial network was trained; the default where a bundle's was taken over."""
+    if (run / START).is_file():
+        return DEFAULT
+    return CompactOptions.from_json(open_run(run / "spatial").about["options"])
 
 
 def train_temporal(run: Path, folder: str | None, options: TemporalOptions) -> Path:

@@ -79,7 +79,7 @@ def test_the_sample_from_end_to_end(bundle: str, tmp_path: Path) -> None:
     (clip,) = document["clips"]
     assert document["schema"] == 2
     assert document["bundle"]["name"] == "tiny"
-    assert document["heads"]["emo135"]["supervision"] == "machine-judged"
+    assert document["heads"]["emo135"]["supervision"] == "weakly supervised"
     assert (clip["source"], clip["frames"], clip["interrupted"]) == ("sample", 108, False)
     assert clip["duration_s"] == pytest.approx(3.6)
     assert "NASA" in clip["notes"][0]

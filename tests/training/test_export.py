@@ -29,7 +29,7 @@ from training.export import (
     quantization_samples,
     with_probabilities,
 )
-from training.stages import StageMissing, trained_spatial
+from training.stages import DEFAULT, StageMissing, trained_spatial
 
 from .conftest import Exported
 
@@ -119,7 +119,7 @@ def prior_of_sampler(data: FerPlus) -> np.ndarray[tuple[int, ...], np.dtype[np.f
 
 def test_the_samplers_prior(tiny: FerPlus, tiny_dir: Path) -> None:
     np.testing.assert_allclose(
-        sampled_prior(str(tiny_dir)), np.log(prior_of_sampler(tiny)), atol=1e-4
+        sampled_prior(str(tiny_dir), DEFAULT.balance), np.log(prior_of_sampler(tiny)), atol=1e-4
     )
 
 

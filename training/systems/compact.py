@@ -9,7 +9,8 @@ joint        expressions by both scales, the second to be surer (eq. 1), blendsh
 The paper then fixes the action units' weights; here one small backbone serves both, so they keep
 learning. ``word_weight`` adds what a judge said of faces (training.data.judged): the 135 words,
 each on its own, the 33 classes above them, valence, arousal and intensity.
-``beside`` mixes in another judged set, ``start`` begins with a bundle's network.
+``beside`` mixes in another judged set, ``start`` begins with a bundle's network, ``teachers`` lets
+bundles' answers join the labels.
 ``segmentation_weight`` and ``component_weight`` give all stages paper 002's two tasks as company
 (its eq. 2, 3 and 5). The default bundle's spatial network is this with words (training.stages).
 
@@ -54,6 +55,7 @@ from ..options import Options
 from ..run_folder import RunFolder
 from ..start import start_from_bundle
 from ..system import Stage, System
+from ..teachers import taught
 from .slfer import component_loss, segmentation_loss
 
 BESIDE = ("wild",)
@@ -103,6 +105,11 @@ class CompactOptions(Options):
     start: str = ""
     """A bundle whose spatial network the training begins with, such as default; none: from
     scratch"""
+    teachers: str = ""
+    """Bundles, with commas between, whose averaged answers join the labels (training.teachers),
+    such as default; none: without"""
+    teacher_share: float = 0.4
+    """Of the labels that are theirs"""
     ranking_weight: float = 0.5
     """Of the ranking loss"""
     margin: float = 0.05
@@ -146,12 +153,12 @@ class CompactOptions(Options):
         self.at_least(0, "blendshape_epochs", "blendshape_weight", "coarse_weight", "margin")
         self.at_least(0, "ranking_weight", "segmentation_weight", "component_weight", "balance")
         self.at_least(0, "weight_decay", "warmup", "dropout", "word_weight")
-        self.at_least(0, "affect_weight", "beside_share")
+        self.at_least(0, "affect_weight", "beside_share", "teacher_share")
         self.at_least(1, "pretrain_epochs", "components")
         self.at_least(4, "segmentation_width")
         if self.beside not in ("", *BESIDE):
             raise OptionsWrong(f"beside {self.beside!r}: there is {', '.join(BESIDE)}")
-        for name in ("dropout", "warmup", "beside_share"):
+        for name in ("dropout", "warmup", "beside_share", "teacher_share"):
             if getattr(self, name) >= 1:
                 raise OptionsWrong(f"{name} is {getattr(self, name)}: it must be below 1")
         if self.augmentation not in AUGMENTATIONS:
@@ -278,6 +285,9 @@ def compact_faces(options: CompactOptions, folder: str | None) -> TaskFaces:
         )
     if options.word_weight > 0 and data.train.words is None:
         raise OptionsWrong(f"{data.train.name} has no judged faces: give --word-weight 0")
+    if options.teachers:
+        teachers = [name.strip() for name in options.teachers.split(",")]
+        data = replace(data, train=taught(data.train, teachers, options.teacher_share))
     if options.beside:
         data = with_company(data, folder)
     return data
