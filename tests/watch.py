@@ -86,7 +86,7 @@ class Watch:
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="watch")
 
-    def until(self, done: Callable[[], bool], limit_s: float = 20.0) -> float:
+    def until(self, done: Callable[[], bool], limit_s: float = 60.0) -> float:
         """Wait for something; returns how long it took. AssertionError once `limit_s` is over."""
         begun_s = time.monotonic()
         while not done():
@@ -97,7 +97,7 @@ class Watch:
             time.sleep(0.02)
         return time.monotonic() - begun_s
 
-    def all_see(self, since_s: float, limit_s: float = 20.0) -> dict[str, float]:
+    def all_see(self, since_s: float, limit_s: float = 60.0) -> dict[str, float]:
         """Wait until every source gave a picture captured after `since_s`; when each did."""
         self.until(lambda: all(self.first(key, since_s) for key in self.seen), limit_s)
         firsts = {key: self.first(key, since_s) for key in self.seen}

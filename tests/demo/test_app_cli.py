@@ -50,7 +50,7 @@ def test_it_starts_answers_and_ends_clean(
             line = process.stdout.readline()
             found = re.search(r"http://127\.0\.0\.1:\d+/", line)
             assert found, line + process.stderr.read()
-            with httpx.Client(base_url=found[0], timeout=30) as client:
+            with httpx.Client(base_url=found[0], timeout=60) as client:
                 assert "ferstream" in client.get("").text
                 for path in ("healthz", "readyz"):
                     answer = client.get(path)
@@ -84,7 +84,7 @@ def test_a_killed_page_leaves_nothing_to_the_next(repository: Path, tmp_path: Pa
                 assert process.stdout is not None
                 found = re.search(r"http://127\.0\.0\.1:\d+/", process.stdout.readline())
                 assert found
-                with httpx.Client(base_url=found[0], timeout=30) as client:
+                with httpx.Client(base_url=found[0], timeout=60) as client:
                     visit = client.post("page/visits").json()["visit"]
                     client.post(f"page/visits/{visit}/clip", content=b"a video")
                 (folder,) = tmp_path.glob(f"ferstream-page-*/{visit}")

@@ -32,7 +32,7 @@ def client(recognizer: Recognizer) -> Iterator[Any]:
     settings = Settings(limits=LIMITS, purpose="a test")
     with (
         served(page(recognizer, settings)) as url,
-        httpx.Client(base_url=url, timeout=30) as found,
+        httpx.Client(base_url=url, timeout=60) as found,
     ):
         yield found
 

@@ -34,7 +34,7 @@ def url(recognizer: Recognizer) -> Iterator[str]:
 
 @pytest.fixture
 def client(url: str) -> Iterator[Any]:
-    with httpx.Client(base_url=url, timeout=20) as found:
+    with httpx.Client(base_url=url, timeout=60) as found:
         yield found
 
 

@@ -36,7 +36,7 @@ def give_rows(
         sink.write(blank(time_s, index, source), result)
 
 
-def until(true: Callable[[], Any], within_s: float = 10.0) -> Any:
+def until(true: Callable[[], Any], within_s: float = 60.0) -> Any:
     """What `true` says once it is truthy; fails the test when that takes too long."""
     deadline_s = time.monotonic() + within_s
     while True:

@@ -128,7 +128,7 @@ def test_frozen(recognizer: Recognizer) -> None:
     assert_events_in_order(watch)
     for event in told:
         assert event.state is State.stalled and event.code == "TIMEOUT", event
-        assert 0.5 < event.time_s - frozen_s < 3.0
+        assert 0.5 < event.time_s - frozen_s < 15
 
 
 def test_a_hiccup_is_no_outage(recognizer: Recognizer) -> None:

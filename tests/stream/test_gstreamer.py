@@ -93,10 +93,10 @@ def test_a_slow_reader_gets_the_newest_picture() -> None:
     )
     frames = source.frames()
     next(frames)
-    time.sleep(0.5)
+    time.sleep(1.5)
     next(frames)  # the one that was newest when the reader slept in
     late = next(frames)
-    assert time.monotonic() - late.time_s < 0.2
+    assert time.monotonic() - late.time_s < 1.0
     source.close()
 
 
@@ -184,7 +184,7 @@ def test_somebody_who_says_nothing() -> None:
         begun_s = time.monotonic()
         with pytest.raises(SourceTimeout, match="is the camera on"):
             open_gstreamer(f"rtsp://127.0.0.1:{server.getsockname()[1]}/film", stall_s=0.7)
-        assert time.monotonic() - begun_s < 3
+        assert time.monotonic() - begun_s < 30
 
 
 def test_somebody_who_speaks_no_rtsp() -> None:
@@ -233,11 +233,11 @@ def test_a_webcam_that_is_not_there() -> None:
 
 
 def test_closing_from_another_thread_ends_the_frames() -> None:
-    source = open_gstreamer("gst:videotestsrc is-live=true ! video/x-raw,framerate=1/2", stall_s=9)
+    source = open_gstreamer("gst:videotestsrc is-live=true ! video/x-raw,framerate=1/99", stall_s=99)
     threading.Timer(0.3, source.close).start()
     begun_s = time.monotonic()
     list(source.frames())
-    assert time.monotonic() - begun_s < 2
+    assert time.monotonic() - begun_s < 30
 
 
 def test_openings_and_closings_leave_nothing_behind(camera: Camera) -> None:

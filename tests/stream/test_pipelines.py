@@ -101,9 +101,9 @@ def test_the_newest_frame_is_given() -> None:
     source = open_source(f"{TEST} ! video/x-raw,framerate=100/1,width=64,height=48")
     frames = source.frames()
     next(frames)
-    time.sleep(0.3)
+    time.sleep(1.5)
     waited = next(frames)
-    assert time.monotonic() - waited.time_s < 0.2
+    assert time.monotonic() - waited.time_s < 1.0
     source.close()
 
 
@@ -133,7 +133,7 @@ def test_a_silent_pipeline_times_out_and_hides_its_password() -> None:
     begun_s = time.monotonic()
     with pytest.raises(SourceTimeout, match=r"within 0\.3 s") as caught:
         open_source("gst:appsrc is-live=true name=user-pw=s3cret", stall_s=0.3)
-    assert time.monotonic() - begun_s < 5
+    assert time.monotonic() - begun_s < 30
     assert "s3cret" not in str(caught.value)
 
 

@@ -41,11 +41,11 @@ def started(*arguments: str | Path, **environment: str) -> Iterator[tuple[httpx.
         assert process.stdout is not None
         line = process.stdout.readline()
         found = re.search(r"http://127\.0\.0\.1:(\d+)", line)
-        assert found, line + process.communicate(timeout=10)[1]
-        with httpx.Client(base_url=found[0], timeout=30) as client:
+        assert found, line + process.communicate(timeout=120)[1]
+        with httpx.Client(base_url=found[0], timeout=60) as client:
             yield client, process.pid
         process.send_signal(signal.SIGINT)
-        out, error = process.communicate(timeout=20)
+        out, error = process.communicate(timeout=120)
         assert (process.returncode, out, error) == (130, "", "")
     finally:
         process.kill()
@@ -140,7 +140,7 @@ def test_a_second_signal_waits_for_nobody_and_says_nothing() -> None:
         assert "serves on" in process.stdout.readline()
         for _ in range(2):
             process.send_signal(signal.SIGTERM)
-        out, error = process.communicate(timeout=30)
+        out, error = process.communicate(timeout=120)
         assert (process.returncode, out, error) == (143, "", "")
     finally:
         process.kill()

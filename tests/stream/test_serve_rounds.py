@@ -59,7 +59,7 @@ def frame(index: int = 0) -> Frame:
     return Frame(SMALL, index / 10, index, "whatever it says")
 
 
-def until(true: Callable[[], object], limit_s: float = 5.0) -> None:
+def until(true: Callable[[], object], limit_s: float = 60.0) -> None:
     """Wait for another thread to get there."""
     end_s = time.monotonic() + limit_s
     while not true():

@@ -89,6 +89,6 @@ def test_they_play(site: str, tmp_path: Path) -> None:
         first, second, third = (text for _, _, text in cues)
         for time_s, texts in ((0.5, [first]), (5.0, [third]), (2.0, [first, second])):
             page.evaluate(AT, time_s)
-            page.wait_for_function(SHOWN, arg=texts, timeout=10_000)
+            page.wait_for_function(SHOWN, arg=texts, timeout=60_000)
         page.screenshot(path=str(tmp_path / "subtitles.png"))
         assert page.evaluate("video.error") is None
