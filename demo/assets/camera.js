@@ -1,13 +1,9 @@
 // The camera tab: an address, the camera's pictures, and what is read in them. The views are the
 // live panel's own.
 
-import { People, toneOf } from "../../live/people.js";
-import { Reading } from "../../live/reading.js";
-import { Stage } from "../../live/stage.js";
-import { drawStrip } from "../../live/strip.js";
-import { partsOf, template } from "../../live/template.js";
-import { Theme } from "../../live/theme.js";
 import { Rate } from "../../live/meter.js";
+import { partsOf, template } from "../../live/template.js";
+import { Views } from "../../live/views.js";
 
 const LIVE = new URL("../../live/", import.meta.url);
 const SOCKET = new URL("../camera", import.meta.url);
@@ -40,14 +36,14 @@ const STYLE = `
 class Camera extends HTMLElement {
   connectedCallback() {
     if (!this.shadowRoot) this._build();
-    this.theme.watch();
+    this.views.theme.watch();
     this.sizes.observe(this);
   }
 
   disconnectedCallback() {
     this.stop();
     this.sizes.disconnect();
-    this.theme.unwatch();
+    this.views.theme.unwatch();
   }
 
   async start() {
@@ -55,7 +51,12 @@ class Camera extends HTMLElement {
     this._fault("");
     this.state = "starting";
     this._button("Connecting …", true);
-    await this._words();
+    try {
+      await this.views.load();
+    } catch (error) {
+      this.stop(`It did not start: ${error.message}`);
+      return;
+    }
     const url = new URL(SOCKET);
     url.protocol = url.protocol.replace("http", "ws");
     const socket = (this.socket = new WebSocket(url));
@@ -78,9 +79,7 @@ class Camera extends HTMLElement {
     this.socket = null;
     socket?.close();
     this.last = "";
-    this.people?.clear();
-    this.reading?.clear();
-    this.stage.clear();
+    this.views.clear();
     this.picture.removeAttribute("src");
     URL.revokeObjectURL(this.shown);
     this._hint("");
@@ -118,11 +117,9 @@ class Camera extends HTMLElement {
     this.sizes = new ResizeObserver(() => {
       if (this.socket && !this.offsetWidth) this.stop("Watching ended when you left this tab.");
     });
-    this.theme = new Theme(this);
     this.rate = new Rate();
-    const elements = { video: this.picture, canvas: parts.covered, boxes: parts.boxes };
-    this.stage = new Stage(elements, (id) => this._pick(id));
-    this.stage.setMirrored(false);
+    this.views = new Views(this, parts, this.picture);
+    this.views.stage.setMirrored(false);
     const ready = () => (parts.start.disabled = !parts.agree.checked || this.state === "starting");
     parts.agree.addEventListener("change", ready);
     this.form.addEventListener("submit", (event) => {
@@ -142,13 +139,6 @@ class Camera extends HTMLElement {
     });
   }
 
-  async _words() {
-    if (this.people) return;
-    const { families, family_of: familyOf } = await (await fetch(new URL("words.json", LIVE))).json();
-    this.people = new People(familyOf);
-    this.reading = new Reading(this.shadowRoot, { families, familyOf, toneOf }, (id) => this._pick(id));
-  }
-
   _told({ error, state, message }) {
     if (error) {
       this.last = error.message;
@@ -162,8 +152,7 @@ class Camera extends HTMLElement {
     const words = { connecting: "Connecting to the camera …", stalled: "The camera is silent …" };
     const said = message || words[state] || "";
     if (this.state === "live") {
-      this.people.clear();
-      this._draw(performance.now());
+      this.views.clear();
       this._hint(said);
     } else if (message) {
       this._fault(`${message}. Trying again …`);
@@ -188,27 +177,9 @@ class Camera extends HTMLElement {
     this.shown = url;
     if (socket !== this.socket) return;
     this.rate.add(nowMs);
-    this.people.update(row.faces, nowMs / 1000);
-    this.size = row.size;
+    this.views.show(row, nowMs);
     this._hint(row.faces.length ? "" : "No face in view");
-    this._draw(nowMs);
     this._numbers(nowMs, row.server_ms);
-  }
-
-  _draw(nowMs) {
-    const { person, here } = this.people;
-    const several = here.length > 1;
-    const faces = here.map((one) => ({
-      id: one.id,
-      box: one.box,
-      text: (several ? `${one.id}  ` : "") + (one.uncertain ? "uncertain" : one.label),
-      tone: one.uncertain ? "neutral" : one.tone,
-      picked: several && one === person,
-    }));
-    if (this.size) this.stage.show(faces, this.size, null, nowMs);
-    this.reading.show(this.people, nowMs);
-    const columns = person?.moments.columns(nowMs / 1000) ?? [];
-    drawStrip(this.parts.strip, columns, (tone) => this.theme.colour(tone));
   }
 
   _numbers(nowMs, delayMs) {
@@ -217,11 +188,6 @@ class Camera extends HTMLElement {
     const hz = this.rate.hz(nowMs);
     this.parts.rate.textContent = hz.toFixed(hz < 9.95 ? 1 : 0);
     this.parts.delay.textContent = `${Math.round(delayMs)} ms`;
-  }
-
-  _pick(id) {
-    this.people.pick(id);
-    this._draw(performance.now());
   }
 
   _button(words, disabled) {

@@ -2,13 +2,9 @@
 
 import { CameraError, closeCamera, listCameras, openCamera } from "./camera.js";
 import { Link, lostWords } from "./link.js";
-import { People, toneOf } from "./people.js";
-import { Reading } from "./reading.js";
 import { Sender } from "./sender.js";
-import { Stage } from "./stage.js";
-import { drawStrip } from "./strip.js";
 import { partsOf, template } from "./template.js";
-import { Theme } from "./theme.js";
+import { Views } from "./views.js";
 import { Voice } from "./voice.js";
 
 const HIDDEN_MS = 10_000; // out of sight for so long, the place at the server is given up
@@ -17,7 +13,7 @@ const HERE = new URL(".", import.meta.url);
 class FerstreamLive extends HTMLElement {
   connectedCallback() {
     if (!this.shadowRoot) this._build();
-    this.theme.watch();
+    this.views.theme.watch();
     document.addEventListener("visibilitychange", this._onVisibility);
     window.addEventListener("pagehide", this._onLeave);
     navigator.mediaDevices?.addEventListener?.("devicechange", this._onDevices);
@@ -26,7 +22,7 @@ class FerstreamLive extends HTMLElement {
 
   disconnectedCallback() {
     this.stop();
-    this.theme.unwatch();
+    this.views.theme.unwatch();
     document.removeEventListener("visibilitychange", this._onVisibility);
     window.removeEventListener("pagehide", this._onLeave);
     navigator.mediaDevices?.removeEventListener?.("devicechange", this._onDevices);
@@ -41,7 +37,8 @@ class FerstreamLive extends HTMLElement {
     this._state("starting");
     const { video, cameras } = this.parts;
     try {
-      const [stream] = await Promise.all([openCamera(cameras.value), this._words()]);
+      await this.views.load();
+      const stream = await openCamera(cameras.value);
       if (!this.opening || !this.isConnected) {
         closeCamera(stream);
         return;
@@ -69,13 +66,9 @@ class FerstreamLive extends HTMLElement {
     this.parts.video.srcObject = null;
     this._disconnect();
     this.sender.end();
-    this.people?.clear();
-    this.reading?.clear();
-    this.stage.clear();
+    this.views.clear();
     this._hint("");
-    const { rate, delay, strip } = this.parts;
-    rate.textContent = delay.textContent = "–";
-    strip.getContext("2d").clearRect(0, 0, strip.width, strip.height);
+    this.parts.rate.textContent = this.parts.delay.textContent = "–";
     if (this.parts.panel.dataset.state !== "idle") {
       this._state("off");
       this.parts.off.textContent = words;
@@ -97,11 +90,9 @@ class FerstreamLive extends HTMLElement {
     root.append(style, body);
     const parts = (this.parts = partsOf(root));
     parts.host.textContent = location.host;
-    this.theme = new Theme(this);
+    this.views = new Views(this, parts, parts.video);
     this.voice = new Voice(parts.said);
     this.sender = new Sender(parts.video);
-    const { video, covered: canvas, boxes } = parts;
-    this.stage = new Stage({ video, canvas, boxes }, (id) => this._pick(id));
     this._onVisibility = () => this._visibility();
     this._onLeave = () => this.stop();
     this._onDevices = () => this._cameras();
@@ -140,22 +131,10 @@ class FerstreamLive extends HTMLElement {
   }
 
   _looks() {
-    this.stage.setMirrored(this.parts.mirror.checked);
-    if (this.stage.blurred !== this.parts.blur.checked) {
-      this.stage.setBlurred(this.parts.blur.checked);
+    this.views.stage.setMirrored(this.parts.mirror.checked);
+    if (this.views.stage.blurred !== this.parts.blur.checked) {
+      this.views.stage.setBlurred(this.parts.blur.checked);
     }
-  }
-
-  /** The families and their words, once. */
-  async _words() {
-    if (this.people) return;
-    const answer = await fetch(new URL("words.json", HERE));
-    if (!answer.ok) throw new CameraError("The server did not give the list of words. Reload.");
-    const { families, family_of: familyOf } = await answer.json();
-    this.people = new People(familyOf);
-    this.reading = new Reading(this.shadowRoot, {
-      families, familyOf, toneOf, colourOf: (tone) => this.theme.colour(tone),
-    }, (id) => this._pick(id));
   }
 
   /** The camera is open: show it, connect, send. */
@@ -164,7 +143,7 @@ class FerstreamLive extends HTMLElement {
     const ratio = (video.videoWidth || 16) / (video.videoHeight || 9);
     stage.style.setProperty("--ratio", ratio.toFixed(4));
     const { facingMode } = this.stream.getVideoTracks()[0].getSettings();
-    if (facingMode === "environment") this.stage.setMirrored(false);
+    if (facingMode === "environment") this.views.stage.setMirrored(false);
     this._state("live");
     this.voice.say("The camera is on.");
     stop.focus({ preventScroll: true });
@@ -196,9 +175,7 @@ class FerstreamLive extends HTMLElement {
   _lost(words) {
     this.voice.say(words);
     this._hint(words);
-    this.people.clear();
-    this.reading.clear();
-    this.stage.clear();
+    this.views.clear();
     this.sender.forget();
     this._numbers(performance.now(), true);
   }
@@ -206,30 +183,11 @@ class FerstreamLive extends HTMLElement {
   _answer(row, { sentMs, picture }) {
     const nowMs = performance.now();
     this.sender.answered(row, sentMs, nowMs);
-    this.people.update(row.faces, nowMs / 1000);
-    this.size = row.size;
+    this.views.show(row, nowMs, picture);
     this._hint(row.faces.length ? "" : "No face in view");
-    this._draw(nowMs, picture);
     this._numbers(nowMs);
-    const { person } = this.people;
+    const { person } = this.views.people;
     if (person) this.voice.label(person.uncertain ? "uncertain" : person.label, nowMs);
-  }
-
-  _draw(nowMs, picture = null) {
-    const { person, here } = this.people;
-    const several = here.length > 1;
-    const faces = here.map((one) => ({
-      id: one.id,
-      box: one.box,
-      number: several ? String(one.id) : "",
-      text: one.uncertain ? "uncertain" : one.label,
-      tone: one.uncertain ? "neutral" : one.tone,
-      picked: several && one === person,
-    }));
-    if (this.size) this.stage.show(faces, this.size, picture, nowMs);
-    this.reading.show(this.people, nowMs);
-    const columns = person?.moments.columns(nowMs / 1000) ?? [];
-    drawStrip(this.parts.strip, columns, (tone) => this.theme.colour(tone));
   }
 
   _numbers(nowMs, atOnce = false) {
@@ -238,11 +196,6 @@ class FerstreamLive extends HTMLElement {
     const hz = this.sender.rate.hz(nowMs);
     this.parts.rate.textContent = hz ? hz.toFixed(hz < 9.95 ? 1 : 0) : "–";
     this.parts.delay.textContent = hz ? `${Math.round(this.sender.delay.value)} ms` : "–";
-  }
-
-  _pick(id) {
-    this.people.pick(id);
-    this._draw(performance.now());
   }
 
   async _cameras() {
@@ -261,7 +214,7 @@ class FerstreamLive extends HTMLElement {
     if (document.hidden) {
       this.hiddenTimer = setTimeout(() => this._disconnect(), HIDDEN_MS);
     } else if (!this.link) {
-      this.people.clear();
+      this.views.clear();
       this._connect();
     }
   }

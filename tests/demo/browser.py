@@ -113,6 +113,7 @@ def visit(
     viewport: ViewportSize = {"width": size[0], "height": size[1]}
     scheme: Any = "dark" if dark else "light"
     page = chrome.new_context(viewport=viewport, color_scheme=scheme, **context).new_page()
+    page.set_default_timeout(60_000)
     seen = Visit(page)
     page.on("request", lambda request: seen.asked.append(request.url))
     page.on("websocket", lambda socket: seen.asked.append(socket.url))
@@ -125,7 +126,7 @@ def visit(
     return seen
 
 
-def until(page: Page, holds: Callable[[], Any], timeout_s: float = 20.0, what: str = "it") -> Any:
+def until(page: Page, holds: Callable[[], Any], timeout_s: float = 60.0, what: str = "it") -> Any:
     """Wait for `holds` to give something true, letting the page go on meanwhile; returns that."""
     end_s = time.monotonic() + timeout_s
     while not (found := holds()):

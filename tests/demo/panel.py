@@ -13,6 +13,10 @@ from .browser import served
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
 
+BROWS = """document.querySelector("ferstream-live").views.people.person
+    ?.movements["Outer brows raised"] ?? 0"""
+"""Gives how far the brows of the picked person are up, 0..1."""
+
 
 class Served:
     """A page's address and the rounds behind it."""

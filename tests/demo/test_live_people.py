@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from .browser import Picture, Visit, until, webcam_file
-from .panel import await_reading, start
+from .panel import BROWS, await_reading, start
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -28,7 +28,7 @@ def test_blurred_faces_are_never_shown(opened: Callable[..., Visit]) -> None:
     page.get_by_text("Blur faces").click()
     assert page.locator("video").is_hidden()
     look = """panel => {
-        const face = panel.people.here[0];
+        const face = panel.views.people.here[0];
         const canvas = panel.shadowRoot.querySelector(".covered");
         if (!face || !canvas.width) return null;
         const [x, y, w, h] = face.box.map(Math.round);
@@ -63,12 +63,12 @@ def test_face_is_covered_before_it_is_found(
     page = opened(launch(webcam_file(tmp_path / "comes.mjpeg", pairs))).page
     page.get_by_text("Everyone").wait_for()
     start(page)
-    place = "document.querySelector('ferstream-live').people?.lately[1]?.box"
+    place = "document.querySelector('ferstream-live').views.people?.lately[1]?.box"
     box = until(page, lambda: page.evaluate(place), what="the second face")
     page.get_by_text("Blur faces").click()
     most, blank, covered = page.evaluate(
         """async (box) => {
-            const canvas = document.querySelector("ferstream-live").stage.canvas;
+            const canvas = document.querySelector("ferstream-live").views.stage.canvas;
             const counts = [];
             for (const end = performance.now() + 5000; performance.now() < end; ) {
                 await new Promise((done) => setTimeout(done, 30));
@@ -140,7 +140,3 @@ def test_two_visitors_stay_apart(
         brows = [page.evaluate(BROWS) for page in pages]
         assert brows[1] > brows[0] + 0.15
         pages[0].wait_for_timeout(150)
-
-
-BROWS = """document.querySelector("ferstream-live").people.person.movements["Outer brows raised"]
-    ?? 0"""
