@@ -26,7 +26,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from .calibrator import Calibrator, PredictionSets
 from .calibrator import temperature as by_temperature
-from .contract import MORE_HEADS, NetworkSpec, fusion, hold, spatial, temporal
+from .contract import MORE_HEADS, OWN, NetworkSpec, fusion, hold, spatial, temporal
 from .errors import BundleCorrupt, BundleMissing, BundleTooNew, ContractMismatch
 
 SCHEMA = 2
@@ -316,8 +316,10 @@ def _contract(manifest: Manifest) -> tuple[NetworkSpec, ...]:
     crop, motion = manifest.crop, manifest.motion
     channels = 1 if crop.colour == "grey" else 3
     more = {head.name: len(head.labels) for head in manifest.more_heads}
-    told = {tensor.name for tensor in manifest.networks["temporal"].outputs}
+    told = {tensor.name: tensor.shape[-1] for tensor in manifest.networks["temporal"].outputs}
     heard = {name: size for name, size in {"emo135": words, **more}.items() if name in told}
+    if isinstance(own := told.get(OWN), int):
+        heard[OWN] = own
     return (
         spatial(features, crop_px=crop.px, channels=channels, words=words, units=units, more=more),
         temporal(motion.fields, motion_px=motion.px, more=heard),

@@ -24,6 +24,8 @@ _ROUNDING = 1e-5
 
 MORE_HEADS = ("affect", "fg33")
 """Heads whose tensors a bundle's networks may give beside basic8 and emo135."""
+OWN = "own"
+"""The temporal network's scores in labels of its own, for its bundle's fusion network alone."""
 FLAG = "flag"
 """The unit of tensors whose examples are ones; a mask may also weigh frames by less than 1."""
 
@@ -125,7 +127,7 @@ def fusion(
     """A clip's features under attention, joined with the temporal scores.
 
     `more` as of `spatial`; `heard` are the heads beside basic8 that the temporal network has too,
-    whose scores come in under the names of `heard_input`.
+    and perhaps OWN; their scores come in under the names of `heard_input`.
 
     `mask` is how far a frame counts, 0 where the clip is still empty; `attention` sums to 1 over
     the frames; `has_motion` is how far they are heard: 0 leaves the temporal scores out.

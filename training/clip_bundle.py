@@ -1,12 +1,11 @@
 """A finished run of TMSAU-Net as a bundle that `score`, `live` and the page play.
 
 spatial   the frames' network and the reduction to what the attention reads
-temporal  the optical-flow stream, shared out among the eight basic expressions
-fusion    the attention, the leaves, and late fusion at the run's weight
+temporal  the optical-flow stream: its leaves, and these shared out among the eight
+fusion    the attention, the leaves, and late fusion of leaves at the run's weight
 
-What is fused in training are the leaves' probabilities; a bundle's temporal scores are the eight
-basic expressions, so there both are fused after their leaves are shared out among the eight, and
-the words follow the frames alone. The manifest says so.
+As in training the leaves' probabilities are fused; the fused ones are shared out among the eight
+basic expressions and the words, so that motion moves both.
 """
 
 from __future__ import annotations
@@ -27,9 +26,9 @@ from .data.clip_splits import ClipSplits
 from .errors import OptionsWrong, RunMismatch
 from .image_bundle import FIELDS, MOTION_PX, finished_bundle, manifest_of
 from .label_maps import basic8_shares, word_shares
-from .networks.clip_graphs import ClipFusion, ClipMotion, ClipSpatial
+from .networks.clip_graphs import ClipFusion, ClipMotion, ClipSpatial, NoClipMotion
 from .networks.clip_streams import ClipNetwork, FlowStream
-from .networks.image_stream import LabelRollUp, NoMotion
+from .networks.image_stream import LabelRollUp
 from .onnx import onnx_from_module
 from .run_folder import RunFolder
 from .system import System, finished_run, trained_network
@@ -37,10 +36,9 @@ from .system import System, finished_run, trained_network
 GAP_S = 0.1
 """Between two motion fields at run time."""
 FUSED = (
-    "frames under attention and motion are fused here, each stream's labels shared out among the "
-    "eight before, at the weight that stands in fusion"
+    "frames under attention and motion are fused in training's own labels, at the weight that "
+    "stands in fusion"
 )
-WORDS = "from the frames alone: motion moves the basic expressions only"
 NEVER_NEUTRAL = "neutral is never said, as no clip is labelled so"
 
 
@@ -104,11 +102,15 @@ def write_clip_networks(
         folder / "spatial.onnx",
         free={"crop": {0: "B"}},
     )
-    heard = ClipMotion(temporal, roll_up) if isinstance(temporal, FlowStream) else NoMotion()
+    heard = (
+        ClipMotion(temporal, roll_up)
+        if isinstance(temporal, FlowStream)
+        else NoClipMotion(len(labels))
+    )
     onnx_from_module(
         heard,
         {"motion": torch.randn(2, 2 * (fields or FIELDS), MOTION_FIELD_PX, MOTION_FIELD_PX)},
-        ("basic8",),
+        ("basic8", contract.OWN),
         folder / "temporal.onnx",
         free={"motion": {0: "B"}},
     )
@@ -119,6 +121,7 @@ def write_clip_networks(
             "mask": torch.ones(2, 5),
             "temporal": torch.randn(2, 8),
             "has_motion": torch.ones(2, 1),
+            contract.heard_input(contract.OWN): torch.randn(2, len(labels)),
         },
         ("basic8", "emo135", "attention"),
         folder / "fusion.onnx",
@@ -127,6 +130,7 @@ def write_clip_networks(
             "mask": {0: "B", 1: "T"},
             "temporal": {0: "B"},
             "has_motion": {0: "B"},
+            contract.heard_input(contract.OWN): {0: "B"},
         },
     )
 
@@ -142,8 +146,9 @@ def clip_manifest(
 ) -> Manifest:
     """What the bundle says of itself, before anything was measured."""
     manifest = manifest_of(system, run, labels, crop_px, features)
+    own = {contract.OWN: len(labels)}
     data, clips = run.about["data"], run.metrics()["test"]
-    notes = {"basic8": FUSED, "emo135": WORDS} if fields else {}
+    notes = {"basic8": FUSED, "emo135": FUSED} if fields else {}
     if NEUTRAL not in labels:
         notes["basic8"] = "; ".join(filter(None, (notes.get("basic8"), NEVER_NEUTRAL)))
     heads = tuple(
@@ -154,7 +159,11 @@ def clip_manifest(
         manifest,
         heads=heads,
         motion=Motion(MOTION_PX, fields or FIELDS, GAP_S),
-        networks={**manifest.networks, "temporal": contract.temporal(fields or FIELDS)},
+        networks={
+            **manifest.networks,
+            "temporal": contract.temporal(fields or FIELDS, more=own),
+            "fusion": contract.fusion(features, heard=own),
+        },
         fusion={"spatial_weight": weight if fields else 1.0},
         training_data=f"{data['train']} of {data['name']}, fingerprint {data['fingerprint']}; "
         f"paper {system.paper}; whole clips in training's own labels: top-1 "

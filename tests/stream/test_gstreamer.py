@@ -233,7 +233,9 @@ def test_a_webcam_that_is_not_there() -> None:
 
 
 def test_closing_from_another_thread_ends_the_frames() -> None:
-    source = open_gstreamer("gst:videotestsrc is-live=true ! video/x-raw,framerate=1/99", stall_s=99)
+    source = open_gstreamer(
+        "gst:videotestsrc is-live=true ! video/x-raw,framerate=1/99", stall_s=99
+    )
     threading.Timer(0.3, source.close).start()
     begun_s = time.monotonic()
     list(source.frames())

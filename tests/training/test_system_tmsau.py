@@ -6,6 +6,7 @@ import shutil
 from html import escape
 from itertools import islice
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from calibration.probability import softmax
 from engines import contract
 from engines.bundle import Bundle, load_bundle
 from engines.ort import OrtEngine
+from engines.taxonomy import load_taxonomy
 from stream.recognize import Recognizer
 from stream.sources import open_source
 from training import cli
@@ -25,7 +27,9 @@ from training.clip_measure import frame_features, motion_of
 from training.data.synthetic import write_packed
 from training.errors import OptionsWrong, RunMismatch
 from training.late_fusion import fusion_curve
+from training.networks.clip_graphs import ClipFusion
 from training.networks.clip_streams import ClipNetwork
+from training.networks.image_stream import LabelRollUp
 from training.run_folder import RunFolder
 from training.system import open_system, train_system, trained_network
 from training.systems.tmsau import AttentionLearner, TemporalLearner, tmsau_stages
@@ -236,7 +240,8 @@ def test_the_bundle_says_and_plays(bundle: Bundle, run: RunFolder) -> None:
     manifest = bundle.manifest
     assert manifest.fusion == {"spatial_weight": run.metrics()["fusion"]["spatial_weight"]}
     assert manifest.motion.fields == TOY["fields"] and manifest.crop.px == TOY["crop_px"]
-    assert "shared out among the eight" in manifest.head("basic8").note
+    for head in ("basic8", "emo135"):
+        assert "fused in training's own labels" in manifest.head(head).note
     assert "synthetic" in manifest.training_data and "synthetic" in manifest.measured["data"]
     with Recognizer(bundle, threads=1) as recognizer:
         frames = islice(open_source("sample").frames(), 0, 36, 3)
@@ -266,18 +271,45 @@ def test_the_bundle_is_the_run(bundle: Bundle, run: RunFolder, head_dir: str) ->
     np.testing.assert_allclose(seen["feature"], reduced[:, 2].numpy(), atol=0.03)
     heard = OrtEngine(onnx / "temporal.onnx", specs["temporal"], threads=1).run({"motion": motion})
     np.testing.assert_allclose(softmax(heard["basic8"]), temporal, atol=0.01)
-    spec = contract.fusion(TOY["reduced"])
+    np.testing.assert_allclose(softmax(heard[contract.OWN]), temporal, atol=0.01)
     given = {
         "feature": reduced.numpy(),
         "mask": np.ones((6, TOY["frames"]), np.float32),
         "temporal": heard["basic8"],
+        contract.heard_input(contract.OWN): heard[contract.OWN],
         "has_motion": np.ones((6, 1), np.float32),
     }
-    fused = OrtEngine(onnx / "fusion.onnx", spec, threads=1).run(given)
+    fused = OrtEngine(onnx / "fusion.onnx", specs["fusion"], threads=1).run(given)
     weight = run.metrics()["fusion"]["spatial_weight"]
     wanted = weight * spatial.leaf.softmax(1).numpy() + (1 - weight) * temporal
     np.testing.assert_allclose(softmax(fused["basic8"]), wanted, atol=0.01)
     np.testing.assert_allclose(fused["attention"], attention.numpy(), atol=0.01)
+
+
+def test_motion_moves_the_words_leaf_by_leaf() -> None:
+    """Frames torn between two leaves, motion sure of one: the words follow, and half as far where
+    motion is half heard."""
+    leaves, weight = ("amusement", "pride"), 0.4
+    shares, eight = torch.zeros(2, 135), torch.zeros(2, 8)
+    words = load_taxonomy("emo135").labels
+    for row, leaf in enumerate(leaves):
+        shares[row, words.index(leaf)] = 1
+        eight[row, 1] = 1  # both are happiness: only the leaves tell them apart
+
+    class Torn(torch.nn.Module):
+        def attend(self, feature: Any, mask: Any) -> Any:
+            return feature.mean(1), mask / mask.sum(1, keepdim=True)
+
+        def heads(self, clip: Any) -> Any:
+            return SimpleNamespace(leaf=torch.zeros(len(clip), 2))
+
+    fusion: Any = ClipFusion(Torn(), LabelRollUp(eight, shares), weight)  # type: ignore[arg-type]
+    own = torch.tensor([[20.0, 0.0]]).expand(3, 2)
+    heard = torch.tensor([[0.0], [0.5], [1.0]])
+    basic8, said, _ = fusion(torch.zeros(3, 2, 4), torch.ones(3, 2), torch.zeros(3, 8), heard, own)
+    found = said.softmax(1)[:, [words.index(leaf) for leaf in leaves]]
+    torch.testing.assert_close(found[:, 0], torch.tensor([0.5, 0.65, 0.8]), atol=1e-3, rtol=0)
+    torch.testing.assert_close(basic8.softmax(1)[:, 1], torch.ones(3), atol=1e-3, rtol=0)
 
 
 def test_another_run_must_fit(run: RunFolder, head_dir: str, tmp_path: Path) -> None:

@@ -3,9 +3,8 @@
 B batch, T frames, S side of a crop, F motion fields, P side of a field, R reduced values of a
 frame, K leaves.
 
-Run time asks for the temporal scores as the eight basic expressions, so the streams' probabilities
-are fused there, after each stream's leaves have been shared out among the eight; the words follow
-the frames alone.
+The streams' probabilities are fused leaf by leaf, as in training, and only then shared out among
+the eight basic expressions and the words; so the temporal network gives its leaves besides.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from .clip_streams import FlowStream
-from .image_stream import CENTRE, FLOOR, LabelRollUp
+from .image_stream import CENTRE, FLOOR, LabelRollUp, NoMotion
 from .tmsau import SpatialStream
 
 
@@ -44,15 +43,28 @@ class ClipSpatial(nn.Module):
 
 
 class ClipMotion(nn.Module):
-    """Stacks (B, 2F, P, P) to basic8 (B, 8): the flow's leaves shared out among the eight."""
+    """Stacks (B, 2F, P, P) to the flow's leaves shared out among the eight, basic8 (B, 8), and
+    its leaves themselves, own (B, K)."""
 
     def __init__(self, stream: FlowStream, roll_up: LabelRollUp) -> None:
         super().__init__()
         self.stream, self.roll_up = stream, roll_up
 
-    def forward(self, motion: Tensor) -> Tensor:
-        basic8: Tensor = self.roll_up(self.stream(motion).leaf)[0]
-        return basic8
+    def forward(self, motion: Tensor) -> tuple[Tensor, Tensor]:
+        leaf = self.stream(motion).leaf
+        return self.roll_up(leaf)[0], leaf
+
+
+class NoClipMotion(NoMotion):
+    """The same of a run without a stream of motion: even logits."""
+
+    def __init__(self, leaves: int) -> None:
+        super().__init__()
+        self.leaves = leaves
+
+    def forward(self, motion: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+        even = super().forward(motion)
+        return even, even[:, :1].expand(-1, self.leaves).clone()
 
 
 class ClipFusion(nn.Module):
@@ -70,13 +82,21 @@ class ClipFusion(nn.Module):
         self.roll_up, self.weight = roll_up, weight
 
     def forward(
-        self, feature: Tensor, mask: Tensor, temporal: Tensor, has_motion: Tensor
+        self,
+        feature: Tensor,
+        mask: Tensor,
+        temporal: Tensor,
+        has_motion: Tensor,
+        temporal_own: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """feature (B, T, R), mask (B, T), temporal (B, 8) logits, has_motion (B, 1) 0..1 to
-        basic8 (B, 8), emo135 (B, 135) and attention (B, T), which sums to 1."""
+        """feature (B, T, R), mask (B, T), temporal_own (B, K) logits, has_motion (B, 1) 0..1 to
+        basic8 (B, 8), emo135 (B, 135) and attention (B, T), which sums to 1; temporal (B, 8) is
+        the same as temporal_own, shared out, and not needed."""
         clip, attention = self.attend(feature, mask)
-        seen, words = self.roll_up(self.heads(clip).leaf)
         share = (1 - self.weight) * has_motion
-        moved = torch.softmax(temporal, dim=1)
-        mixed = (1 - share) * torch.softmax(seen, dim=1) + share * moved
-        return torch.log(mixed + FLOOR), words, attention
+        seen = torch.softmax(self.heads(clip).leaf, dim=1)
+        moved = torch.softmax(temporal_own, dim=1)
+        unheard = temporal.sum(1, keepdim=True) * 0.0
+        mixed = (1 - share) * seen + share * moved + unheard
+        basic8, words = self.roll_up(torch.log(mixed + FLOOR))
+        return basic8, words, attention
