@@ -47,6 +47,8 @@ _CAPITAL_PX = 22.0
 _SMALLEST_TEXT_PX = 6
 # Panels of more faces would cover each other.
 _MOST_PANELS = 4
+# Room for the longest word and its number in the smallest text.
+_LEAST_PANEL_PX = 114
 # The way in the plane of valence and arousal: about the last two seconds.
 _WAY_MOMENTS = 60
 # Motion that fills the strip, face widths per second.
@@ -152,7 +154,8 @@ def _draw_tag(canvas: Image, found: FaceResult, text_px: int) -> None:
 def _layouts(found: FaceResult, top: int) -> list[tuple[int, bool]]:
     """What a panel may hold, the fullest first: how many words, and whether the plane."""
     told = found.emotions.affect is not None
-    words = [1] if found.emotions.label == NEUTRAL else [top, min(top, 5), min(top, 3), 1]
+    # A neutral face has two lines: that what follows is faint, and the word.
+    words = [2] if found.emotions.label == NEUTRAL else [top, min(top, 5), min(top, 3), 1]
     planes = (True, False) if told else (False,)
     return [(count, plane) for count in dict.fromkeys(words) for plane in planes]
 
@@ -160,7 +163,9 @@ def _layouts(found: FaceResult, top: int) -> list[tuple[int, bool]]:
 def _panel_size(text_px: int, words: int, plane: bool) -> tuple[int, int]:
     """Width and height of a panel with so many words, with or without the plane."""
     height_px = round(5.7 * text_px) + words * round(2.1 * text_px)
-    return round(16.5 * text_px), height_px + (_plane_px(text_px) if plane else 0)
+    return max(round(16.5 * text_px), _LEAST_PANEL_PX), height_px + (
+        _plane_px(text_px) if plane else 0
+    )
 
 
 def _plane_px(text_px: int) -> int:
@@ -205,10 +210,10 @@ def _draw_panel(canvas: Image, found: FaceResult, panel: _Rect, text_px: int, to
     title = "uncertain" if emotions.uncertain else emotions.label
     _write(canvas, title, (left, y), text_px, colour_of(emotions.label))
     much = emotions.neutral if neutral else emotions.intensity
-    number = _percent(much)
     y += round(1.7 * text_px)
-    _write(canvas, "surely" if neutral else "strength", (left, y), small_px, _GREY)
-    _write(canvas, number, (right - _text_width(number, small_px), y), small_px, _WHITE)
+    edges = (left, right)
+    name = "surely" if neutral else "strength"
+    _write_row(canvas, (name, _GREY), (_percent(much), _WHITE), edges, y, small_px)
     y += round(0.5 * text_px)
     bar = _Rect(left, y, right - left, max(2, text_px // 4))
     _bar(canvas, bar, much, _GREY if neutral else _WHITE)
@@ -216,19 +221,16 @@ def _draw_panel(canvas: Image, found: FaceResult, panel: _Rect, text_px: int, to
     if neutral:
         word, p = faint(emotions.ranked, emotions.neutral)
         y += round(2.1 * text_px)
-        _write(canvas, f"faintly {word}", (left, y), small_px, _GREY)
-        _write(
-            canvas, _percent(p), (right - _text_width(_percent(p), small_px), y), small_px, _GREY
-        )
+        _write(canvas, "faintly", (left, y), small_px, _GREY)
+        y += round(1.7 * text_px)
+        _write_row(canvas, (word, _WHITE), (_percent(p), _GREY), edges, y, small_px)
         return
     words = emotions.top(top)
     # Bars show the words against each other: those of version 0.1 share the probability.
     longest = max((probability for _, probability in words), default=1.0) or 1.0
     for word, probability in words:
         y += round(2.1 * text_px)
-        _write(canvas, word, (left, y), small_px, _WHITE)
-        number = _percent(probability)
-        _write(canvas, number, (right - _text_width(number, small_px), y), small_px, _GREY)
+        _write_row(canvas, (word, _WHITE), (_percent(probability), _GREY), edges, y, small_px)
         bar = _Rect(left, y + round(0.45 * text_px), right - left, max(2, text_px // 4))
         _bar(canvas, bar, probability / longest, colour_of(word))
 
@@ -278,6 +280,24 @@ def _draw_plane(
         number = f"{value:+.2f}"
         y += round(1.4 * text_px)
         _write(canvas, number, (right - _text_width(number, small_px), y), small_px, _WHITE)
+
+
+def _write_row(
+    canvas: Image,
+    name: tuple[str, Colour],
+    number: tuple[str, Colour],
+    edges: tuple[int, int],
+    y: int,
+    text_px: int,
+) -> None:
+    """A name at the left edge and a number at the right one; a name that is too long is cut."""
+    left, right = edges
+    at = right - _text_width(number[0], text_px)
+    words = name[0]
+    while words and left + _text_width(words, text_px) + text_px // 2 > at:
+        words = words[:-2].rstrip() + "." if len(words) > 2 else ""
+    _write(canvas, words, (left, y), text_px, name[1])
+    _write(canvas, number[0], (at, y), text_px, number[1])
 
 
 def _percent(p: float) -> str:
