@@ -17,6 +17,8 @@ from .metrics import Tally
 from .options import Options
 
 Batch = dict[str, Tensor]
+CLIMB = 0.3
+"""Share of a short training's steps in which its rate climbs."""
 
 
 @dataclass(frozen=True)
@@ -109,13 +111,18 @@ class Learner(lightning.LightningModule):
         self.log_dict(found, prog_bar=True, rank_zero_only=True)
 
     def configure_optimizers(self) -> Any:
-        parameters = [p for p in self.parameters() if p.requires_grad]
-        optimizer = optimizer_of(self.recipe, parameters)
-        schedule = schedule_of(self.recipe, optimizer, self.steps, self.trainer.max_epochs or 1)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        return optimized(self, self.recipe, self.steps, self.trainer.max_epochs or 1)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint[MARK] = self.mark
+
+
+def optimized(module: nn.Module, recipe: Recipe, steps: int, epochs: int = 1) -> dict[str, Any]:
+    """What Lightning asks of a module: a recipe's optimizer of the parameters that learn, and its
+    rates over ``steps`` steps in ``epochs`` epochs."""
+    optimizer = optimizer_of(recipe, [p for p in module.parameters() if p.requires_grad])
+    schedule = schedule_of(recipe, optimizer, steps, epochs)
+    return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
 def optimizer_of(recipe: Recipe, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:

@@ -17,6 +17,7 @@ from ..data.augment import CROP_PX
 from ..data.motion import FIELDS, FaceShape, MotionMaker, motion_target
 from ..data.views import ViewMaker
 from ..draws import sampling_weights
+from ..learner import CLIMB, Recipe, optimized
 from ..losses import vote_cross_entropy
 from ..networks.compact_msau import CompactMSAU
 from ..networks.fusion import CascadedAttention
@@ -144,13 +145,10 @@ class AttentionTraining(lightning.LightningModule):
 
     def configure_optimizers(self) -> Any:
         options = self.options
-        optimizer = torch.optim.AdamW(
-            self.network.parameters(), lr=options.peak_rate, weight_decay=options.weight_decay
+        recipe = Recipe(
+            "adamw", options.peak_rate, weight_decay=options.weight_decay, one_cycle=CLIMB
         )
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, options.peak_rate, total_steps=self.steps
-        )
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        return optimized(self.network, recipe, self.steps)
 
 
 def clip_loader(clips: FeatureClips, batch: int, shuffle: bool) -> DataLoader[Any]:

@@ -28,6 +28,7 @@ from ..data.augment import CROP_PX
 from ..data.face_images import FaceImages
 from ..data.learning_faces import LearningFaces
 from ..draws import Draw
+from ..learner import CLIMB, Recipe, optimized
 from ..losses import judged_loss, vote_cross_entropy
 from ..networks.compact_msau import CompactMSAU
 from .attention import features_of
@@ -150,13 +151,10 @@ class HeadsTraining(lightning.LightningModule):
 
     def configure_optimizers(self) -> Any:
         options = self.options
-        optimizer = torch.optim.AdamW(
-            self.parameters(), lr=options.peak_rate, weight_decay=options.weight_decay
+        recipe = Recipe(
+            "adamw", options.peak_rate, weight_decay=options.weight_decay, one_cycle=CLIMB
         )
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, options.peak_rate, total_steps=self.steps
-        )
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        return optimized(self, recipe, self.steps)
 
 
 def feature_loader(

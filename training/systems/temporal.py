@@ -19,6 +19,7 @@ from ..data.judged import JudgedColumns, judged_columns
 from ..data.motion import FIELDS, FaceShape, fit_face_shape
 from ..data.motion_set import MotionSet, load_motion_set, make_motion_set, save_motion_set
 from ..draws import sampling_weights
+from ..learner import CLIMB, Recipe, optimized
 from ..losses import affect_loss, label_loss, vote_cross_entropy
 from ..networks.motion_net import MotionNet
 
@@ -142,13 +143,10 @@ class TemporalTraining(lightning.LightningModule):
 
     def configure_optimizers(self) -> Any:
         options = self.options
-        optimizer = torch.optim.AdamW(
-            self.parameters(), lr=options.peak_rate, weight_decay=options.weight_decay
+        recipe = Recipe(
+            "adamw", options.peak_rate, weight_decay=options.weight_decay, one_cycle=CLIMB
         )
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, options.peak_rate, total_steps=self.steps
-        )
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        return optimized(self, recipe, self.steps)
 
 
 def temporal_loaders(
