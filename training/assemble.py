@@ -35,7 +35,7 @@ from .systems.temporal import face_shape, movable
 Array = npt.NDArray[np.float32]
 
 PRIOR_STEPS = (0.0, 0.25, 0.5, 0.75, 1.0)
-NEUTRAL_SHIFTS = (0.0, -0.25, -0.5, -0.75, -1.0)
+NEUTRAL_SHIFTS = (0.5, 0.25, 0.0, -0.25, -0.5, -0.75, -1.0)
 """Added to neutral's logit."""
 RARE_GAIN = 0.25
 """What a point of macro recall is worth in points of top-1 when the operating point is chosen."""
