@@ -89,7 +89,7 @@ def page(recognizer: Recognizer, settings: Settings) -> App:
     if settings.camera_hosts:
         units = tuple(manifest.head("au").labels)
         app.include_router(camera_router(rounds, CameraHosts(settings.camera_hosts), units))
-    app.mount("/live", live_assets())
+    app.mount("/live", live_assets(facts))
     app.mount("/page", routes.app())
 
     @app.get("/healthz")

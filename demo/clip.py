@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import re
+import secrets
 import shutil
 import threading
 import time
@@ -30,21 +31,25 @@ from stream.sinks.jsonl import JsonlFile
 from stream.sinks.rows import FrameRows, RowSink
 from stream.sinks.subtitles import SubtitleSink
 from stream.sinks.tally import TallySink
-from stream.sinks.video import VideoSink
 from stream.sources.base import Source
 from stream.sources.sample import SampleSource
 
+from .drawn import DrawnSink
 from .errors import Busy
 from .view import MomentSink, document
 
 SAMPLE = "sample"
 VIEW = "view.json"
-VIDEO = "annotated.mp4"
+SUBTITLES = "subtitles.vtt"
+VIDEO, PICTURE = "annotated.mp4", "annotated.png"
+DRAWN = (VIDEO, PICTURE)
+"""What everything is drawn in: a clip has the one, a single picture the other."""
 DOWNLOADS = {
     "rows.jsonl": ("jsonl", "application/x-ndjson"),
     "rows.csv": ("csv", "text/csv; charset=utf-8"),
-    "subtitles.vtt": ("vtt", "text/vtt; charset=utf-8"),
+    SUBTITLES: ("vtt", "text/vtt; charset=utf-8"),
     VIDEO: ("mp4", "video/mp4"),
+    PICTURE: ("png", "image/png"),
 }
 """The files of a scored clip: the suffix they are downloaded with, and their type."""
 
@@ -76,6 +81,8 @@ class Job:
     """How much of it is scored, 0..1."""
     frames: int = 0
     stop: threading.Event = field(default_factory=threading.Event)
+    id: str = field(default_factory=lambda: secrets.token_urlsafe(12))
+    """Stands in the addresses of its files; never another clip's."""
 
     @property
     def over(self) -> bool:
@@ -239,12 +246,15 @@ class Clips:
                     job.share = min(frame.time_s / source.duration_s, 0.99)
         if job.stop.is_set():
             return
+        if still := job.frames == 1:
+            (job.folder / SUBTITLES).unlink()
         found = document(
             moments,
             tally.faces(),
             self._manifest,
             source=job.name,
             frames=job.frames,
+            still=still,
             rate_hz=source.rate_hz,
             blurred=job.blur,
             notes=[*source.notes, *left_out_notes(left_out)],
@@ -277,12 +287,12 @@ class Clips:
 
 def _file_sinks(job: Job) -> list[Sink]:
     """What writes the clip's files."""
-    video: Sink = VideoSink(job.folder / VIDEO, _PANEL_WORDS)
+    drawn: Sink = DrawnSink(job.folder / VIDEO, job.folder / PICTURE, _PANEL_WORDS)
     return [
         RowSink(FrameRows(_WORDS), JsonlFile(job.folder / "rows.jsonl")),
         CsvSink(job.folder / "rows.csv", _WORDS),
-        SubtitleSink(job.folder / "subtitles.vtt"),
-        BlurSink(video) if job.blur else video,
+        SubtitleSink(job.folder / SUBTITLES),
+        BlurSink(drawn) if job.blur else drawn,
     ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import tempfile
 import time
 from collections import Counter
@@ -20,10 +21,12 @@ from stream.serve.limits import Limits
 from stream.serve.turns import household
 from stream.serve.uploads import may_take_s
 
-from .clip import DOWNLOADS, SAMPLE, VIDEO, VIEW, Clips, Job, harmless
+from .clip import DOWNLOADS, DRAWN, SAMPLE, VIEW, Clips, Job, harmless
 from .errors import Busy, PageError, SessionGone, TooMuch
 from .session import Session, Sessions
 
+_CLIP = "clip-"
+"""What the name of a clip's folder begins with."""
 _ASSETS = Path(__file__).parent / "assets"
 _TYPES = {".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8"}
 
@@ -50,7 +53,7 @@ class PageRoutes:
             Route(f"{visit}/sample", self._sample, methods=["POST"]),
             Route(f"{visit}/clip", self._state, methods=["GET"]),
             Route(f"{visit}/clip", self._drop, methods=["DELETE"]),
-            Route(f"{visit}/files/{{name}}", self._file, methods=["GET"]),
+            Route(f"{visit}/clips/{{clip}}/{{name}}", self._file, methods=["GET"]),
         ]
         return Starlette(routes=routes, exception_handlers={PageError: _refusal})
 
@@ -70,21 +73,21 @@ class PageRoutes:
         """The body is the clip; `name` and `blur` stand in the query."""
         session = self._session(request)
         name = harmless(request.query_params.get("name", "clip"))
-        folder = await run_in_threadpool(self._fresh_folder, session)
-        file = folder / "upload"
         address, most = household(request.client), self._limits.uploads
         # Half of what there is, at most: a few slow ones are not to keep others out.
         if self._receiving.total() >= most or self._receiving[address] >= max(most // 2, 1):
             raise Busy("other visitors are sending clips; try again in a moment")
         self._receiving[address] += 1
+        folder = await run_in_threadpool(self._fresh_folder, session)
         try:
-            await self._receive(request, file)
+            await self._receive(request, folder / "upload")
         except BaseException:
-            file.unlink(missing_ok=True)
+            shutil.rmtree(folder, ignore_errors=True)
             raise
         finally:
             self._receiving -= Counter([address])
-        return self._add(session, Job(name, folder, file, _wants_blur(request), address))
+        job = Job(name, folder, folder / "upload", _wants_blur(request), address)
+        return self._add(session, job)
 
     async def _receive(self, request: Request, file: Path) -> None:
         """Write the body down as it comes; raises `TooMuch` beyond the limits."""
@@ -124,9 +127,15 @@ class PageRoutes:
         )
 
     def _add(self, session: Session, job: Job) -> Response:
-        """Queue the clip, as the visit's only one."""
-        self._sessions.get(session.token)
-        self._clips.add(job)
+        """Queue the clip, as the visit's only one; it may have been deleted while it came."""
+        try:
+            self._sessions.get(session.token)
+            if not job.folder.is_dir():
+                raise SessionGone("this clip was deleted while it was sent")
+            self._clips.add(job)
+        except PageError:
+            shutil.rmtree(job.folder, ignore_errors=True)
+            raise
         self._jobs[session.token] = job
         return JSONResponse(self._told(job), 202)
 
@@ -140,11 +149,17 @@ class PageRoutes:
         return Response(status_code=204)
 
     async def _file(self, request: Request) -> Response:
-        """A file of the finished clip; `download` in the query offers it to be saved."""
+        """A file of the finished clip; `download` in the query offers it to be saved.
+
+        Every clip has addresses of its own: a browser that keeps what it got from one never takes
+        it for another's.
+        """
         session, name = self._session(request), request.path_params["name"]
         job = self._jobs.get(session.token)
-        if job is None or job.state != "done" or (name != VIEW and name not in DOWNLOADS):
-            raise SessionGone("there is no such file; it may be deleted already")
+        if job is None or job.id != request.path_params["clip"] or job.state != "done":
+            raise SessionGone("there is no such clip; it may be deleted already")
+        if name != VIEW and name not in DOWNLOADS:
+            raise SessionGone("there is no such file of this clip")
         path = job.folder / name
         if not path.is_file():
             raise SessionGone("there is no such file of this clip")
@@ -152,7 +167,7 @@ class PageRoutes:
         headers = {"Cache-Control": "no-store"}
         if "download" in request.query_params:
             saved = (
-                f"{Path(job.name).stem or 'clip'}.{'annotated.' if name == VIDEO else ''}{suffix}"
+                f"{Path(job.name).stem or 'clip'}.{'annotated.' if name in DRAWN else ''}{suffix}"
             )
             headers["Content-Disposition"] = f"attachment; filename*=UTF-8''{quote(saved)}"
         return FileResponse(path, media_type=kind, headers=headers)
@@ -165,17 +180,25 @@ class PageRoutes:
         self._delete(session)
         if not session.on_end:
             session.on_end.append(lambda: self._delete(session))
-        return Path(tempfile.mkdtemp(prefix="clip-", dir=session.folder))
+        try:
+            return Path(tempfile.mkdtemp(prefix=_CLIP, dir=session.folder))
+        except FileNotFoundError:
+            raise SessionGone("this visit has ended; reload the page") from None
 
     def _delete(self, session: Session) -> None:
-        """Stop the visit's clip and delete what there is of it."""
+        """Stop the visit's clip and delete what there is of it, and of one still on its way."""
         job = self._jobs.pop(session.token, None)
         if job is not None:
             self._clips.discard(job)
+        for folder in session.folder.glob(f"{_CLIP}*"):
+            # What a thread still writes to goes when it lets go.
+            if job is None or folder != job.folder:
+                shutil.rmtree(folder, ignore_errors=True)
 
     def _told(self, job: Job) -> dict[str, Any]:
         return {
             "state": job.state,
+            "clip": job.id,
             "name": job.name,
             "share": round(job.share, 3),
             "frames": job.frames,

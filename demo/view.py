@@ -43,7 +43,7 @@ class MomentSink:
         self._frames = 0
         self._kept = 0
         self.size: tuple[int, int] = (0, 0)
-        self.end_s = 0.0
+        self.start_s = self.end_s = 0.0
 
     def open(self, info: SinkInfo) -> None:
         """Begin."""
@@ -53,6 +53,7 @@ class MomentSink:
         place, self._frames = self._frames, self._frames + 1
         if not place:
             self.size = (frame.width_px, frame.height_px)
+            self.start_s = result.time_s
         self.end_s = result.time_s
         self._ended += self._episodes.add(result)
         if place % self._stride:
@@ -88,7 +89,7 @@ class MomentSink:
         """The usual time between two kept moments."""
         if self._frames < 2:
             return 1 / 30
-        return self.end_s / (self._frames - 1) * self._stride
+        return (self.end_s - self.start_s) / (self._frames - 1) * self._stride
 
     def _halve(self) -> None:
         """Keep every second moment from now on, and of those kept."""

@@ -139,7 +139,7 @@ class Camera extends HTMLElement {
     });
   }
 
-  _told({ error, state, message }) {
+  _told({ error, state, source, message }) {
     if (error) {
       this.last = error.message;
       return;
@@ -147,6 +147,8 @@ class Camera extends HTMLElement {
     if (message) this.last = message;
     if (state === "live") {
       this.last = "";
+      // The name without a password; a camera that came back goes on where it was.
+      if (this.state !== "live") this.views.begin(source);
       return;
     }
     const words = { connecting: "Connecting to the camera …", stalled: "The camera is silent …" };

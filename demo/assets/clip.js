@@ -135,7 +135,7 @@ class Clip extends HTMLElement {
       }
       if (this.turn !== turn) return;
       if (job.state !== "done") throw new Error(job.message || "The clip was called off.");
-      const view = await this.visit.ask("files/view.json");
+      const view = await this.visit.ask(`clips/${job.clip}/view.json`);
       if (this.turn === turn) this._view(view, job);
     } catch (error) {
       if (this.turn === turn) this._choose(error.message);
@@ -159,9 +159,10 @@ class Clip extends HTMLElement {
 
   _view(view, job) {
     this._show("view", "");
+    const url = (name) => this.visit.url(`clips/${job.clip}/${name}`);
     this.viewer = new Viewer(this, view, {
-      video: this.visit.url("files/annotated.mp4"),
-      files: job.files.map((name) => ({ name, href: this.visit.url(`files/${name}?download`) })),
+      drawn: url(view.still ? "annotated.png" : "annotated.mp4"),
+      files: job.files.map((name) => ({ name, href: `${url(name)}?download` })),
     });
     this.querySelector("h2").focus();
   }

@@ -12,15 +12,20 @@ class Notice extends HTMLElement {
     this.innerHTML = `
       <section class="fs-notice" role="region" aria-label="Before you begin">
         <div>
-          <p><b>This page estimates expressions, not feelings.</b> It names how a face would read to
-            people who see it. It does not know what anybody feels, wants or is, and it errs. The
-            fine words are a machine's judgement. Do not decide about people by it.</p>
-          <p>In the European Union, inferring emotions of people at work or in education is
-            prohibited (AI Act, Art. 5(1)(f), since 2 February 2025), and people exposed to such a
-            system must be told (Art. 50(3), since 2 August 2026). Show only faces of people who agreed.</p>
+          <p><b>This page estimates expressions, not feelings,</b> and it errs. Do not decide about
+            people by it. Show only faces of people who agreed.</p>
+          <details><summary>What it does, and the law</summary>
+            <p>It names how a face would read to people who see it. It does not know what anybody
+              feels, wants or is. The fine words are a machine's judgement.</p>
+            <p>In the European Union, inferring emotions of people at work or in education is
+              prohibited (AI Act, Art. 5(1)(f), since 2 February 2025), and people exposed to such
+              a system must be told (Art. 50(3), since 2 August 2026).</p>
+          </details>
         </div>
         <button type="button" class="fs-button">I understand</button>
       </section>`;
+    // On a phone it would fill the first screen.
+    this.querySelector("details").open = window.matchMedia("(min-width: 700px)").matches;
     this.querySelector("button").addEventListener("click", () => {
       remember();
       this._short();

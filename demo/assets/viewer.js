@@ -3,7 +3,7 @@
 import { Bars, make, percent } from "../../live/bars.js";
 import { movements } from "../../live/names.js";
 import { PLANE, WAY_S, drawPlane, signed } from "../../live/plane.js";
-import { clustered } from "../../live/ranking.js";
+import { Arrangement } from "../../live/ranking.js";
 import { Timeline, clock, toneOf } from "./timeline.js";
 
 const FILES = {
@@ -11,6 +11,7 @@ const FILES = {
   "rows.csv": ["CSV", "a row per face and frame"],
   "subtitles.vtt": ["Subtitles", "WebVTT, the leading words"],
   "annotated.mp4": ["Video", "MP4 with everything drawn in"],
+  "annotated.png": ["Picture", "PNG with everything drawn in"],
 };
 
 const VIEW = `
@@ -40,9 +41,8 @@ const VIEW = `
     </div>
     <section class="fs-now" aria-label="At this moment">
       <div class="fs-faces" role="group" aria-label="Faces"></div>
-      <div class="fs-lead"><i class="fs-dot"></i><b data-label></b><em hidden>uncertain</em>
-        <span class="fs-small" data-much></span>
-        <span class="fs-small" data-time></span></div>
+      <div><div class="fs-lead"><i class="fs-dot"></i><b data-label></b><em hidden>uncertain</em></div>
+        <p class="fs-much fs-small"><span data-much></span><span data-time></span></p></div>
       <div class="fs-title"><h3>Closest words</h3>
         <span class="fs-small" data-quiet hidden>nothing shows; faintly this one</span></div>
       <ol class="fs-bars"></ol>
@@ -64,8 +64,11 @@ const VIEW = `
   </section>`;
 
 export class Viewer {
-  /** `view` is the server's document; `video` an address, `files` a list of {name, href}. */
-  constructor(root, view, { video, files }) {
+  /**
+   * `view` is the server's document, `drawn` the address of the video or, where it is one picture,
+   * of that; `files` is a list of {name, href}.
+   */
+  constructor(root, view, { drawn, files }) {
     this.view = view;
     this.root = root;
     root.innerHTML = VIEW;
@@ -73,12 +76,33 @@ export class Viewer {
     this.find("h2").textContent = view.source;
     this.find("[data-facts]").textContent = facts(view);
     this.video = this.find("video");
-    this.video.src = video;
-    this.video.setAttribute("aria-label", `${view.source}, annotated`);
     this.bars = new Bars(this.find(".fs-bars"), { size: 10, spoken: this.find(".fs-unseen") });
+    this.arrangement = new Arrangement(view.legend.family_of);
+    this.tellsAffect = view.faces.some(({ moments }) => moments[0]?.va);
     this.face = view.faces[0] ?? null;
+    this.timeS = view.still ? (this.face?.t[0] ?? 0) : 0;
     this._faces();
-    this.timeline = new Timeline(this.find(".fs-timeline"), view, {
+    if (view.still) this._still(drawn);
+    else this._moving(drawn);
+    this._summary();
+    this._files(files);
+    this.choose(this.face);
+  }
+
+  /** A picture is shown as one: nothing plays, nothing is scrubbed. */
+  _still(drawn) {
+    const picture = make("img");
+    picture.src = drawn;
+    picture.alt = `${this.view.source}, annotated`;
+    this.video.replaceWith(picture);
+    this.video = null;
+    this.find(".fs-time").remove();
+    this.find("#fs-summary-name").textContent = "In the picture";
+  }
+
+  _moving(drawn) {
+    this.video.setAttribute("aria-label", `${this.view.source}, annotated`);
+    this.timeline = new Timeline(this.find(".fs-timeline"), this.view, {
       seek: (timeS) => this.seek(timeS),
       choose: (face) => this.choose(face),
       toggle: () => this.toggle(),
@@ -91,9 +115,6 @@ export class Viewer {
     for (const name of ["play", "pause", "ended"]) {
       this.video.addEventListener(name, () => this._playing(!this.video.paused));
     }
-    this._summary();
-    this._files(files);
-    this.choose(this.face);
     for (const name of ["seeking", "seeked", "loadeddata", "pause"]) {
       this.video.addEventListener(name, () => this.show(this.video.currentTime));
     }
@@ -103,13 +124,13 @@ export class Viewer {
         make("p", "fs-fault", "This browser cannot play the video; it can be downloaded below."),
       );
     });
-    this.show(0);
+    this.video.src = drawn;
   }
 
   close() {
     cancelAnimationFrame(this.running);
-    this.video.removeAttribute("src");
-    this.video.load();
+    this.video?.removeAttribute("src");
+    this.video?.load();
   }
 
   /** Play, from the start again where it is at its end, or pause. */
@@ -137,17 +158,20 @@ export class Viewer {
     for (const button of this.root.querySelectorAll("[data-face]")) {
       button.setAttribute("aria-pressed", String(Number(button.dataset.face) === face?.id));
     }
-    this.timeline.choose(face);
+    this.timeline?.choose(face);
     this.bars.clear();
-    this.show(this.timeS ?? 0);
+    this.arrangement.clear();
+    this.show(this.timeS);
   }
 
   show(timeS) {
     this.timeS = timeS;
     const moment = this.face && momentAt(this.face, timeS, this.view.step_s);
-    this.timeline.show(timeS, said(timeS, moment, this.view));
-    this.find("[data-time]").textContent = clock(timeS);
-    this.find("[data-clock]").textContent = `${clock(timeS)} / ${clock(this.view.duration_s)}`;
+    if (this.timeline) {
+      this.timeline.show(timeS, said(timeS, moment, this.view));
+      this.find("[data-time]").textContent = clock(timeS);
+      this.find("[data-clock]").textContent = `${clock(timeS)} / ${clock(this.view.duration_s)}`;
+    }
     this.find(".fs-now").classList.toggle("empty", !moment);
     this._lead(moment);
     this._words(moment);
@@ -168,7 +192,11 @@ export class Viewer {
     const { words } = this.view.legend;
     const quiet = moment?.l === "neutral";
     const named = (moment?.w ?? []).map(([at, p]) => ({ word: words[at], p }));
-    const ranked = quiet ? named : clustered(named, this.view.legend.family_of);
+    // While it plays the words keep their places; where it stands they are in order.
+    const stands = this.video?.paused ?? true;
+    const ranked = quiet
+      ? named
+      : this.arrangement.show(named, moment?.l, performance.now() / 1000, stands);
     const longest = Math.max(named[0]?.p ?? 0, 0.05);
     this.find("[data-quiet]").hidden = !quiet;
     this.bars.list.classList.toggle("faint", Boolean(quiet || moment?.u));
@@ -187,8 +215,9 @@ export class Viewer {
 
   _affect(moment, timeS) {
     const part = this.find(".fs-affect");
-    part.hidden = !moment?.va;
-    if (part.hidden) return;
+    part.hidden = !this.tellsAffect;
+    part.classList.toggle("away", !moment?.va);
+    if (!moment?.va) return;
     const way = placesTo(this.face, timeS);
     const [canvas, valence, arousal] = part.querySelectorAll("canvas, [data-valence], [data-arousal]");
     const style = getComputedStyle(this.find(".fs-lead .fs-dot"));
@@ -248,9 +277,10 @@ export class Viewer {
 
   _summary() {
     const cards = this.view.faces.slice(0, 12).map((face) => this._card(face));
-    if (!cards.length) cards.push(make("p", "", "Nobody was seen in this clip."));
+    const { still } = this.view;
+    if (!cards.length) cards.push(make("p", "", `Nobody was seen in this ${still ? "picture" : "clip"}.`));
     const more = this.view.faces.length - 12;
-    if (more > 0) cards.push(make("p", "fs-small", `and ${more} more, seen for a shorter time`));
+    if (more > 0) cards.push(make("p", "fs-small", `and ${more} more${still ? "" : ", seen for a shorter time"}`));
     this.find(".fs-summary").append(...cards);
   }
 
@@ -270,8 +300,9 @@ export class Viewer {
       item.append(make("span", "", word), make("span", "fs-value", percent(p)));
     }
     const seen = `${clock(face.from_s)} to ${clock(face.to_s)}`;
-    const doubt = face.uncertain > 0.5 ? ", uncertain for most of it" : "";
-    const line = `Seen ${seen}. ${shows(face)}${doubt}.`;
+    const { still } = this.view;
+    const doubt = face.uncertain > 0.5 ? `, uncertain${still ? "" : " for most of it"}` : "";
+    const line = `${still ? "" : `Seen ${seen}. `}${shows(face)}${doubt}.`;
     card.append(head, words, make("p", "fs-small", line));
     return card;
   }
@@ -353,7 +384,8 @@ const share = (p) => percent(p).replace(" ", "\u00a0");
 function facts(view) {
   const count = view.faces.length;
   const faces = count === 1 ? "1 face" : `${count || "no"} faces`;
-  const parts = [clock(view.duration_s), `${view.frames} frames`, faces];
-  if (view.blurred) parts.push("faces blurred in the video");
+  const length = view.still ? ["picture"] : [clock(view.duration_s), `${view.frames} frames`];
+  const parts = [...length, faces];
+  if (view.blurred) parts.push(`faces blurred in the ${view.still ? "picture" : "video"}`);
   return [parts.join(" · "), ...view.notes].join(" · ");
 }

@@ -145,6 +145,7 @@ class FerstreamLive extends HTMLElement {
     const { facingMode } = this.stream.getVideoTracks()[0].getSettings();
     if (facingMode === "environment") this.views.stage.setMirrored(false);
     this._state("live");
+    this.views.begin("webcam");
     this.voice.say("The camera is on.");
     stop.focus({ preventScroll: true });
     this._cameras();
@@ -157,7 +158,10 @@ class FerstreamLive extends HTMLElement {
     url.protocol = url.protocol.replace("http", "ws");
     this._hint("Connecting …");
     this.link = new Link(url, {
-      open: () => this._hint("Looking for faces …"),
+      open: () => {
+        this.views.join();
+        this._hint("Looking for faces …");
+      },
       answer: (row, entry) => this._answer(row, entry),
       fault: (words) => this._lost(words),
       lost: (tries) => this._lost(lostWords(tries)),
@@ -183,7 +187,7 @@ class FerstreamLive extends HTMLElement {
   _answer(row, { sentMs, picture }) {
     const nowMs = performance.now();
     this.sender.answered(row, sentMs, nowMs);
-    this.views.show(row, nowMs, picture);
+    this.views.show(row, nowMs, { picture, atMs: sentMs });
     this._hint(row.faces.length ? "" : "No face in view");
     this._numbers(nowMs);
     const { person } = this.views.people;

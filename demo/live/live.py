@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -19,6 +20,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from engines.taxonomy import load_taxonomy
+from stream.result import SCHEMA
+from stream.sinks.csv import CsvSink
 
 if TYPE_CHECKING:
     import gradio as gr
@@ -69,11 +72,14 @@ def live_page(*, assets: str = ASSETS, socket: str = SOCKET) -> str:
     )
 
 
-def live_assets() -> Starlette:
-    """The panel's files as an app to mount at `/live`: scripts, style and `words.json`."""
+def live_assets(about: Mapping[str, Any] | None = None) -> Starlette:
+    """The panel's files as an app to mount at `/live`: scripts, style and `words.json`.
+
+    `about` are facts for the headers of what visitors save.
+    """
     files = {path.name: path for path in FOLDER.iterdir() if path.suffix in _TYPES}
     answers = {name: _answer(path.read_bytes(), path.suffix) for name, path in files.items()}
-    answers["words.json"] = ("application/json", *_tagged(json.dumps(words()).encode()))
+    answers["words.json"] = ("application/json", *_tagged(json.dumps(words(about or {})).encode()))
 
     async def asset(request: Request) -> Response:
         answer = answers.get(request.path_params["name"])
@@ -89,14 +95,20 @@ def live_assets() -> Starlette:
     return Starlette(routes=[Route("/{name}", asset)])
 
 
-def words() -> dict[str, object]:
-    """What the panel needs to know of the taxonomy: the families and the family of each word."""
+def words(about: Mapping[str, Any]) -> dict[str, object]:
+    """What the panel needs to know: the families, the family of each word, and what stands in the
+    files that it saves, which are like those of a clip."""
     table: dict[str, str] = {}
     for name in ("basic8", "emo135"):
         taxonomy = load_taxonomy(name)
         for word, family in zip(taxonomy.labels, taxonomy.family_of, strict=True):
             table[word] = taxonomy.families[family] if family >= 0 else ""
-    return {"families": list(load_taxonomy("emo135").families), "family_of": table}
+    return {
+        "families": list(load_taxonomy("emo135").families),
+        "family_of": table,
+        "columns": CsvSink(Path()).columns,
+        "about": {"schema": SCHEMA, "facts": dict(about)},
+    }
 
 
 def _answer(content: bytes, suffix: str) -> tuple[str, bytes, str]:

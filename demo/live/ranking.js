@@ -92,6 +92,50 @@ export function clustered(words, familyOf) {
   return order;
 }
 
+const HOLD_S = 1.5; // so long words keep their places, unless another one leads
+
+/**
+ * Words at places that the eye can follow: they are put in order, as `clustered` has it, every
+ * `HOLD_S` and whenever another word leads. In between a word that comes in goes to the end.
+ */
+export class Arrangement {
+  constructor(familyOf, holdS = HOLD_S) {
+    this.familyOf = familyOf;
+    this.holdS = holdS;
+    this.clear();
+  }
+
+  clear() {
+    this.order = [];
+    this.tiedTo = new Map();
+    this.lead = null;
+    this.atS = -Infinity;
+  }
+
+  /** `[{word, p, joined}]` of `[{word, p}]`, best first; `anew` puts them in order at once. */
+  show(words, lead, nowS, anew = false) {
+    const fresh = anew || lead !== this.lead || nowS - this.atS >= this.holdS || nowS < this.atS;
+    if (fresh) this._arrange(words, lead, nowS);
+    const p = new Map(words.map((one) => [one.word, one.p]));
+    const kept = this.order.filter((word) => p.has(word));
+    const known = new Set(kept);
+    this.order = [...kept, ...words.map(({ word }) => word).filter((word) => !known.has(word))];
+    return this.order.map((word, at) => ({
+      word,
+      p: p.get(word),
+      joined: at > 0 && this.tiedTo.get(word) === this.order[at - 1],
+    }));
+  }
+
+  _arrange(words, lead, nowS) {
+    const found = clustered(words, this.familyOf);
+    this.order = found.map(({ word }) => word);
+    this.tiedTo = new Map(found.flatMap(({ word, joined }, at) => (joined ? [[word, found[at - 1].word]] : [])));
+    this.lead = lead;
+    this.atS = nowS;
+  }
+}
+
 /** Named numbers, smoothed together: the eight emotions, families, muscle movements. */
 export class Smooth {
   constructor(tauS = TAU_S) {

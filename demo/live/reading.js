@@ -2,7 +2,7 @@
 
 import { Bars, fill, make, percent } from "./bars.js";
 import { drawPlane, signed } from "./plane.js";
-import { clustered } from "./ranking.js";
+import { Arrangement } from "./ranking.js";
 
 const SHOWN_MOVES = 5;
 const LEAST_MOVE = 0.1; // weaker movements are noise
@@ -13,9 +13,11 @@ export class Reading {
   constructor(root, { families, familyOf, toneOf, colourOf }, onPick) {
     const one = (selector) => root.querySelector(selector);
     this.familyOf = familyOf;
+    this.arrangement = new Arrangement(familyOf);
     this.toneOf = toneOf;
     this.colourOf = colourOf;
     this.onPick = onPick;
+    this.room = one(".right");
     this.panel = one(".reading");
     this.empty = one(".empty");
     this.tabs = one(".people");
@@ -40,8 +42,11 @@ export class Reading {
     this.shownId = null;
     this.words.clear();
     this.moves.clear();
+    this.arrangement.clear();
     this.panel.hidden = true;
     this.empty.hidden = false;
+    this.room.style.minHeight = "";
+    this.several = false;
     this.tabs.hidden = true;
     this.tabs.replaceChildren();
     this.tabOf.clear();
@@ -50,6 +55,8 @@ export class Reading {
   /** Show the picked person's reading, and tabs if there are others. */
   show(people, nowMs) {
     const { person } = people;
+    // Where the face has gone, its room stays: nothing below moves.
+    if (!person && !this.panel.hidden) this.room.style.minHeight = `${this.room.offsetHeight}px`;
     this._people(people);
     this.panel.hidden = !person;
     this.empty.hidden = !!person;
@@ -57,6 +64,7 @@ export class Reading {
     if (person.id !== this.shownId) {
       this.words.clear();
       this.moves.clear();
+      this.arrangement.clear();
       this.shownId = person.id;
     }
     this.panel.dataset.tone = person.tone;
@@ -78,7 +86,9 @@ export class Reading {
     const quiet = person.label === "neutral";
     const full = Math.max(FULL_BAR, person.words[0]?.p ?? 0);
     // Words of a face that shows nothing are a hint at most.
-    const words = quiet ? person.words.slice(0, 1) : clustered(person.words, this.familyOf);
+    const words = quiet
+      ? person.words.slice(0, 1)
+      : this.arrangement.show(person.words, person.label, nowMs / 1000);
     const rows = words.map(({ word, p, joined }) => ({
       joined,
       key: word,
@@ -144,11 +154,13 @@ export class Reading {
     }
   }
 
-  /** Tabs while there are several people; arrow keys go from one to the next. */
+  /** Tabs once there have been several people; arrow keys go from one to the next. */
   _people({ lately, here, person: picked }) {
     const shown = lately.slice(0, MOST_TABS);
     if (picked && !shown.includes(picked)) shown[MOST_TABS - 1] = picked;
-    this.tabs.hidden = shown.length < 2;
+    // They stay when others leave, or all below would move each time.
+    this.several ||= shown.length > 1;
+    this.tabs.hidden = !this.several || !shown.length;
     if (this.tabs.hidden) this.panel.removeAttribute("role");
     else this.panel.setAttribute("role", "tabpanel");
     const ids = new Set(shown.map(({ id }) => id));

@@ -25,7 +25,7 @@ export const template = () => `
             <li>This estimates the <b>expression</b> a face shows. It cannot know what a person
               feels, and it is often wrong.</li>
             <li>Pictures go to this page’s server (<b class="host"></b>), are read in memory and
-              dropped. Nothing is recorded.</li>
+              dropped. What was read stays in this browser, until you close the page.</li>
             <li>In the EU, emotion recognition is prohibited at work and in education (AI Act,
               Art.&nbsp;5(1)(f)); elsewhere the people concerned must be told (Art.&nbsp;50(3)).</li>
           </ul>
@@ -49,6 +49,11 @@ export const template = () => `
         <div><dt>updates/s</dt><dd class="rate">–</dd></div>
         <div><dt>delay</dt><dd class="delay">–</dd></div>
       </dl>
+    </div>
+    <div class="save" role="group" aria-label="Save what was read" hidden>
+      <span class="kept"></span>
+      <button type="button" name="jsonl">Save JSON lines</button>
+      <button type="button" name="csv">Save CSV</button>
     </div>
     <figure class="past">
       <figcaption><h3>Attention</h3><span>the moments that make the reading, last 12 seconds</span>
@@ -110,5 +115,7 @@ export function partsOf(root) {
     delay: one(".delay"),
     strip: one(".strip"),
     said: one(".said"),
+    save: one(".save"),
+    kept: one(".kept"),
   };
 }

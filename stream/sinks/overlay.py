@@ -111,10 +111,15 @@ def _rect_of(found: FaceResult) -> _Rect:
     return _Rect(x, y, max(w, 1), max(h, 1))
 
 
+def _said(found: FaceResult) -> str:
+    """What stands on a face: its label, or that nothing is sure."""
+    return "uncertain" if found.emotions.uncertain else found.emotions.label
+
+
 def _draw_box(canvas: Image, found: FaceResult, text_px: int) -> None:
     """Corners of the face's box in the colour of what it is read as."""
     x, y, w, h = _rect_of(found)
-    colour = colour_of(found.emotions.label)
+    colour = colour_of(_said(found))
     thick_px = max(1, round(text_px / 5))
     arm_px = max(2, round(0.22 * min(w, h)))
     strokes = [
@@ -135,9 +140,9 @@ def _draw_tag(canvas: Image, found: FaceResult, text_px: int) -> None:
     """Id and label on a plate above the box, or inside it at the frame's upper edge."""
     if text_px < _SMALLEST_TEXT_PX:
         text_px = _SMALLEST_TEXT_PX
-        words = found.emotions.label
+        words = _said(found)
     else:
-        words = f"{found.face.id}  {found.emotions.label}"
+        words = f"{found.face.id}  {_said(found)}"
     pad_px = max(1, text_px // 2)
     width_px = _text_width(words, text_px) + 2 * pad_px
     height_px = text_px + 2 * pad_px
@@ -146,7 +151,7 @@ def _draw_tag(canvas: Image, found: FaceResult, text_px: int) -> None:
     x, y, _, _ = _rect_of(found)
     x = min(max(x, 0), canvas.shape[1] - width_px)
     y = min(max(y - height_px - pad_px, 0), canvas.shape[0] - height_px)
-    colour = colour_of(found.emotions.label)
+    colour = colour_of(_said(found))
     _shade(canvas, _Rect(x, y, width_px, height_px), colour, 0.88)
     _write(canvas, words, (x + pad_px, y + pad_px + text_px), text_px, _PANEL)
 
@@ -207,12 +212,11 @@ def _draw_panel(canvas: Image, found: FaceResult, panel: _Rect, text_px: int, to
     left, right = panel.x + text_px, panel.x + panel.w - text_px
     small_px = max(_SMALLEST_TEXT_PX, round(0.82 * text_px))
     y = panel.y + 2 * text_px
-    title = "uncertain" if emotions.uncertain else emotions.label
-    _write(canvas, title, (left, y), text_px, colour_of(emotions.label))
+    _write(canvas, _said(found), (left, y), text_px, colour_of(_said(found)))
     much = emotions.neutral if neutral else emotions.intensity
     y += round(1.7 * text_px)
     edges = (left, right)
-    name = "surely" if neutral else "strength"
+    name = NEUTRAL if neutral else "strength"
     _write_row(canvas, (name, _GREY), (_percent(much), _WHITE), edges, y, small_px)
     y += round(0.5 * text_px)
     bar = _Rect(left, y, right - left, max(2, text_px // 4))

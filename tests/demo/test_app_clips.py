@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import av
+import cv2
+import numpy as np
 import pytest
 
 from demo.app import Settings, page
@@ -57,8 +59,13 @@ def send(client: Any, visit: str, name: str, content: bytes, **query: Any) -> An
     return client.post(f"{visit}/clip", params={"name": name, **query}, content=content)
 
 
+def files(client: Any, visit: str) -> str:
+    """The address of a visit's clip's files."""
+    return f"{visit}/clips/{client.get(f'{visit}/clip').json()['clip']}"
+
+
 @pytest.fixture(scope="module")
-def scored(client: Any) -> str:
+def sampled(client: Any) -> str:
     """A visit whose clip is the sample, scored."""
     visit = begin(client)
     assert client.post(f"{visit}/sample").status_code == 202
@@ -66,8 +73,14 @@ def scored(client: Any) -> str:
     return visit
 
 
+@pytest.fixture(scope="module")
+def scored(client: Any, sampled: str) -> str:
+    """The address of its files."""
+    return files(client, sampled)
+
+
 def test_sample_is_read_as_the_command_line_reads_it(client: Any, scored: str) -> None:
-    view = client.get(f"{scored}/files/view.json").json()
+    view = client.get(f"{scored}/view.json").json()
     (face,) = view["faces"]
     assert view["frames"] == 108 and view["duration_s"] == pytest.approx(3.6, abs=0.01)
     assert len(face["t"]) == len(face["moments"]) == face["frames"]
@@ -79,34 +92,34 @@ def test_sample_is_read_as_the_command_line_reads_it(client: Any, scored: str) -
     assert face["bands"][-1]["to"] == pytest.approx(3.6, abs=0.05)
 
 
-def test_files_open(client: Any, scored: str, tmp_path: Path) -> None:
-    job = client.get(f"{scored}/clip").json()
+def test_files_open(client: Any, sampled: str, scored: str, tmp_path: Path) -> None:
+    job = client.get(f"{sampled}/clip").json()
     assert set(job["files"]) == {"rows.jsonl", "rows.csv", "subtitles.vtt", "annotated.mp4"}
-    lines = client.get(f"{scored}/files/rows.jsonl").text.splitlines()
+    lines = client.get(f"{scored}/rows.jsonl").text.splitlines()
     header, rows = json.loads(lines[0]), [json.loads(line) for line in lines[1:]]
     assert header["purpose"] == "a test" and header["source"] == "sample"
     assert len(rows) == 108 and all(row["source"] == "sample" for row in rows)
-    table = client.get(f"{scored}/files/rows.csv").text.splitlines()
+    table = client.get(f"{scored}/rows.csv").text.splitlines()
     table = [line for line in table if not line.startswith("#")]
     assert table[0].startswith("frame,face_id") and len(table) >= 109
-    assert client.get(f"{scored}/files/subtitles.vtt").text.startswith("WEBVTT")
+    assert client.get(f"{scored}/subtitles.vtt").text.startswith("WEBVTT")
     video = tmp_path / "annotated.mp4"
-    video.write_bytes(client.get(f"{scored}/files/annotated.mp4").content)
+    video.write_bytes(client.get(f"{scored}/annotated.mp4").content)
     with av.open(str(video)) as opened:
         assert sum(1 for _ in opened.decode(video=0)) == 108
 
 
 def test_download_has_the_clips_name_and_video_can_be_sought_in(client: Any, scored: str) -> None:
-    answer = client.get(f"{scored}/files/annotated.mp4", params={"download": ""})
+    answer = client.get(f"{scored}/annotated.mp4", params={"download": ""})
     assert answer.headers["content-disposition"].endswith("sample.annotated.mp4")
-    part = client.get(f"{scored}/files/annotated.mp4", headers={"range": "bytes=100-199"})
+    part = client.get(f"{scored}/annotated.mp4", headers={"range": "bytes=100-199"})
     assert part.status_code == 206 and len(part.content) == 100
     assert part.headers["cache-control"] == "no-store"
 
 
 @pytest.mark.parametrize("name", ["upload", "..%2fview.json", "../rows.csv", "nothing"])
 def test_no_other_file_is_given(client: Any, scored: str, name: str) -> None:
-    assert client.get(f"{scored}/files/{name}").status_code == 404
+    assert client.get(f"{scored}/{name}").status_code == 404
 
 
 def test_video_is_scored_and_blurred(client: Any, tmp_path: Path, clips_dir: Path) -> None:
@@ -116,12 +129,12 @@ def test_video_is_scored_and_blurred(client: Any, tmp_path: Path, clips_dir: Pat
         visit = begin(client)
         assert send(client, visit, "me & you.mp4", clip, blur=blur).status_code == 202
         assert finished(client, visit)["state"] == "done"
-        view = client.get(f"{visit}/files/view.json").json()
+        view = client.get(f"{files(client, visit)}/view.json").json()
         assert view["source"] == "me _ you.mp4" and view["blurred"] == bool(blur)
-        rows = client.get(f"{visit}/files/rows.jsonl").text.splitlines()
+        rows = client.get(f"{files(client, visit)}/rows.jsonl").text.splitlines()
         x, y, w, h = json.loads(rows[31])["faces"][0]["box"]
         video = tmp_path / f"{blur}.mp4"
-        video.write_bytes(client.get(f"{visit}/files/annotated.mp4").content)
+        video.write_bytes(client.get(f"{files(client, visit)}/annotated.mp4").content)
         with av.open(str(video)) as opened:
             frames = [frame.to_ndarray(format="gray") for frame in opened.decode(video=0)]
         assert len(frames) == view["frames"] == 72
@@ -132,12 +145,19 @@ def test_video_is_scored_and_blurred(client: Any, tmp_path: Path, clips_dir: Pat
     assert detail[1] < 0.6 * detail[0]
 
 
-def test_image_is_a_clip_of_one_frame(client: Any, tmp_path: Path) -> None:
+def test_picture_comes_back_as_a_picture(client: Any, tmp_path: Path) -> None:
     visit = begin(client)
     send(client, visit, "photo.png", media.image(tmp_path / "photo.png").read_bytes())
-    assert finished(client, visit)["state"] == "done"
-    view = client.get(f"{visit}/files/view.json").json()
-    assert view["frames"] == 1 and view["faces"] == []
+    job = finished(client, visit)
+    assert job["files"] == ["rows.jsonl", "rows.csv", "annotated.png"]
+    at = files(client, visit)
+    view = client.get(f"{at}/view.json").json()
+    assert view["frames"] == 1 and view["still"] and view["faces"] == []
+    drawn = client.get(f"{at}/annotated.png", params={"download": ""})
+    assert drawn.headers["content-type"] == "image/png"
+    assert drawn.headers["content-disposition"].endswith("photo.annotated.png")
+    picture = cv2.imdecode(np.frombuffer(drawn.content, np.uint8), cv2.IMREAD_COLOR)
+    assert np.array_equal(picture, cv2.imread(str(tmp_path / "photo.png")))
 
 
 @pytest.mark.parametrize(
@@ -156,7 +176,7 @@ def test_hostile_files_are_refused_in_words(
     job = finished(client, visit)
     assert job["state"] == "failed" and said in job["message"]
     assert "root:" not in job["message"] and "/tmp" not in job["message"]
-    assert client.get(f"{visit}/files/view.json").status_code == 404
+    assert client.get(f"{files(client, visit)}/view.json").status_code == 404
 
 
 def test_too_long_a_clip_is_refused(client: Any, tmp_path: Path) -> None:
@@ -195,11 +215,12 @@ def test_end_of_visit_deletes_everything(client: Any, tmp_path: Path) -> None:
     send(client, visit, "clip.mp4", clip)
     finished(client, visit)
     (folder,) = folders() - before
+    at = files(client, visit)
     names = {path.name for path in folder.iterdir()}
     assert "view.json" in names and "upload" not in names
     assert client.post(f"{visit}/end").status_code == 204
     assert not folder.exists()
-    answer = client.get(f"{visit}/files/rows.csv")
+    answer = client.get(f"{at}/rows.csv")
     assert answer.status_code == 404 and answer.json()["error"]["code"] == "SESSION_GONE"
 
 
@@ -218,14 +239,40 @@ def test_visit_that_ends_while_its_clip_is_scored_leaves_nothing(
     assert not folders() - before
 
 
-def test_next_clip_takes_the_place_of_the_last(client: Any, tmp_path: Path) -> None:
-    visit = begin(client)
+def test_every_clip_has_addresses_of_its_own(client: Any, tmp_path: Path) -> None:
+    """The next takes the place of the last; of one that is gone nothing can be had."""
+    before, visit = folders(), begin(client)
     clip = media.video(tmp_path / "clip.mp4", 6).read_bytes()
+    seen: list[str] = []
     for name in ("one.mp4", "two.mp4"):
         send(client, visit, name, clip)
         assert finished(client, visit)["name"] == name
+        seen.append(files(client, visit))
+        assert client.get(f"{seen[-1]}/view.json").json()["source"] == name
     assert client.delete(f"{visit}/clip").status_code == 204
     assert client.get(f"{visit}/clip").json() == {"state": "none"}
+    assert seen[0] != seen[1]
+    for at in seen:
+        for name in ("view.json", "rows.jsonl", "rows.csv", "subtitles.vtt", "annotated.mp4"):
+            assert client.get(f"{at}/{name}").status_code == 404
+    assert not folders() - before
+
+
+def test_clip_that_is_deleted_while_it_is_sent_leaves_nothing(client: Any) -> None:
+    before, visit = folders(), begin(client)
+
+    def coming() -> Iterator[bytes]:
+        yield b"0" * 65536
+        end_s = time.monotonic() + 60
+        while not folders() - before and time.monotonic() < end_s:
+            time.sleep(0.01)
+        httpx.delete(f"{client.base_url}{visit}/clip")
+        yield b"0" * 65536
+
+    answer = client.post(f"{visit}/clip", params={"name": "x.mp4"}, content=coming())
+    assert answer.status_code == 404 and "deleted" in answer.json()["error"]["message"]
+    assert client.get(f"{visit}/clip").json() == {"state": "none"}
+    assert not folders() - before
 
 
 def test_many_visitors_get_their_own(client: Any, tmp_path: Path) -> None:
@@ -239,7 +286,7 @@ def test_many_visitors_get_their_own(client: Any, tmp_path: Path) -> None:
         while send(client, visit, f"{count}.mp4", clip).status_code == 503:
             time.sleep(0.1)  # others are sending
         finished(client, visit)
-        frames[count] = client.get(f"{visit}/files/view.json").json()["frames"]
+        frames[count] = client.get(f"{files(client, visit)}/view.json").json()["frames"]
 
     threads = [threading.Thread(target=one, args=pair) for pair in zip(counts, clips, strict=True)]
     for thread in threads:

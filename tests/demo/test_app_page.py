@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import av
+import cv2
 import numpy as np
 import pytest
 
@@ -50,17 +51,22 @@ def opened(launch: Launch, webcam: Path, url: str) -> Iterator[Callable[..., Vis
         seen.page.context.close()
 
 
-@pytest.fixture(scope="module")
-def clip(sample: list[Picture], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The sample's first two seconds as a video: a straight mouth, then a smile."""
-    path = tmp_path_factory.mktemp("clip") / "my clip.mp4"
+def _video(path: Path, pictures: Sequence[Picture]) -> Path:
+    """These pictures at 30 a second."""
     with av.open(str(path), "w") as file:
         stream = file.add_stream("libx264", rate=30, options={"crf": "20"})
-        stream.width, stream.height, stream.pix_fmt = 640, 480, "yuv420p"
-        for picture in sample[:60]:
+        stream.height, stream.width = pictures[0].shape[:2]
+        stream.pix_fmt = "yuv420p"
+        for picture in pictures:
             file.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         file.mux(stream.encode(None))
     return path
+
+
+@pytest.fixture(scope="module")
+def clip(sample: list[Picture], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The sample's first two seconds as a video: a straight mouth, then a smile."""
+    return _video(tmp_path_factory.mktemp("clip") / "my clip.mp4", sample[:60])
 
 
 def tab(found: Page, name: str) -> None:
@@ -84,7 +90,7 @@ def test_every_tab_fits_and_asks_nobody_else(
     opened: Callable[..., Visit], size: tuple[int, int], dark: bool
 ) -> None:
     seen = opened(size=size, dark=dark)
-    assert seen.page.get_by_text("estimates expressions, not feelings").is_visible()
+    assert seen.page.get_by_text("estimates expressions, not feelings").first.is_visible()
     assert seen.page.evaluate("document.body.classList.contains('dark')") == dark
     for name in ("Live", "Clip", "About"):
         tab(seen.page, name)
@@ -105,7 +111,7 @@ def test_text_can_be_read(opened: Callable[..., Visit], dark: bool) -> None:
     for selector in (
         ".fs-name",
         ".fs-what",
-        ".fs-notice p + p",
+        ".fs-notice details p + p",
         "ferstream-clip h2",
         "ferstream-clip .fs-small",
         "ferstream-clip [data-do=choose]",
@@ -150,15 +156,31 @@ def test_clip_is_sent_scored_and_scrubbed(opened: Callable[..., Visit], clip: Pa
     assert seen.elsewhere == [] and seen.complaints == []
 
 
-def test_playing_moves_the_playhead(opened: Callable[..., Visit], clip: Path) -> None:
-    found = opened().page
+def test_playing_moves_the_playhead_and_nothing_else(
+    opened: Callable[..., Visit], clip: Path
+) -> None:
+    found = opened(size=PHONE).page
     upload(found, clip)
+    found.evaluate(_WATCH_PLACES)
+    found.locator("[name=speed]").select_option("0.25")
     found.get_by_role("button", name="Play").click()
-    until(found, lambda: float(_slider(found, "aria-valuenow")) > 0.4, what="playing")
+    until(found, lambda: float(_slider(found, "aria-valuenow")) > 0.8, what="playing")
     found.get_by_role("button", name="Pause").click()
     stopped = viewer(found, "video.currentTime")
     found.wait_for_timeout(200)
     assert viewer(found, "video.currentTime") == stopped
+    places = found.evaluate("[...window.places]")
+    assert len(places) == 1, f"the page moves under what is read: {places}"
+
+
+def test_phone_begins_with_what_is_to_be_done(opened: Callable[..., Visit]) -> None:
+    found = opened(size=PHONE).page
+    notice = found.locator(".fs-notice").bounding_box()
+    button = found.get_by_role("button", name="Start camera").bounding_box()
+    assert notice is not None and notice["height"] < 0.3 * PHONE[1]
+    assert button is not None and button["y"] + button["height"] <= PHONE[1]
+    found.get_by_text("What it does, and the law").click()
+    assert found.get_by_text("Art. 50(3), since 2 August 2026").is_visible()
 
 
 def test_downloads_open(opened: Callable[..., Visit], clip: Path, tmp_path: Path) -> None:
@@ -234,14 +256,7 @@ def test_two_visitors_see_their_own(
     opened: Callable[..., Visit], clip: Path, tmp_path: Path
 ) -> None:
     """One with a face, one without, at the same time; one leaves, the other's stays."""
-    empty = tmp_path / "empty.mp4"
-    with av.open(str(empty), "w") as file:
-        stream = file.add_stream("libx264", rate=30)
-        stream.width, stream.height, stream.pix_fmt = 320, 240, "yuv420p"
-        picture = np.full((240, 320, 3), 90, np.uint8)
-        for _ in range(40):
-            file.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
-        file.mux(stream.encode(None))
+    empty = _video(tmp_path / "empty.mp4", [np.full((240, 320, 3), 90, np.uint8)] * 40)
     one, two = opened().page, opened().page
     for found, path in ((one, clip), (two, empty)):
         tab(found, "Clip")
@@ -261,21 +276,71 @@ def test_two_visitors_see_their_own(
     until(one, lambda: not viewer(one, "video.seeking"), what="the seek")
 
 
-def test_clip_can_be_called_off_and_deleted(opened: Callable[..., Visit]) -> None:
+def test_second_clip_shows_its_own_video(opened: Callable[..., Visit], tmp_path: Path) -> None:
     found = opened().page
     tab(found, "Clip")
     found.get_by_role("button", name="Try the sample").click()
     found.get_by_role("button", name="Cancel").click()
-    assert found.get_by_role("button", name="Choose a clip").is_visible()
-    found.get_by_role("button", name="Try the sample").click()
-    found.wait_for_selector(SCORED, timeout=60_000)
-    address = viewer(found, "video.src")
-    found.get_by_role("button", name="Delete").click()
-    until(
-        found,
-        lambda: found.evaluate("(url) => fetch(url).then((r) => r.status)", address) == 404,
-        what="the deletion",
-    )
+    addresses = []
+    for name, level in (("dark.mp4", 40), ("bright.mp4", 200)):
+        picture = np.full((240, 320, 3), level, np.uint8)
+        upload(found, _video(tmp_path / name, [picture] * 20))
+        assert found.get_by_role("heading", name=name).is_visible()
+        assert abs(found.evaluate(_LEVEL) - level) < 8
+        addresses.append(viewer(found, "video.src"))
+        found.get_by_role("button", name="Delete").click()
+    assert addresses[0] != addresses[1]
+    for address in addresses:
+        until(
+            found,
+            lambda at=address: found.evaluate("(at) => fetch(at).then((r) => r.status)", at) == 404,
+            what="the deletion",
+        )
+
+
+def test_picture_is_shown_as_a_picture(
+    opened: Callable[..., Visit], sample: list[Picture], tmp_path: Path
+) -> None:
+    seen = opened()
+    found = seen.page
+    path = tmp_path / "me.png"
+    assert cv2.imwrite(str(path), sample[40][..., ::-1])
+    tab(found, "Clip")
+    found.set_input_files("ferstream-clip input[type=file]", path)
+    found.wait_for_selector(SCORED)
+    picture = found.get_by_role("img", name="me.png, annotated")
+    until(found, lambda: picture.evaluate("e => e.naturalWidth") == 640, what="the picture")
+    assert found.get_by_text("picture · 1 face").is_visible()
+    assert len(_drawn(found)) == 10
+    assert not found.locator("ferstream-clip :is(video, [role=slider])").count()
+    assert found.locator(".fs-files b").all_inner_texts() == ["JSON lines", "CSV", "Picture"]
+    assert seen.complaints == []
+
+
+def test_live_session_is_saved(opened: Callable[..., Visit], tmp_path: Path) -> None:
+    seen = opened()
+    found = seen.page
+    assert not found.get_by_role("button", name="Save CSV").is_visible()
+    found.get_by_label("Everyone in view").check()
+    found.get_by_role("button", name="Start camera").click()
+    kept = found.locator(".kept")
+    until(found, lambda: (kept.inner_text() or "0:00 ")[:4] >= "0:02", what="two seconds")
+    found.get_by_role("button", name="Stop camera").click()
+    texts = {}
+    for name in ("Save JSON lines", "Save CSV"):
+        with found.expect_download() as coming:
+            found.get_by_role("button", name=name).click()
+        saved = tmp_path / coming.value.suggested_filename
+        coming.value.save_as(saved)
+        texts[saved.suffix] = saved.read_text("utf-8")
+    head, *rows = [json.loads(line) for line in texts[".jsonl"].splitlines()]
+    assert head["kind"] == "header" and head["live"] and head["bundle"]["name"]
+    times = [row["time_s"] for row in rows]
+    assert times[0] == 0 and times == sorted(times) and times[-1] >= 2
+    assert {row["source"] for row in rows} == {"webcam"} and rows[-1]["faces"]
+    table = list(csv.DictReader(texts[".csv"].splitlines()))
+    assert [int(row["frame"]) for row in table] == list(range(len(rows)))
+    assert seen.elsewhere == [] and seen.complaints == []
 
 
 def test_live_works_within_the_page(opened: Callable[..., Visit]) -> None:
@@ -323,6 +388,25 @@ def _tab_to(found: Page, name: str, most: int = 40) -> None:
             return
     raise AssertionError(f"{name} is not reached by Tab: {passed}")
 
+
+_LEVEL = """() => {
+  const video = document.querySelector('ferstream-clip video');
+  const brush = document.createElement('canvas').getContext('2d');
+  brush.drawImage(video, 0, 0);
+  return brush.getImageData(20, 20, 1, 1).data[1];
+}"""
+"""The grey level of a clip's video, as it is shown."""
+
+_WATCH_PLACES = """() => {
+  window.places = new Set();
+  const top = (name) => Math.round(document.querySelector(name).getBoundingClientRect().top
+    + window.scrollY);
+  const look = () => {
+    window.places.add([".fs-bars", ".fs-affect", ".fs-moves", ".fs-files"].map(top).join());
+    requestAnimationFrame(look);
+  };
+  look();
+}"""
 
 _CONTRAST = """(selector) => {
   const light = ([r, g, b]) => [r, g, b].map((v) => v / 255)

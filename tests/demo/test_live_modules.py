@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from stream.recognize import Recognizer
+from stream.serve.live import live_json
+from stream.sinks.base import SinkInfo
+from stream.sinks.csv import CsvSink
+from stream.sinks.rows import FrameRows, header, line
+from stream.sources.sample import SampleSource
 
 from .browser import served
 
@@ -74,6 +85,31 @@ def test_words_keep_their_order_until_clearly_beaten(page: Page) -> None:
         return seen;
     """
     assert run(page, "ranking", script) == ["ab", "ab", "ba", "ab"]
+
+
+def test_words_keep_their_places_while_near_ties_come_and_go(page: Page) -> None:
+    script = """
+        const family = {a: "joy", b: "love", c: "joy", d: "love", e: "fear"};
+        const words = (...p) => ["a", "b", "c", "d", "e"].map((word, at) => ({word, p: p[at]}))
+            .filter((one) => one.p).sort((x, y) => y.p - x.p);
+        const places = new Arrangement(family, 1.5);
+        const seen = [];
+        const show = (lead, at, ...p) =>
+            seen.push(places.show(words(...p), lead, at).map((one) => one.word + one.p).join(" "));
+        show("a", 0, 10, 9, 8.6, 8);        // c is tied to a, d to b
+        show("a", 0.1, 10, 9, 8.4, 8.5);    // no longer, and d beats c: all stay
+        show("a", 0.2, 10, 9, 0, 8.5, 9.5); // c has gone, e has come
+        show("a", 1.6, 10, 9, 0, 8.5, 9.5); // put in order
+        show("e", 1.7, 9, 8, 0, 7, 20);     // another one leads
+        return seen;
+    """
+    assert run(page, "ranking", script) == [
+        "a10 c8.6 b9 d8",
+        "a10 c8.4 b9 d8.5",
+        "a10 b9 d8.5 e9.5",
+        "a10 e9.5 b9 d8.5",
+        "e20 a9 b8 d7",
+    ]
 
 
 def test_flash_does_not_lead_and_the_unnamed_fade(page: Page) -> None:
@@ -203,3 +239,57 @@ def test_files_are_told_apart_and_kept(page: Page) -> None:
         assert page.request.get(f"{page.url}live/{name}").status == 404
     families = page.request.get(f"{page.url}live/words.json").json()["family_of"]
     assert families["jubilation"] == "joy" and families["neutral"] == ""
+
+
+def test_live_session_is_saved_as_a_clip_is(
+    page: Page, recognizer: Recognizer, tmp_path: Path
+) -> None:
+    """Both forms hold, character by character, what a clip's files would."""
+    live, found = [], []
+    for index, frame in enumerate(islice(SampleSource().frames(), 4)):
+        result = replace(recognizer.process(frame), source="webcam", frame=index, time_s=index / 8)
+        assert len(result.faces) == 1
+        found.append(replace(result, faces=[]) if index == 2 else result)
+        live.append({**live_json(found[-1], result.faces[0].units, (640, 480), 20), "server_ms": 9})
+    about = {"bundle": {"name": "one", "version": "2"}, "purpose": 'a "test"'}
+    info = SinkInfo("webcam", (640, 480), None, True, about)
+    sink = CsvSink(tmp_path / "rows.csv")
+    sink.open(info)
+    for result in found:
+        sink.write(frame, result)
+    sink.close()
+    rows = [row for result in found for row in FrameRows().make(result)]
+    script = f"""
+        const about = {{schema: 2, facts: {json.dumps(about)}}};
+        const record = new Record({{columns: {json.dumps(sink.columns)}, about}});
+        record.begin("webcam");
+        {json.dumps(live)}.forEach((row, at) => record.add(row, 5000 + 125 * at));
+        return [record.jsonl(), record.csv(), record.seconds];
+    """
+    jsonl, table, seconds = run(page, "record", script)
+    assert table == (tmp_path / "rows.csv").read_text("utf-8") and seconds == 0.375
+    assert [json.loads(text) for text in jsonl.splitlines()] == [
+        json.loads(line(row)) for row in (header(info), *rows)
+    ]
+
+
+def test_saved_people_keep_apart_over_connections_and_the_oldest_rows_go(page: Page) -> None:
+    script = """
+        const record = new Record({columns: ["face_id"], about: {schema: 2, facts: {}}}, 300);
+        const face = (id) => ({id, top: [], frame_emotions: {top: []}});
+        const row = (id) => ({schema: 2, faces: [face(id)], size: [1, 1]});
+        record.begin("webcam");
+        record.add(row(3), 0);
+        record.join();
+        record.add(row(1), 100);
+        const first = record.csv();
+        for (let at = 2; at < 9; at += 1) record.add(row(2), 100 * at);
+        const kept = record.csv();
+        record.begin("webcam");
+        record.add(row(1), 0);
+        return [first, kept.split("\\n").length, record.csv()];
+    """
+    first, kept, anew = run(page, "record", script)
+    assert first.split() == ["face_id", "3", "4"]
+    assert 3 <= kept <= 6, "a bound on what is kept"
+    assert anew.split() == ["face_id", "1"]

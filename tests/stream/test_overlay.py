@@ -149,10 +149,14 @@ def panel_words(found: FaceResult, monkeypatch: pytest.MonkeyPatch, moments: int
 def test_a_neutral_face_is_labelled_with_how_surely_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     found = face(1, (200.0, 100.0, 100.0, 120.0), label="neutral", strength=0.997)
     written = panel_words(found, monkeypatch)
-    assert written[written.index("surely") + 1] == "100%" and "0%" not in written
+    assert written[written.index("100%") - 1] == "neutral" and "0%" not in written
     words = dict(found.emotions.ranked)
     assert [one in words for one in written].count(True) == 1, "a hint, no list of words"
     assert written[written.index("faintly") + 1] in words
+    doubtful = replace(found, emotions=replace(found.emotions, uncertain=True))
+    written = panel_words(doubtful, monkeypatch)
+    assert "1  uncertain" in written and "uncertain" in written
+    assert written[written.index("100%") - 1] == "neutral"
 
 
 @pytest.mark.parametrize("text_px", [6, 7, 11, 22, 45])
