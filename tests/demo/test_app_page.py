@@ -290,12 +290,8 @@ def test_second_clip_shows_its_own_video(opened: Callable[..., Visit], tmp_path:
         addresses.append(viewer(found, "video.src"))
         found.get_by_role("button", name="Delete").click()
     assert addresses[0] != addresses[1]
-    for address in addresses:
-        until(
-            found,
-            lambda at=address: found.evaluate("(at) => fetch(at).then((r) => r.status)", at) == 404,
-            what="the deletion",
-        )
+    ask = "(all) => Promise.all(all.map((at) => fetch(at).then((r) => r.status)))"
+    until(found, lambda: found.evaluate(ask, addresses) == [404, 404], what="the deletion")
 
 
 def test_picture_is_shown_as_a_picture(
