@@ -98,7 +98,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except Exception as error:
         if os.environ.get("FERSTREAM_TRACE") == "1":
             raise
-        print(f"ferstream: {_one_line(error)}", file=sys.stderr)
+        from engines.terminal import plain
+
+        print(plain(f"ferstream: {_one_line(error)}"), file=sys.stderr)
         sys.exit(1)
 
 

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bar
 from rich.table import Table
 
 from engines.bundle import NETWORKS, Bundle, load_bundle
+from engines.terminal import plain_console
 
 from .gate import Budget
 from .lower import Lower, Options, fp16_tried, int8_tried, taken
@@ -202,7 +202,7 @@ def probabilities(
     table = Table("head", "calibrator", "temperature")
     for row in _heads(written):
         table.add_row(row["head"], row["calibrator"], f"{row['temperature']:g}")
-    Console().print(table)
+    plain_console().print(table)
     sets = written.manifest.sets
     assert sets is not None
     print(
@@ -245,7 +245,7 @@ def check(
     if as_json:
         print(json.dumps(found.to_json()))
         return
-    console = Console()
+    console = plain_console()
     for table in found.tables():
         console.print(_table(*table))
 
@@ -271,7 +271,7 @@ def _table(title: str, columns: list[str], rows: list[list[str]]) -> Table:
 @contextmanager
 def _progress() -> Iterator[Any]:
     """A function that shows what is being done and how far it is, on a terminal."""
-    screen = Console(stderr=True)
+    screen = plain_console(stderr=True)
     columns = TextColumn("{task.description}"), BarColumn()
     with Bar(*columns, console=screen, transient=True, disable=not screen.is_terminal) as bar:
         task = bar.add_task("looking", total=1.0)

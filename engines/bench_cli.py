@@ -9,13 +9,13 @@ from typing import Annotated
 
 import typer
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
 from .bench import Report, Timing, measure
 from .bundle import load_bundle
 from .errors import EnginesError
+from .terminal import plain_console
 
 BundleArgument = Annotated[str, typer.Argument(help="A bundle's folder, or `default`.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document, nothing else.")]
@@ -42,9 +42,12 @@ def bench(
         import matplotlib  # noqa: F401  # missing: better known before the minutes of measuring
     bundle = load_bundle(path)
     names = tuple(name.strip() for name in engines.split(",") if name.strip()) or ("all",)
-    columns = (TextColumn("{task.description}"), BarColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn())
     with Progress(
-        *columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()
+        *columns,
+        console=plain_console(stderr=True),
+        transient=True,
+        disable=not sys.stderr.isatty(),
     ) as bar:
         task = bar.add_task("timing")
         report = measure(
@@ -70,9 +73,9 @@ def bench(
 
 def print_report(report: Report) -> None:
     """Machine, threads and ceilings in words, the rows as a table."""
-    console = Console()
+    console = plain_console()
     if not console.is_terminal:
-        console = Console(width=_FILE_COLUMNS)
+        console = plain_console(width=_FILE_COLUMNS)
     console.print("\n".join(about_lines(report)), highlight=False, soft_wrap=True)
     table = Table("network", "form", "engine", box=SIMPLE_HEAD)
     for name in ("batch", "median ms", "p95 ms", "faces/s", "Gop/s", "of ceiling"):

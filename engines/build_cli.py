@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
 from .bundle import load_bundle
+from .terminal import plain_console
 from .triton import write_repository
 
 
@@ -56,8 +56,8 @@ def build(
 
     options = BuildOptions(max_batch, min(opt_batch, max_batch), workspace_mb)
     rows = []
-    columns = TextColumn("{task.description}"), BarColumn()
-    screen = Console(stderr=True)
+    columns = TextColumn("{task.description}", markup=False), BarColumn()
+    screen = plain_console(stderr=True)
     hidden = not screen.is_terminal
     with Progress(*columns, console=screen, transient=True, disable=hidden) as bar:
         task = bar.add_task("looking", total=1.0)
@@ -75,7 +75,7 @@ def build(
         table = Table("network", "precision", "", "note")
         for row in rows:
             table.add_row(row.network, row.precision, row.state, row.note)
-        Console().print(table)
+        plain_console().print(table)
     # In "auto" a form that TensorRT cannot take is no failure while another one is there.
     usable = {row.network for row in rows if row.state != "failed"}
     if any(row.network not in usable for row in rows):

@@ -5,7 +5,9 @@
     spatial.int8.onnx ...         other precisions of the same networks, optional
     plans/                        engines built for one machine, not part of what is hashed
 
-Nothing else may lie there, and nothing is ever unpickled.
+Nothing else may lie there, and nothing is ever unpickled. A bundle may come from a stranger: what
+its manifest says is checked here, what its networks hold in `screen.py`, before a runtime is given
+them.
 """
 
 from __future__ import annotations
@@ -18,16 +20,17 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
-from .calibrator import Calibrator, PredictionSets
+from .calibrator import Calibrator, Finite, PredictionSets
 from .calibrator import temperature as by_temperature
 from .contract import MORE_HEADS, OWN, NetworkSpec, fusion, hold, spatial, temporal
 from .errors import BundleCorrupt, BundleMissing, BundleTooNew, ContractMismatch
+from .screen import screen
 
 SCHEMA = 2
 """Schema 1 knew exclusive labels only: its heads are read as such."""
@@ -36,14 +39,25 @@ PRECISIONS = ("fp32", "fp16", "int8", "fp8")
 DEFAULT = Path(__file__).parent / "bundles" / "default"
 
 Precision = Literal["fp32", "fp16", "int8", "fp8"]
+_NAMES = frozenset(
+    f"{network}{form}.onnx"
+    for network in NETWORKS
+    for form in ("", *(f".{precision}" for precision in PRECISIONS[1:]))
+)
 Supervision = Literal["trained", "machine-judged", "weakly supervised", "derived"]
 """Where a head's knowledge is from: people's labels; a model's judgement of each face; labels made
 from others, or another network's estimates; other heads' probabilities."""
 Kind = Literal["exclusive", "independent", "scale"]
 """One label of all is right; each label is right or not on its own; numbers on scales."""
 
+Positive = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
+Pixels = Annotated[int, Field(ge=1, le=1024)]
+Count = Annotated[int, Field(ge=1, le=4096)]
+
 _MANIFEST = "manifest.json"
 _PLANS = "plans"
+_MOST_BYTES, _MOST_DEPTH, _LONGEST_TEXT, _LONGEST_LABEL = 4 * 2**20, 16, 20_000, 100
 
 # Of Linux's renameat2: paths from the working folder on, and both swapped in one step.
 _HERE, _EXCHANGE = -100, 2
@@ -59,7 +73,7 @@ class Head:
     families: tuple[str, ...]
     """The family of each label, "" for none; empty where families make no sense."""
     supervision: Supervision
-    temperature: float
+    temperature: Positive
     """Logits are divided by it before the softmax, unless there is a `calibrator`."""
     note: str = ""
     """What a reader of the probabilities should know."""
@@ -80,7 +94,7 @@ class Head:
 class Crop:
     """The picture of a face that the networks were trained on."""
 
-    px: int
+    px: Pixels
     colour: Literal["grey", "rgb"]
     template: str
     """The name of the alignment that makes it."""
@@ -90,13 +104,13 @@ class Crop:
 class Motion:
     """The stack of motion fields that the temporal network takes."""
 
-    px: int
-    fields: int
-    gap_s: float
+    px: Pixels
+    fields: Annotated[int, Field(ge=1, le=128)]
+    gap_s: Positive
     """Time between two fields, seconds."""
-    still: float = 0.012
+    still: NotNegative = 0.012
     """Up to this mean speed, face widths per second, a face is still and its motion not heard."""
-    moving: float = 0.024
+    moving: Positive = 0.024
     """From this mean speed on its motion is heard in full."""
 
 
@@ -104,17 +118,18 @@ class Motion:
 class Manifest:
     """What a bundle says of itself."""
 
-    name: str
+    name: Annotated[str, Field(pattern=r"^[\w][\w .+-]{0,99}$")]
+    """Also part of folders' names."""
     version: str
     heads: tuple[Head, ...]
     crop: Crop
-    clip_duration_s: float
+    clip_duration_s: Positive
     """How far back the clip's attention reaches, seconds."""
-    clip_frames: int
+    clip_frames: Count
     """T: the most frames a clip keeps."""
     motion: Motion
     networks: dict[str, NetworkSpec]
-    fusion: dict[str, float]
+    fusion: dict[str, Finite]
     """Weights of the two streams, as measured best."""
     measured: dict[str, Any]
     """Accuracy and calibration, with the data named."""
@@ -122,7 +137,7 @@ class Manifest:
     licence: str
     sets: PredictionSets | None = None
     """Which of the basic expressions to name together, so that the right one is among them."""
-    clip_recency_s: float = 0.0
+    clip_recency_s: NotNegative = 0.0
     """A frame this much older than the moment read counts by a factor e less; 0: all alike."""
     calibration: dict[str, Any] = field(default_factory=dict)
     """How lower precisions were made and what the gate measured, by precision and network."""
@@ -186,7 +201,8 @@ def load_bundle(bundle: str | os.PathLike[str] = "default") -> Bundle:
     """Opens a bundle by path, or the one that came with the program, and verifies all of it.
 
     Raises BundleMissing, BundleTooNew (newer schema), BundleCorrupt (manifest, hashes, stray
-    files) or ContractMismatch (tensor names, sizes that do not go together).
+    files, networks that hold what `screen` refuses) or ContractMismatch (tensor names, sizes that
+    do not go together).
     """
     path = DEFAULT if str(bundle) == "default" else Path(bundle)
     if not (path / _MANIFEST).is_file():
@@ -198,6 +214,8 @@ def load_bundle(bundle: str | os.PathLike[str] = "default") -> Bundle:
     manifest = _read_manifest(path / _MANIFEST)
     _verify_files(path, manifest)
     _verify_contract(manifest)
+    for name in manifest.files:
+        screen(path / name)
     return Bundle(path, manifest)
 
 
@@ -242,10 +260,13 @@ def _exchanged(fresh: Path, place: Path) -> bool:
 
 def _read_manifest(file: Path) -> Manifest:
     try:
+        if file.stat().st_size > _MOST_BYTES:
+            raise ValueError(f"it has more than {_MOST_BYTES} bytes")
         text = file.read_text("utf-8")
         document = json.loads(text)
         schema = document["schema"]
-    except (ValueError, KeyError, TypeError) as error:
+        _check_values(document)
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise BundleCorrupt(
             f"{file} is no manifest ({error}); take the bundle anew from where it came"
         ) from error
@@ -261,6 +282,26 @@ def _read_manifest(file: Path) -> Manifest:
         raise BundleCorrupt(
             f"{file}, field {where}: {first['msg']}; take the bundle anew from where it came"
         ) from error
+
+
+def _check_values(value: Any, depth: int = 0) -> None:
+    """Raise ValueError for what no manifest needs: numbers that are none or count nothing, text
+    that would steer a terminal, and endless nesting."""
+    if depth > _MOST_DEPTH:
+        raise ValueError(f"it is nested more than {_MOST_DEPTH} deep")
+    if isinstance(value, str):
+        if len(value) > _LONGEST_TEXT or not value.replace("\n", " ").isprintable():
+            raise ValueError(f"it holds text that cannot be shown: {value[:80]!a}")
+    elif isinstance(value, int | float):
+        if not abs(value) < 2**53:  # neither does NaN
+            raise ValueError(f"it holds the number {str(value)[:40]}")
+    elif isinstance(value, Mapping):
+        for key, below in value.items():
+            _check_values(key, depth)
+            _check_values(below, depth + 1)
+    elif isinstance(value, list):
+        for below in value:
+            _check_values(below, depth + 1)
 
 
 def _verify_files(path: Path, manifest: Manifest) -> None:
@@ -294,7 +335,18 @@ def _verify_contract(manifest: Manifest) -> None:
             raise BundleMissing(f"bundle {manifest.name} lists no {network}.onnx; export it anew")
     for wanted in _contract(manifest):
         hold(f"{_MANIFEST}, {wanted.name}", manifest.networks[wanted.name], wanted)
+    names = [head.name for head in manifest.heads]
+    if len(set(names)) < len(names):
+        raise ContractMismatch(f"bundle {manifest.name} has two heads of one name")
+    if manifest.sets is not None and manifest.sets.head not in names:
+        raise ContractMismatch(f"its prediction sets are of {manifest.sets.head!r}, no head's name")
+    if not manifest.motion.still < manifest.motion.moving:
+        raise ContractMismatch(
+            f"a face is still up to {manifest.motion.still:g} and moves from "
+            f"{manifest.motion.moving:g}: the second has to be the greater"
+        )
     for head in manifest.heads:
+        _verify_labels(head)
         if head.families and len(head.families) != len(head.labels):
             raise ContractMismatch(
                 f"head {head.name} has {len(head.labels)} labels, {len(head.families)} families"
@@ -304,6 +356,14 @@ def _verify_contract(manifest: Manifest) -> None:
                 f"the {head.calibrator.kind} calibrator of head {head.name} is not one for "
                 f"{len(head.labels)} labels"
             )
+
+
+def _verify_labels(head: Head) -> None:
+    if not head.labels or len(set(head.labels)) < len(head.labels):
+        raise ContractMismatch(f"head {head.name} has no labels, or one of them twice")
+    for label in (*head.labels, *head.families):
+        if len(label) > _LONGEST_LABEL or "\n" in label:
+            raise ContractMismatch(f"head {head.name} has the label {label[:80]!r}, too long a one")
 
 
 def _contract(manifest: Manifest) -> tuple[NetworkSpec, ...]:
@@ -334,8 +394,14 @@ def _inside(name: str) -> str:
         raise BundleCorrupt(f"file name {name!r} leads out of the bundle or is hidden")
     if not name.endswith(".onnx"):
         raise BundleCorrupt(f"{name!r} is no .onnx file; a bundle holds no others")
+    if name not in _NAMES:
+        raise BundleCorrupt(f"{name!r} is the name of no network: {', '.join(NETWORKS)} are")
     return name
 
 
 def _sha256(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()
+    digest = hashlib.sha256()
+    with file.open("rb") as opened:
+        while part := opened.read(2**20):
+            digest.update(part)
+    return digest.hexdigest()

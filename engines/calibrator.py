@@ -16,11 +16,15 @@ Guo et al. 2017, sections 4.1 and 4.2. Fitting them is calibration's work.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from itertools import pairwise
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import Field
 
+Finite = Annotated[float, Field(ge=-1e6, le=1e6, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Kind = Literal["temperature", "vector", "matrix", "isotonic", "logistic"]
 
 _FLOOR = 1e-6
@@ -32,13 +36,13 @@ class Calibrator:
     """How one head's logits become probabilities; see the module's table."""
 
     kind: Kind
-    scale: tuple[float, ...]
-    shift: tuple[float, ...] = ()
-    knots: tuple[tuple[tuple[float, float], ...], ...] = ()
+    scale: tuple[Finite, ...]
+    shift: tuple[Finite, ...] = ()
+    knots: tuple[tuple[tuple[Share, Share], ...], ...] = ()
     """For each class points (probability said, probability meant), both rising."""
 
     def fits(self, classes: int) -> bool:
-        """Whether the parameters are those of a head with so many classes."""
+        """Whether the parameters are those of a head with so many classes, and its curves rise."""
         sizes = {
             "temperature": (1, 0, 0),
             "vector": (classes, classes, 0),
@@ -47,7 +51,9 @@ class Calibrator:
             "logistic": (classes, classes, 0),
         }
         return (len(self.scale), len(self.shift), len(self.knots)) == sizes[self.kind] and all(
-            len(points) > 0 for points in self.knots
+            len(points) > 0
+            and all(a <= b for column in zip(*points, strict=True) for a, b in pairwise(column))
+            for points in self.knots
         )
 
     def probabilities(self, logits_NK: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
@@ -94,12 +100,12 @@ class PredictionSets:
     """
 
     head: str
-    coverage: float
+    coverage: Share
     """Promised share of faces whose label is in the set, where faces are like those it was
     fitted on."""
-    threshold: float
-    penalty: float
-    free: int
+    threshold: Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
+    penalty: Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
+    free: Annotated[int, Field(ge=0, le=4096)]
     measured: dict[str, dict[str, float]] = field(default_factory=dict)
     """Coverage and mean size on data not fitted on, by how they were spoiled."""
 

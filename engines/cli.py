@@ -8,7 +8,6 @@ from typing import Annotated, Any
 
 import numpy as np
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from .bench_cli import bench
@@ -18,6 +17,7 @@ from .card import card as card_text
 from .contract import Array
 from .engine import open_engine, present_backends, runnable_backends
 from .errors import EnginesError
+from .terminal import plain_console
 
 app = typer.Typer(no_args_is_help=True, help="Look into a bundle of networks, check it, time it.")
 
@@ -134,6 +134,6 @@ def _all_ok(rows: list[dict[str, Any]]) -> bool:
 
 
 def _print(*tables: Table) -> None:
-    console = Console()
+    console = plain_console()
     for table in tables:
         console.print(table)

@@ -22,12 +22,15 @@ _MESSAGES: dict[str, dict[str, tuple[int, str, bool]]] = {
         "ir_version": (1, "int64", False),
         "graph": (7, "Graph", False),
         "opset_import": (8, "Opset", True),
+        "training_info": (20, "bytes", True),
+        "functions": (25, "bytes", True),
     },
     "Opset": {"domain": (1, "string", False), "version": (2, "int64", False)},
     "Graph": {
         "node": (1, "Node", True),
         "name": (2, "string", False),
         "initializer": (5, "Tensor", True),
+        "sparse_initializer": (15, "bytes", True),
         "input": (11, "Value", True),
         "output": (12, "Value", True),
     },
@@ -36,13 +39,25 @@ _MESSAGES: dict[str, dict[str, tuple[int, str, bool]]] = {
         "output": (2, "string", True),
         "name": (3, "string", False),
         "op_type": (4, "string", False),
+        "attribute": (5, "Attribute", True),
         "domain": (7, "string", False),
+    },
+    "Attribute": {
+        "name": (1, "string", False),
+        "t": (5, "Tensor", False),
+        "g": (6, "bytes", False),
+        "tensors": (10, "Tensor", True),
+        "graphs": (11, "bytes", True),
+        "sparse_tensor": (22, "bytes", False),
+        "sparse_tensors": (23, "bytes", True),
     },
     "Tensor": {
         "dims": (1, "int64", True),
         "data_type": (2, "int32", False),
         "name": (8, "string", False),
         "raw_data": (9, "bytes", False),
+        "external_data": (13, "bytes", True),
+        "data_location": (14, "int32", False),
     },
     "Value": {"name": (1, "string", False), "type": (2, "Type", False)},
     "Type": {"tensor_type": (1, "TensorType", False)},
@@ -74,7 +89,7 @@ def read_model(file: Path) -> Any:
 
     try:
         model = _message("Model").FromString(file.read_bytes())
-    except DecodeError as error:
+    except (DecodeError, UnicodeDecodeError) as error:
         raise ContractMismatch(f"{file} is no ONNX file: {error}; export the bundle anew") from None
     if not model.graph.node:
         raise ContractMismatch(f"{file} holds no network; export the bundle anew")

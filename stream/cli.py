@@ -209,10 +209,11 @@ def _progress(
     if not sys.stderr.isatty():
         yield None
         return
-    from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task(Path(name).name, total=duration_s)
+    from engines.terminal import plain, plain_console
+
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=plain_console(stderr=True), transient=True) as progress:
+        task = progress.add_task(plain(Path(name).name), total=duration_s)
         yield lambda frame, result: progress.update(task, completed=frame.time_s)

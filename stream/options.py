@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from engines.terminal import plain
+
 from .face_options import FaceOptions
 
 if TYPE_CHECKING:
@@ -168,7 +170,7 @@ def facts(recognizer: Recognizer, purpose: str) -> dict[str, Any]:
 
 def complain(error: Exception | str) -> None:
     """One line on standard error."""
-    print(f"ferstream: {' '.join(str(error).split())}", file=sys.stderr, flush=True)
+    print(plain(f"ferstream: {' '.join(str(error).split())}"), file=sys.stderr, flush=True)
 
 
 def tell_skipped(skipped: Sequence[str]) -> None:

@@ -7,6 +7,8 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from engines.terminal import plain
+
 from .bench import THREADS, Bench, Pass
 from .emotions import NEUTRAL, faint
 from .loop import Summary
@@ -81,7 +83,7 @@ def clip_text(summary: Summary, faces: Sequence[FaceSummary], top: int) -> str:
         lines += ["", *_face_lines(face, top)]
     if len(faces) > _MOST_FACES:
         lines.append(f"\n  and {_plural(len(faces) - _MOST_FACES, 'face')} seen for a shorter time")
-    return "\n".join(lines) + "\n"
+    return plain("\n".join(lines) + "\n")
 
 
 def live_text(summary: Summary, window_s: float) -> str:
@@ -99,7 +101,7 @@ def live_text(summary: Summary, window_s: float) -> str:
         )
     lines += [f"  dropped: {count} ({cause})" for cause, count in summary.drops.items()]
     lines += [f"  note: {note}" for note in summary.notes]
-    return "\n".join(lines)
+    return plain("\n".join(lines))
 
 
 def bench_text(bench: Bench) -> str:
@@ -125,7 +127,7 @@ def bench_text(bench: Bench) -> str:
             f"  {name:<10}{THREADS.get(name, ''):<10}{times.median_ms:10.2f}{times.p95_ms:10.2f}"
             f"{100 * shares[name]:8.0f} %"
         )
-    return "\n".join([*lines, "", f"  threads at work: {busy}"])
+    return plain("\n".join([*lines, "", f"  threads at work: {busy}"]))
 
 
 def _passes_text(passes: Sequence[Pass]) -> str:

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
+
+from engines.terminal import plain_console
 
 from .cli_systems import SystemGroup
 
@@ -119,7 +120,7 @@ def tables(
     from .tables import chosen_rows, markdown, run_rows, seeds_of
 
     rows, numbers = chosen_rows(only), seeds_of(seeds)
-    console = Console(stderr=True)
+    console = plain_console(stderr=True)
     failed = []
     if not show:
         failed = run_rows(run, rows, numbers, data=data, jobs=jobs, told=console.print)
@@ -153,15 +154,15 @@ def _export_system(run: Path, out: Path, data: str | None, frames: str) -> None:
     write = finished_run(run)[0].export or bundle_from_run
     bundle, found = write(run, out, data, frames)
     told = ", ".join(f"{name} {_shown(found['test'][name])}" for name in ("top1", "ece", "n"))
-    Console(stderr=True).print(f"test faces, as deployed: {told}", highlight=False)
-    Console(stderr=True).print(f"{bundle.path}: {bundle.size_bytes / 1e6:.1f} MB")
+    plain_console(stderr=True).print(f"test faces, as deployed: {told}", highlight=False)
+    plain_console(stderr=True).print(f"{bundle.path}: {bundle.size_bytes / 1e6:.1f} MB")
 
 
 def _export_default(run: Path, out: Path, data: str | None) -> None:
     from .export import export as export_run
 
     bundle, report = export_run(run, out, data)
-    console = Console(stderr=True)
+    console = plain_console(stderr=True)
     table = Table("spatial weight", "top-1", "NLL", "ECE", title="Fusion on validation clips")
     for weight, row in report["fusion"].items():
         table.add_row(f"{weight}", *(f"{row[name]:.3f}" for name in ("top1", "nll", "ece")))
@@ -188,9 +189,9 @@ def compare(
     if json:
         typer.echo(jsonlib.dumps(found.to_json(), indent=1))
         return
-    Console().print(table_of(found))
+    plain_console().print(table_of(found))
     if len(found.data) > 1:
-        Console(stderr=True).print("measured on different data: these figures do not compare")
+        plain_console(stderr=True).print("measured on different data: these figures do not compare")
 
 
 def evaluate(
@@ -220,7 +221,7 @@ def evaluate(
     opened = load_bundle(bundle)
     photographs = load_fer_plus(split, data)
     photographs = photographs.subset(photographs.rated)
-    told = Console(stderr=True).print
+    told = plain_console(stderr=True).print
     found = figures(opened, photographs, engine=engine, precision=precision)
     found |= judged_sections(opened, split, data, engine=engine, precision=precision, told=told)
     if real is not None:
@@ -237,7 +238,7 @@ def evaluate(
     if json:
         typer.echo(jsonlib.dumps(found, indent=1))
         return
-    Console().print(_table(found))
+    plain_console().print(_table(found))
 
 
 def _table(found: dict[str, Any]) -> Table:

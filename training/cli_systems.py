@@ -134,7 +134,7 @@ def _text(value: Any) -> str:
 
 def _tell(run: Any) -> None:
     """The run's figures, where it is this process that measured them."""
-    from rich.console import Console
+    from engines.terminal import plain_console
 
     from .report import figure_text
     from .run_folder import REPORT
@@ -146,5 +146,5 @@ def _tell(run: Any) -> None:
         f"{name.replace('_', ' ')} {figure_text(name, test[name])}"
         for name in ("top1", "macro_recall", "ece")
     )
-    Console().print(f"{test['n']} test faces: {told}", highlight=False)
-    Console().print(f"{run.path / REPORT}", highlight=False, soft_wrap=True)
+    plain_console().print(f"{test['n']} test faces: {told}", highlight=False)
+    plain_console().print(f"{run.path / REPORT}", highlight=False, soft_wrap=True)

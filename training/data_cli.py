@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+
+from engines.terminal import plain_console
 
 from .data.readers import LAYOUTS, read_set
 from .data.readers.check import Report
@@ -81,7 +82,7 @@ def prepare(
     if as_json:
         print(jsonlib.dumps(facts))
         return
-    console = Console()
+    console = plain_console()
     table = Table("left out because", "items", title=f"{facts['faces']} of {facts['items']} faces")
     for why, count in facts["dropped"].items():
         table.add_row(why, f"{count}")
@@ -114,7 +115,7 @@ def sheet(
     with _progress("drawing", row_count(found)) as progress:
         drawn = draw_sheet(found, options, progress=progress)
     write_sheet(out, drawn)
-    Console().print(f"{out}: {drawn.shape[1]} x {drawn.shape[0]} pixels", soft_wrap=True)
+    plain_console().print(f"{out}: {drawn.shape[1]} x {drawn.shape[0]} pixels", soft_wrap=True)
 
 
 @app.command()
@@ -138,7 +139,7 @@ def found(
         for group in sorted(part.keys() - {"faces", "found", "missed"}):
             for value, (seen, count) in part[group].items():
                 table.add_row(f"  {group} {value}", f"{count}", f"{seen}")
-    Console().print(table)
+    plain_console().print(table)
 
 
 @app.command()
@@ -151,7 +152,7 @@ def layouts(as_json: Json = False) -> None:
     table = Table("name", "set", "expected in the folder")
     for name, (about, expected) in rows.items():
         table.add_row(name, about, expected)
-    Console().print(table)
+    plain_console().print(table)
 
 
 @app.command()
@@ -175,7 +176,7 @@ def agreement(
         facts = {"alpha": alpha, "level": level, "raters": len(given), "units": len(given[0])}
         print(jsonlib.dumps({**facts, "ratings": count}))
         return
-    Console().print(
+    plain_console().print(
         f"alpha {alpha:.3f} ({level}): {count} ratings of {len(given[0])} units by {len(given)} "
         "raters. 1 is full agreement, 0 chance.",
         soft_wrap=True,
@@ -194,24 +195,24 @@ def meaning(
     from .data.word_meaning import meaning_of_data, write_meaning
 
     write_meaning(out, meaning_of_data(data))
-    Console().print(f"{out}: similarities of 135 words", soft_wrap=True, highlight=False)
+    plain_console().print(f"{out}: similarities of 135 words", soft_wrap=True, highlight=False)
 
 
 @contextmanager
 def _progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
     """Told how many are done; draws a bar where standard error is a terminal."""
-    console = Console(stderr=True)
+    console = plain_console(stderr=True)
     if not console.is_terminal:
         yield lambda done: None
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as bar:
         task = bar.add_task(what, total=total)
         yield lambda done: bar.update(task, completed=done)
 
 
 def _show(report: Report) -> None:
-    console = Console()
+    console = plain_console()
     names = report.labels or report.units
     title = f"{report.root} ({report.layout}): {report.items} {report.kind}"
     table = Table("class" if report.labels else "on", *report.counts, title=title)

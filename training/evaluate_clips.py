@@ -278,7 +278,7 @@ def _top1(probability: Array, label: npt.NDArray[np.int64]) -> float:
 
 
 def _counted(count: int, what: str) -> Iterable[int]:
-    from rich.console import Console
+    from engines.terminal import plain_console
 
-    console = Console(stderr=True)
+    console = plain_console(stderr=True)
     return track(range(count), what, console=console, disable=not console.is_terminal)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from typing import TextIO
 
+from engines.terminal import plain
+
 from ..emotions import NEUTRAL
 from ..frame import Frame
 from ..result import Result
@@ -30,7 +32,7 @@ class LinesSink:
         """Print the faces, if it is time again."""
         if self._start_s is None:
             self._start_s = self._next_s = result.time_s
-            begun = f"watching {self._source}; Ctrl-C ends"
+            begun = plain(f"watching {self._source}; Ctrl-C ends")
             print(begun, file=self._file or sys.stdout, flush=True)
         if result.time_s < self._next_s:
             return
