@@ -8,7 +8,11 @@ from __future__ import annotations
 
 import json
 import re
+from base64 import b64encode
 from collections.abc import Awaitable, Callable, MutableMapping
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 Scope = MutableMapping[str, Any]
@@ -40,8 +44,24 @@ _POLICY = "; ".join(
         "frame-ancestors 'self'",
     )
 )
+_CSP = b"content-security-policy"
+_LOGIN_STYLE = re.compile(r"<style>(.*?)</style>", re.S)
+
+
+@cache
+def _login_policy() -> bytes:
+    """Of the page to log in, which is this program's own: no script at all, one style."""
+    page = (Path(__file__).parent / "assets" / "login.html").read_text("utf-8")
+    styles = [sha256(style.encode()).digest() for style in _LOGIN_STYLE.findall(page)]
+    allowed = " ".join(f"'sha256-{b64encode(digest).decode()}'" for digest in styles)
+    return (
+        f"default-src 'none'; style-src {allowed}; img-src data:; form-action 'self'; "
+        "base-uri 'none'; frame-ancestors 'none'"
+    ).encode()
+
+
 _HEADERS = {
-    b"content-security-policy": _POLICY.encode(),
+    _CSP: _POLICY.encode(),
     b"x-content-type-options": b"nosniff",
     # `no-referrer` would make the login form's Origin `null`.
     b"referrer-policy": b"same-origin",
@@ -68,6 +88,8 @@ class Paths:
             if message["type"] == "http.response.start":
                 own = [(k, v) for k, v in message.get("headers", []) if k.lower() not in _HEADERS]
                 own += list(_HEADERS.items())
+                if scope["path"] == "/login":
+                    own = [(k, v) for k, v in own if k != _CSP] + [(_CSP, _login_policy())]
                 if scope.get("scheme") == "https":
                     own.append((b"strict-transport-security", b"max-age=31536000"))
                 if private and not any(k.lower() == b"cache-control" for k, _ in own):

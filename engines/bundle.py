@@ -359,8 +359,8 @@ def _verify_contract(manifest: Manifest) -> None:
 
 
 def _verify_labels(head: Head) -> None:
-    if not head.labels or len(set(head.labels)) < len(head.labels):
-        raise ContractMismatch(f"head {head.name} has no labels, or one of them twice")
+    if len(set(head.labels)) < len(head.labels):
+        raise ContractMismatch(f"head {head.name} has one of its labels twice")
     for label in (*head.labels, *head.families):
         if len(label) > _LONGEST_LABEL or "\n" in label:
             raise ContractMismatch(f"head {head.name} has the label {label[:80]!r}, too long a one")

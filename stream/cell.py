@@ -19,8 +19,8 @@ START_S = 30.0
 
 _ROOT = Path(__file__).resolve().parents[1]
 _START = (
-    "import sys; sys.path.insert(0, sys.argv.pop(1)); "
-    "from stream.sandboxed import main; main(sys.argv[1])"
+    "import os, sys; sys.path.insert(0, sys.argv.pop(1)); "
+    "from stream.sandboxed import main; main(os.fdopen(int(sys.argv[1])).read())"
 )
 _LONGEST_LINE = 300
 
@@ -46,8 +46,12 @@ class Cell:
             raise SourceRefused("there is no memory for another decoder now: try again in a moment")
         config = {**config, "memory_bytes": memory_bytes}
         # Isolated: neither variables of the environment nor the current folder matter to it.
-        command = [sys.executable, "-I", "-c", _START, str(_ROOT), json.dumps(config)]
+        # What it is told goes by a pipe: the list of processes is everybody's to read.
+        told, tell = os.pipe()
+        command = [sys.executable, "-I", "-c", _START, str(_ROOT), str(told), config["kind"]]
         try:
+            with open(tell, "w") as pipe:
+                pipe.write(json.dumps(config))
             self._process = subprocess.Popen(
                 command,
                 stdin=stdin,
@@ -56,12 +60,15 @@ class Cell:
                 cwd="/",
                 env={"LC_ALL": "C.UTF-8", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
                 start_new_session=True,
+                pass_fds=(told,),
                 bufsize=0,
             )
         except OSError as error:
             BUDGET.give_back(self)
             _log.error("no decoder can be started: %s", error)
             raise SourceRefused("nothing can be decoded now: try again in a moment") from None
+        finally:
+            os.close(told)
         self._lock = threading.Lock()
         assert self._process.stdout is not None
         self.output = self._process.stdout.fileno()

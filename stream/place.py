@@ -24,7 +24,7 @@ from typing import Literal, NamedTuple
 
 from .errors import SinkError
 from .sinks.base import PART, check_writable, is_segment, make_folder, write_failure
-from .sources.base import is_address, without_password
+from .sources.base import is_address, with_variables, without_password
 
 Kind = Literal["rows", "csv", "subtitles", "elan", "boris", "video", "hls", "rtsp"]
 
@@ -115,7 +115,11 @@ class Place(NamedTuple):
 
 
 def place_of(text: str) -> Place:
-    """The place that a text names. Raises `SinkError` where its kind cannot be told."""
+    """The place that a text names. Raises `SinkError` where its kind cannot be told.
+
+    In an address `${NAME}` stands for an environment variable: see `with_variables`.
+    """
+    text = with_variables(text)
     if text == STANDARD_OUTPUT:
         return Place("rows", text)
     if is_address(text):

@@ -11,12 +11,13 @@ from __future__ import annotations
 import hmac
 import ipaddress
 import json
-import socket
 from collections.abc import Iterable, Sequence
 from urllib.parse import urlsplit
 
-from starlette.datastructures import Headers
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from ..hosts import is_known, own_names
 
 SUBPROTOCOL = "ferstream.v1"
 """What a WebSocket client may offer; one that has to give a token offers `bearer.TOKEN` too."""
@@ -27,8 +28,20 @@ _TOKEN_PREFIX = "bearer."
 _PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 
 
+_HEADERS = {
+    # Answers are data: a browser that is made to show one as a page runs and loads nothing.
+    "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+}
+_HSTS = "max-age=31536000"
+
+
 class Guard:
     """ASGI middleware that answers 401, 403 or 421 instead of the application.
+
+    Every answer has the headers that keep a browser from taking it for more than it is, where the
+    application does not set them itself; over TLS browsers are told to stay with it.
 
     Args:
         token: what `Authorization: Bearer TOKEN` has to hold; None asks for nothing.
@@ -49,7 +62,7 @@ class Guard:
         self._app = app
         self._token = token
         self._origins = tuple(origins)
-        self._hosts = {"localhost", socket.gethostname().lower(), *(h.lower() for h in hosts)}
+        self._hosts = own_names(hosts)
         self._open_paths = frozenset(open_paths)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -58,7 +71,8 @@ class Guard:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        if not self._is_known_host(headers.get("host", "")):
+        send = _with_headers(send, scope.get("scheme") == "https")
+        if not is_known(headers.get("host", ""), self._hosts):
             await _refuse(scope, receive, send, 421, "unknown_host", _UNKNOWN_HOST)
         elif not origin_allowed(headers, self._origins):
             await _refuse(scope, receive, send, 403, "origin", _FOREIGN_ORIGIN)
@@ -66,11 +80,6 @@ class Guard:
             await _refuse(scope, receive, send, 401, "token", _NO_TOKEN)
         else:
             await self._app(scope, receive, send)
-
-    def _is_known_host(self, host: str) -> bool:
-        """Whether a Host header is an address or a name of this service."""
-        name = (urlsplit(f"//{host}").hostname or "") if _is_plain(host) else ""
-        return name in self._hosts or _is_address(name)
 
     def _is_known_token(self, scope: Scope, headers: Headers) -> bool:
         if self._token is None:
@@ -129,21 +138,18 @@ _FOREIGN_ORIGIN = "pages of another origin may not ask: allow theirs with --allo
 _NO_TOKEN = "a token is wanted: send the header `Authorization: Bearer TOKEN`"
 
 
-def _is_plain(host: str) -> bool:
-    """A Host header that is a name or an address and perhaps a port, nothing odd."""
-    try:
-        parts = urlsplit(f"//{host}")
-        return parts.netloc == host and "@" not in host and (parts.port or 1) > 0
-    except ValueError:
-        return False
+def _with_headers(send: Send, secure: bool) -> Send:
+    async def sending(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = MutableHeaders(raw=list(message.get("headers", ())))
+            for name, value in _HEADERS.items():
+                headers.setdefault(name, value)
+            if secure:
+                headers.setdefault("strict-transport-security", _HSTS)
+            message = {**message, "headers": headers.raw}
+        await send(message)
 
-
-def _is_address(name: str) -> bool:
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True
+    return sending
 
 
 async def _refuse(
@@ -156,7 +162,7 @@ async def _refuse(
         return
     body = json.dumps(error_json(code, message)).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
-    headers += [(b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff")]
+    headers.append((b"cache-control", b"no-store"))
     if status == 401:
         headers.append((b"www-authenticate", b"Bearer"))
     await send({"type": "http.response.start", "status": status, "headers": headers})

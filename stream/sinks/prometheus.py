@@ -120,13 +120,16 @@ class Metrics:
     def serve(self, address: str) -> None:
         """Serve them over HTTP at HOST:PORT, or PORT of this machine alone (127.0.0.1).
 
-        Raises `SinkError` for another address and where nobody can listen there.
+        Asked under a name that is neither an address, nor this machine's, nor HOST, they are not
+        told. Raises `SinkError` for another address and where nobody can listen there.
         """
-        from prometheus_client import start_http_server
+        from prometheus_client import make_wsgi_app
+
+        from .metrics_server import serve_wsgi
 
         host, port = _host_and_port(address)
         try:
-            self._server = start_http_server(port, host, self.registry)
+            self._server = serve_wsgi(make_wsgi_app(self.registry), host, port)
         except OSError as error:
             why = (error.strerror or str(error)).lower()
             raise SinkError(

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from typing import Protocol
+from urllib.parse import quote
 
+from ..errors import StreamError
 from ..frame import Frame
 
 
@@ -71,6 +74,30 @@ def without_password(text: str) -> str:
     if "gst:" in text or " ! " in text:
         text = _PROPERTY.sub(lambda found: f"{found['key']}***", text)
     return text
+
+
+_VARIABLE = re.compile(r"\$\{(\w+)\}")
+
+
+def with_variables(spec: str) -> str:
+    """An address in which `${NAME}` is what the environment variable holds, escaped for it.
+
+    So a password is not in the list of processes, which everybody on a machine can read. What is
+    no address stays as it is. Raises `StreamError` for a variable that is not set.
+    """
+    if not is_address(spec):
+        return spec
+
+    def value(found: re.Match[str]) -> str:
+        held = os.environ.get(found[1])
+        if not held:
+            raise StreamError(
+                f"{without_password(spec)} asks for the environment variable {found[1]}, which "
+                "is not set: export it"
+            )
+        return quote(held, safe="")
+
+    return _VARIABLE.sub(value, spec)
 
 
 def is_address(spec: str) -> bool:

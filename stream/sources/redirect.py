@@ -1,8 +1,9 @@
 """Where a camera's address leads: redirects followed here, so that its password stays with it.
 
-FFmpeg and GStreamer follow an RTSP redirect by themselves and give the user's name and password to
-whoever answers there. So a camera that is named with a password is asked first, by as few words as
-they would use, and they are told the address at the end of the way.
+FFmpeg and GStreamer follow an RTSP redirect by themselves, give the user's name and password to
+whoever answers there, and go round in a circle or read an answer without end for as long as it
+lasts. So a camera is asked first, by as few words as they would use, and they are told the address
+at the end of the way.
 """
 
 from __future__ import annotations
@@ -31,13 +32,12 @@ _HASHES = {"MD5": hashlib.md5, "SHA-256": hashlib.sha256}
 def led_to(url: str, limit_s: float) -> str:
     """The address to open for one that a user named: itself, or where its camera redirects to.
 
-    The name and password in `url` go to its own scheme, host and port and nowhere else. An address
-    without a password is given back as it is. Every step may take `limit_s`. Raises `SourceRefused`
-    for redirects without end or to something else than a camera, `SourceDenied` for a wrong
-    password or a place that wants its own, `SourceTimeout`.
+    The name and password in `url` go to its own scheme, host and port and nowhere else. Every step
+    may take `limit_s`. Raises `SourceRefused` for redirects without end or to something else than a
+    camera, `SourceDenied` for a wrong password or a place that wants its own, `SourceTimeout`.
     """
     named = urlsplit(url)
-    if not is_rtsp(url) or named.username is None:
+    if not is_rtsp(url):
         return url
     here = url
     for _ in range(_MOST):

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from ..errors import SourceMissing, SourceUnreadable
-from .base import is_address, without_password
+from .base import is_address, with_variables, without_password
 
 _VIDEOS = (
     "264 265 3g2 3gp apng asf avi divx dv f4v flv gif h264 h265 hevc ivf m2ts m2v m4v mjpeg mjpg "
@@ -19,7 +19,8 @@ _IMAGES = "avif bmp heic heif hif jfif jpe jpeg jpg jp2 mpo pgm png ppm tif tiff
 MEDIA_SUFFIXES = frozenset(f".{suffix}" for suffix in f"{_VIDEOS} {_IMAGES}".split())
 """What a folder of clips is searched for."""
 LIST_SUFFIX = ".streams"
-"""A text file with one source per line; empty lines and lines that begin with # are skipped."""
+"""A text file with one source per line; empty lines and lines that begin with # are skipped.
+Passwords in it are not in the list of processes."""
 PIPELINE_PREFIX = "gst:"
 """What begins a GStreamer pipeline's description."""
 
@@ -94,7 +95,7 @@ def _entries(spec: str) -> Iterator[tuple[str, str]]:
     """What stands in a list, each with where it stands; a spec that is no list is itself."""
     path = Path(spec)
     if path.suffix.lower() != LIST_SUFFIX or is_address(spec) or is_pipeline(spec):
-        yield "", spec
+        yield "", with_variables(spec)
         return
     try:
         lines = path.read_text("utf-8-sig").splitlines()
@@ -110,7 +111,7 @@ def _entries(spec: str) -> Iterator[tuple[str, str]]:
         where = f"{spec} line {number}: "
         if line.lower().endswith(LIST_SUFFIX) and not is_address(line):
             raise SourceUnreadable(f"{where}{line} is a list itself: name its sources here")
-        yield where, _beside(path, line)
+        yield where, with_variables(_beside(path, line))
 
 
 def _beside(path: Path, line: str) -> str:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import time
+from base64 import b64encode
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -77,7 +80,12 @@ def test_nothing_without_it(client: Any, method: str, path: str) -> None:
 def test_page_leads_to_the_form(client: Any) -> None:
     answer = client.get("")
     assert answer.status_code == 303 and answer.headers["location"] == "login"
-    form = client.get("login").text
+    shown = client.get("login")
+    policy = shown.headers["content-security-policy"]
+    assert "script" not in policy and "unsafe" not in policy and "default-src 'none'" in policy
+    style = re.search(r"<style>(.*?)</style>", shown.text, re.S)
+    assert style and b64encode(sha256(style[1].encode()).digest()).decode() in policy
+    form = shown.text
     assert 'type="password"' in form and "ferstream" in form
 
 

@@ -238,6 +238,33 @@ def test_where_they_are_served(metrics: Metrics) -> None:
     second.close()
 
 
+def asked(metrics: Metrics, head: str) -> str:
+    with socket.create_connection(("127.0.0.1", metrics.port or 0), timeout=60) as connection:
+        connection.sendall(f"GET /metrics HTTP/1.0\r\n{head}\r\n".encode())
+        return connection.makefile().readline()
+
+
+def test_a_name_made_to_point_here_is_told_nothing(metrics: Metrics) -> None:
+    metrics.serve("0")
+    for known in ("localhost:1", "127.0.0.1", "[::1]:9100", socket.gethostname()):
+        assert " 200 " in asked(metrics, f"Host: {known}\r\n"), known
+    for other in ("evil.example", "127.0.0.1.evil.example:9100", "user@localhost", ""):
+        assert " 421 " in asked(metrics, f"Host: {other}\r\n"), other
+    assert " 421 " in asked(metrics, "")
+
+
+def test_silent_connections_do_not_gather(
+    metrics: Metrics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stream.sinks.metrics_server._AT_ONCE", 3)
+    metrics.serve("0")
+    place = ("127.0.0.1", metrics.port or 0)
+    held = [socket.create_connection(place, timeout=60) for _ in range(8)]
+    assert [connection.recv(1) for connection in held[3:]] == [b""] * 5
+    for connection in held:
+        connection.close()
+
+
 @pytest.mark.parametrize("address", ["desk", "desk:", "127.0.0.1:99999", "http://desk:x", ""])
 def test_an_address_that_is_none(metrics: Metrics, address: str) -> None:
     with pytest.raises(SinkError, match="give HOST:PORT") as caught:

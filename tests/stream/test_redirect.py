@@ -130,7 +130,6 @@ def test_where_it_leads() -> None:
     user = f"{USER}:{PASSWORD}@"
     with speaking(unknown) as end:
         assert led_to(f"rtsp://{end.place}/film", 3) == f"rtsp://{end.place}/film"
-        assert not end.heard, "without a password the capture follows by itself"
         same = f"rtsp://{user}{end.place}/film"
         assert led_to(same, 3) == same
         with speaking(moved(f"rtsp://{end.place}/x?y=1")) as camera:
@@ -149,6 +148,8 @@ def test_where_it_leads() -> None:
 
 def test_redirects_without_end_or_sense() -> None:
     user = f"{USER}:{PASSWORD}@"
+    with speaking(moved("/round")) as camera, pytest.raises(SourceRefused, match="without end"):
+        led_to(f"rtsp://{camera.place}/film", 3)
     for to, words in (
         ("/round", "without end"),
         ("http://127.0.0.1/", "no camera"),
@@ -176,9 +177,10 @@ def test_a_camera_that_never_ends_its_answer() -> None:
         server.daemon_threads = True
         threading.Thread(target=server.serve_forever, daemon=True).start()
         begun_s = time.monotonic()
-        with pytest.raises(SourceTimeout):
-            led_to(f"rtsp://{USER}:{PASSWORD}@127.0.0.1:{server.server_address[1]}/", 0.5)
-        assert time.monotonic() - begun_s < 30
+        for user in ("", f"{USER}:{PASSWORD}@"):
+            with pytest.raises(SourceTimeout):
+                led_to(f"rtsp://{user}127.0.0.1:{server.server_address[1]}/", 0.5)
+        assert time.monotonic() - begun_s < 60
         server.shutdown()
 
 

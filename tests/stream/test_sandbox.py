@@ -223,8 +223,12 @@ def test_a_decoder_inherits_nothing(
     long_clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FERSTREAM_TOKEN", "a secret of the service")
-    with (tmp_path / "other").open("w"), open_untrusted(long_clip) as source:
+    with (
+        (tmp_path / "other").open("w"),
+        open_untrusted(long_clip, name="a secret film.mp4") as source,
+    ):
         process = psutil.Process(source.pid)
+        assert not any("secret" in word for word in process.cmdline()), "its visitor's file name"
         assert process.cwd() == "/"
         assert "FERSTREAM_TOKEN" not in process.environ()
         opened = {Path(one.path).name for one in process.open_files()}

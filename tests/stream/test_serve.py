@@ -63,6 +63,8 @@ def refused(answer: httpx.Response, status: int, code: str, words: str = "") -> 
     """One line of JSON that says what is wrong."""
     assert answer.status_code == status, answer.text
     assert answer.headers["content-type"] == "application/json"
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.headers["content-security-policy"].startswith("default-src 'none'")
     error = answer.json()["error"]
     assert set(error) == {"code", "message"}
     assert error["code"] == code

@@ -7,8 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stream.errors import SourceError, SourceMissing, SourceRefused, SourceUnreadable
+from stream.errors import (
+    SourceError,
+    SourceMissing,
+    SourceRefused,
+    SourceUnreadable,
+    StreamError,
+)
 from stream.frame import Frame
+from stream.place import place_of
 from stream.sources import clips_from, open_source, sources_from, without_password
 from stream.sources.base import Source
 from stream.sources.upright import Orientation
@@ -203,6 +210,25 @@ def test_missing_files_and_folders(tmp_path: Path) -> None:
     assert isinstance(caught.value, FileNotFoundError)
     with pytest.raises(SourceUnreadable, match="is a folder"):
         open_source(tmp_path)
+
+
+def test_passwords_come_from_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Escaped for where they stand; in a list too; a variable that is not there is named."""
+    monkeypatch.setenv("CAMERA_PW", "a:b/c@d?e#f g")
+    written, meant = "rtsp://ann:${CAMERA_PW}@cam/1", "rtsp://ann:a%3Ab%2Fc%40d%3Fe%23f%20g@cam/1"
+    assert sources_from([written]) == [meant]
+    assert place_of("http://ann:${CAMERA_PW}@host/rows").target.startswith("http://ann:a%3Ab")
+    (tmp_path / "all.streams").write_text(f"{written}\n")
+    assert sources_from([str(tmp_path / "all.streams")]) == [meant]
+    assert without_password(meant) == "rtsp://ann:***@cam/1"
+    for use in (lambda text: sources_from([text]), place_of):
+        with pytest.raises(StreamError, match=r"variable NOWHERE, which is not set") as caught:
+            use("http://ann:${NOWHERE}@cam/1")
+        assert "***" in str(caught.value)
+    file = media.video(tmp_path / "${CAMERA_PW}.mp4")
+    assert sources_from([str(file)]) == [str(file)], "a file's name stays as it is"
 
 
 def test_closing_ends_the_frames(tmp_path: Path) -> None:
