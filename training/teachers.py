@@ -1,9 +1,11 @@
-"""Answers of trained bundles as labels beside people's and the judge's: distillation.
+"""Answers of trained bundles as labels: beside people's and the judge's (distillation), or where
+there are none.
 
 One rater, or one pass of a judge, is a noisy label of a face. What networks that learned from all
 faces say of it is steadier, so a share of it joins the label: basic expressions join the votes,
 words and affect the judgements. Faces that nobody judged get the teachers' words alone, and count
-by that share. After Hinton et al. 2015, section 2, at temperature 1.
+by that share. After Hinton et al. 2015, section 2, at temperature 1. Faces without action units get
+the blendshapes that a bundle tells of them.
 
 N faces, K expressions, W words.
 """
@@ -22,6 +24,7 @@ from engines.engine import open_engine
 
 from .data.augment import CROP_PX
 from .data.learning_faces import LearningFaces
+from .data.synthetic.action_units import ARKIT_NAMES
 from .errors import OptionsWrong
 
 Floats = npt.NDArray[np.float32]
@@ -66,6 +69,21 @@ def taught(faces: LearningFaces, teachers: Sequence[str], share: float) -> Learn
         affect=np.where(judged, _mixed(faces.affect, answers.affect, share), answers.affect),
         judge=np.where(judged, faces.judge, np.float32(share) * answers.basic),
     )
+
+
+def with_blendshapes(faces: LearningFaces, teacher: str = "default") -> LearningFaces:
+    """The faces with the blendshapes that a bundle's network estimates, no annotation.
+
+    Raises:
+        BundleMissing, BundleCorrupt: see `engines.bundle.load_bundle`.
+        OptionsWrong: the bundle tells no blendshapes.
+    """
+    bundle = load_bundle(teacher)
+    if bundle.manifest.head("au").labels != ARKIT_NAMES:
+        raise OptionsWrong(
+            f"bundle {bundle.manifest.name} tells no blendshapes to learn units from"
+        )
+    return replace(faces, blendshapes=_outputs(bundle, faces)["au"])
 
 
 def answers_of(bundles: Sequence[Bundle], faces: LearningFaces) -> Answers:

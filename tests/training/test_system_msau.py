@@ -19,7 +19,15 @@ from training.data.face_splits import Splits, load_splits
 from training.errors import OptionsWrong
 from training.run_folder import RunFolder, open_run, start_run
 from training.system import loader_of, open_system, train_system, trained_network
-from training.systems.msau import JOINT, UNITS, JointLearner, MsauOptions, UnitsLearner, msau_stages
+from training.systems.msau import (
+    JOINT,
+    UNITS,
+    JointLearner,
+    MsauOptions,
+    UnitsLearner,
+    msau_stages,
+    told_units,
+)
 
 from .conftest import lightning_warns
 from .toy_runs import stage_weights, train_by_command
@@ -214,6 +222,24 @@ def test_units_may_be_learned_from_another_set(data: Splits, tmp_path: Path) -> 
     assert gradient[at].abs().sum() > 0
     assert gradient.abs().sum() == gradient[at].abs().sum(), "the other units are not known"
     assert found[JOINT][0].keys() == {"leaves", "basic", "ranking"}
+
+
+def test_a_set_without_units_gets_the_default_bundles(data: Splits, tmp_path: Path) -> None:
+    """As `ferstream data prepare RAF-DB` leaves it: expressions and no units."""
+    folder = write_prepared(
+        tmp_path / "raf", data.train.take(np.arange(60)), (), ("happiness", "sadness", "anger")
+    )
+    found = stepped(tmp_path / "run", load_splits(str(folder), None), {})
+    gradient = found[UNITS][1].network.coarse.units.weight.grad
+    assert gradient.abs().sum() > 0
+    assert found[JOINT][0].keys() == {"leaves", "basic", "ranking"}
+    names, supervision, note = told_units(MsauOptions(faces=str(folder)))
+    assert names == MsauOptions().unit_names and supervision == "weakly supervised"
+    assert "the default bundle's blendshapes, which are no annotation" in note
+    known = write_prepared(
+        tmp_path / "known", data.train.take(np.arange(60)), ("AU12",), ("a", "b")
+    )
+    assert told_units(MsauOptions(faces=str(known)))[1] == "trained"
 
 
 def test_the_losses_are_added_with_the_papers_weights(data: Splits, tmp_path: Path) -> None:

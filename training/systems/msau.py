@@ -16,7 +16,8 @@ Where the paper is silent or contradicts itself:
   here it has none, and the three losses are added with their weights of 0.5.
 - Epochs, and the optimizer beside momentum and weight decay: SGD, 40 epochs.
 - Units: DRML's twelve of DISFA. BP4D and DISFA are learned from with ``units``; else from what the
-  faces know of units themselves, for FER+ a teacher's blendshapes (training.data.unit_labels).
+  faces know of units themselves: their own labels, a teacher's blendshapes for FER+, the default
+  bundle's for all others (training.data.unit_labels).
 - Classes are evened out by showing rarer ones more often, where the paper multiplies their
   pictures beforehand (III, Table I).
 - The basic classes of other labels than the 33: training.basic_parents.
@@ -28,6 +29,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -38,6 +40,7 @@ from ..basic_parents import parent_shares
 from ..checkpoint import load_weights
 from ..data.face_images import FaceImages
 from ..data.face_splits import Splits
+from ..data.readers.prepared import SET, read_facts
 from ..data.unit_labels import UnitImages, UnitSet, unit_sets
 from ..draws import sampling_weights
 from ..errors import OptionsWrong
@@ -47,6 +50,7 @@ from ..msau_figures import msau_figures
 from ..networks.msau import VARIANTS, Msau, Scale, answer
 from ..run_folder import RunFolder
 from ..system import Stage, System
+from ..teachers import with_blendshapes
 from .msau_options import MsauOptions
 
 UNITS, JOINT = "units", "joint"
@@ -167,6 +171,8 @@ def msau_stages(options: MsauOptions, data: Splits, run: RunFolder) -> Sequence[
     @cache
     def units(folders: str) -> tuple[UnitSet, UnitSet]:
         own = (data.train, data.validation)
+        if not folders and data.train.units is None and data.train.blendshapes is None:
+            own = (with_blendshapes(data.train), with_blendshapes(data.validation))
         return unit_sets(folders, own, options.unit_names, options.seed)
 
     def network() -> Msau:
@@ -203,12 +209,20 @@ def msau_stages(options: MsauOptions, data: Splits, run: RunFolder) -> Sequence[
     return [first, second] if has_units else [second]
 
 
+def knows_units(faces: str) -> bool:
+    """Whether a set has action units of its own: the rendered 3D face has, a prepared one may."""
+    if (Path(faces) / SET).is_file():
+        return bool(read_facts(Path(faces))["units"])
+    return faces != "fer2013plus"
+
+
 def told_units(options: MsauOptions) -> tuple[tuple[str, ...], Supervision, str]:
     """Names of the units that a bundle tells, and how they were learned."""
     if not VARIANTS[options.variant].units:
         return (), "derived", "none: this variant detects no action units"
-    if not options.units and options.faces == "fer2013plus":
-        how = "a teacher's blendshapes, which are no annotation"
+    if not options.units and not knows_units(options.faces):
+        whose = "a teacher" if options.faces == "fer2013plus" else "the default bundle"
+        how = f"{whose}'s blendshapes, which are no annotation"
         return options.unit_names, "weakly supervised", f"detected by the first scale from {how}"
     whose = options.units or options.faces
     return options.unit_names, "trained", f"detected by the first scale, labels of {whose}"
