@@ -134,7 +134,7 @@ class FaceDetector:
         return _look(self._near, rgb, border=_BORDER)
 
     def detect_tile(self, rgb: NDArray[np.uint8], tile: int) -> list[Detection]:
-        """Faces in one of the frame's `tiles_of` overlapping parts, numbered from 0."""
+        """Faces in one of the frame's overlapping parts, numbered as `tiles_of` has them."""
         height, width = rgb.shape[:2]
         is_fine, (left, top, columns, rows) = _tiles(height, width)[tile]
         network = self._near if is_fine else self._far
@@ -220,9 +220,13 @@ def mesh_of(rgb: NDArray[np.uint8], closer: Detection, mesh: FaceMesh) -> Mesh:
     return replace(one, presence=0.0)
 
 
-def tiles_of(rgb: NDArray[np.uint8]) -> int:
-    """How many tiles a frame has; none where it is small."""
-    return len(_tiles(*rgb.shape[:2]))
+def tiles_of(rgb: NDArray[np.uint8]) -> tuple[list[int], list[int]]:
+    """The numbers of a frame's coarse and of its fine tiles; none where it is small."""
+    kinds = [is_fine for is_fine, _ in _tiles(*rgb.shape[:2])]
+    return (
+        [tile for tile, is_fine in enumerate(kinds) if not is_fine],
+        [tile for tile, is_fine in enumerate(kinds) if is_fine],
+    )
 
 
 def _look(
@@ -295,7 +299,7 @@ def _shared(
 
 @lru_cache(maxsize=64)
 def _tiles(height: int, width: int) -> tuple[tuple[bool, Tile], ...]:
-    """Each tile, and whether it is a fine one; a coarse one after every fifth fine one."""
+    """Each tile, and whether it is a fine one; the four coarse ones come first."""
     if max(height, width) < _COARSE_FROM_PX:
         return ()
     rows, columns = math.ceil(height * _COARSE), math.ceil(width * _COARSE)
@@ -309,10 +313,7 @@ def _tiles(height: int, width: int) -> tuple[tuple[bool, Tile], ...]:
         for top in _steps(height, side)
         for left in _steps(width, side)
     ]
-    tiles = []
-    for at, tile in enumerate(fine):
-        tiles += [coarse[at // 5 % 4]] * (at % 5 == 0) + [tile]
-    return tuple(tiles)
+    return (*coarse, *fine)
 
 
 def _steps(length: int, side: int) -> list[int]:

@@ -27,6 +27,10 @@ class Frame:
     ahead: bool = False
     """Whether its reading may wait for what follows, as in a recording: see `stream.around`."""
 
+    dense: bool = False
+    """Whether pictures follow each other within a fraction of a second, for a second or more: what
+    is overlooked in one is found in the next."""
+
     @property
     def height_px(self) -> int:
         """Rows of the picture."""

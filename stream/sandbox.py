@@ -27,6 +27,7 @@ from .errors import (
     SourceUnreadable,
 )
 from .frame import Frame
+from .sources.base import is_dense
 from .wire import END, ERROR, FRAME, HEAD, Receiver, WireBroken, WireSilent
 
 __all__ = ["Limits", "PictureDecoder", "UntrustedSource", "open_untrusted", "printable"]
@@ -162,6 +163,7 @@ class UntrustedSource:
         Raises `SourceTooLarge`, `SourceUnreadable`, `SourceTimeout`.
         """
         index, last_s = 0, -1.0
+        dense = is_dense(self.rate_hz, self.duration_s)
         try:
             while not self._closed:
                 content = self._receive(FRAME, self._receiver)
@@ -176,7 +178,7 @@ class UntrustedSource:
                     raise SourceUnreadable(f"{self.name} cannot be decoded: its times turn back")
                 last_s = time_s
                 self.size = (pixels.shape[1], pixels.shape[0])
-                yield Frame(pixels, time_s, index, self.name)
+                yield Frame(pixels, time_s, index, self.name, dense=dense)
                 index += 1
         except SourceError:
             if not self._closed:

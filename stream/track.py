@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from enum import Enum, auto
 from functools import lru_cache
 from itertools import combinations
 
@@ -26,6 +27,7 @@ from .frame import Frame
 from .mesh import FaceMesh, Mesh, Region
 from .quality import Quality, measure
 from .turn import TURNS, turned, turned_back, upright_turn
+from .watch import Watch
 
 COAST_S = 0.3
 """For so long an unseen face is looked for at its place; then only the detector brings it back."""
@@ -37,6 +39,8 @@ DETECT_S = 0.5
 """Time between detections while every known face is followed."""
 SEARCH_S = 0.1
 """Time between detections while a face is missing or nobody is there."""
+ALONE_S = 0.4
+"""A frame that comes so long after the one before is searched as thoroughly as a picture."""
 TURN_S = 2.0
 """Time between looks at the frame turned, until the first face tells which way is up."""
 
@@ -157,6 +161,17 @@ class _Track:
         return self.sight.face(self.id)
 
 
+class Search(Enum):
+    """How much of a frame is searched for new faces."""
+
+    QUICK = auto()
+    """The whole of it by one network, and one part; the next frame goes on."""
+    BROAD = auto()
+    """The whole of it and its large tiles."""
+    THOROUGH = auto()
+    """Its small tiles too, and all of that but these turned, where nobody stands upright."""
+
+
 class FaceTracker:
     """Follows the faces of one source.
 
@@ -193,6 +208,7 @@ class FaceTracker:
         self.left_out = 0
         """Faces beyond `max_faces` when it was last looked for new ones."""
         self._scene: Looks | None = None
+        self._watch = Watch(_SCENE_GRID)
 
     def update(self, frame: Frame) -> list[Face]:
         """The faces of this frame, ordered by id; frames come in the order of their times."""
@@ -208,8 +224,12 @@ class FaceTracker:
                 track.moved_scene = track.seen_s != now_s
         lost = any(track.seen_s != now_s for track in live)
         waited_s = now_s - self._detected_s
-        if first or cut or lost or waited_s >= self._patience_s(now_s) - 1e-3:
-            self._find(rgb, now_s, thorough=first or (cut and waited_s >= SEARCH_S))
+        alone = first or (before_s is not None and now_s - before_s >= ALONE_S)
+        if alone or cut or lost or self._is_due(rgb, now_s, waited_s):
+            search = Search.QUICK
+            if alone or (cut and waited_s >= SEARCH_S):
+                search = Search.THOROUGH if alone and not frame.dense else Search.BROAD
+            self._find(rgb, now_s, search)
         self._tracks = [track for track in self._tracks if now_s - track.seen_s <= LOST_S]
         self._last_s = now_s
         seen = (
@@ -218,6 +238,18 @@ class FaceTracker:
             if track.seen_s == now_s and track.sight.box[2] >= self._options.min_face_px
         )
         return [track.face() for track in sorted(seen, key=lambda track: track.id)]
+
+    def _is_due(self, rgb: NDArray[np.uint8], now_s: float, waited_s: float) -> bool:
+        """Whether it is time to look for new faces."""
+        patience_s = self._patience_s(now_s) - 1e-3
+        if waited_s < patience_s:
+            return False
+        known = [track.sight.box for track in self._tracks if track.seen_s == now_s]
+        missing = len(known) < len(self._tracks)
+        idle_s = 2 * DETECT_S if known else DETECT_S
+        if missing or waited_s >= idle_s - 1e-3:
+            return True
+        return self._watch.changed(self._scene, rgb.shape, known)
 
     def _patience_s(self, now_s: float) -> float:
         """How long after the last detection the next one is due."""
@@ -242,13 +274,14 @@ class FaceTracker:
         for track, sight in _without_doubles(found, now_s):
             track.see(sight, now_s, any(sight.touches(other) for _, other in found))
 
-    def _find(self, rgb: NDArray[np.uint8], now_s: float, thorough: bool) -> None:
+    def _find(self, rgb: NDArray[np.uint8], now_s: float, search: Search) -> None:
         """Detect; give faces that come back their ids, and new ones new ids."""
         self._detected_s = now_s
+        self._watch.looked(self._scene)
         known = [track.sight for track in self._tracks if track.seen_s == now_s]
-        fresh = self._fresh(rgb, known, thorough, self._turn_deg or 0)
+        fresh = self._fresh(rgb, known, search, self._turn_deg or 0)
         if self._turn_deg is None and not fresh and not known:
-            fresh = self._fresh_turned(rgb, now_s)
+            fresh = self._fresh_turned(rgb, now_s, search)
         fresh.sort(key=lambda sight: -sight.size_px)
         room = max(self._options.max_faces - len(known), 0)
         self.left_out = max(len(fresh) - room, 0)
@@ -260,18 +293,18 @@ class FaceTracker:
             self._next_id += 1
 
     def _fresh(
-        self, rgb: NDArray[np.uint8], known: list[_Sight], thorough: bool, turn_deg: int
+        self, rgb: NDArray[np.uint8], known: list[_Sight], search: Search, turn_deg: int
     ) -> list[_Sight]:
         """Faces that are none of the known ones, in the frame turned so far."""
         upright = turned(rgb, turn_deg)
-        if thorough:
-            fine = self._last_s is None and not turn_deg
+        if search is not Search.QUICK:
+            fine = search is Search.THOROUGH and not turn_deg
             detections = self._detector.detect(upright, thorough=True, fine=fine)
         else:
             # Where nobody is, the networks take turns: it is looked often, and mostly for nothing.
             both, near = bool(self._tracks) or turn_deg > 0, self._part % 2 == 0
             detections = self._detector.detect(upright, near=both or near, far=both or not near)
-            detections += self._in_part(upright)
+            detections += [] if turn_deg else self._in_part(upright)
         in_frame = [turned_back(d, turn_deg, *rgb.shape[:2]) for d in detections]
         open_ = [d for d in in_frame if all(overlap(d.box, k.box) < 0.75 for k in known)]
         fresh: list[_Sight] = []
@@ -284,27 +317,32 @@ class FaceTracker:
                     fresh.append(sight)
         return fresh
 
-    def _fresh_turned(self, rgb: NDArray[np.uint8], now_s: float) -> list[_Sight]:
-        """Faces in the frame turned, as long as nobody knows which way is up: every turn in the
-        first frame, thoroughly, then one now and then."""
-        if now_s - self._turned_s < TURN_S:
+    def _fresh_turned(self, rgb: NDArray[np.uint8], now_s: float, search: Search) -> list[_Sight]:
+        """Faces in the frame turned, as long as nobody knows which way is up: every turn in a
+        picture that stands alone and in the first frame, then one now and then."""
+        if search is not Search.THOROUGH and now_s - self._turned_s < TURN_S:
             return []
-        first, self._turned_s = self._turned_s == -math.inf, now_s
-        if not first:
+        all_turns = search is Search.THOROUGH or self._turned_s == -math.inf
+        self._turned_s = now_s
+        if not all_turns:
             self._next_turn = self._next_turn % 3 + 1
-        for turn_deg in TURNS[1:] if first else (TURNS[self._next_turn],):
-            fresh = self._fresh(rgb, [], first, turn_deg)
+        within = Search.BROAD if search is Search.THOROUGH else Search.QUICK
+        for turn_deg in TURNS[1:] if all_turns else (TURNS[self._next_turn],):
+            fresh = self._fresh(rgb, [], within, turn_deg)
             if fresh:
                 return fresh
         return []
 
     def _in_part(self, rgb: NDArray[np.uint8]) -> list[Detection]:
-        """Faces in the part of the frame whose turn it is: its tiles, and itself with a border."""
-        tiles = tiles_of(rgb)
-        part, self._part = self._part, (self._part + 1) % (tiles + 1)
-        if part < tiles:
-            return self._detector.detect_tile(rgb, part)
-        return [] if self._tracks else self._detector.detect_bordered(rgb)
+        """Faces in the part of the frame whose turn it is: its large tiles and the small ones in
+        turns, and now and then itself with a border."""
+        part, self._part = self._part, self._part + 1
+        turn, (coarse, fine) = part // 2, tiles_of(rgb)
+        if part % 2 == 0:
+            return self._detector.detect_tile(rgb, coarse[turn % 4]) if coarse else []
+        if turn % 4 == 0 or not fine:
+            return [] if self._tracks else self._detector.detect_bordered(rgb)
+        return self._detector.detect_tile(rgb, fine[(turn - turn // 4 - 1) % len(fine)])
 
     def _welcome_back(self, fresh: list[_Sight], known: list[_Sight], now_s: float) -> list[_Sight]:
         """Hand sights to lost faces, the surest pair first; returns the strangers."""

@@ -103,3 +103,8 @@ def with_variables(spec: str) -> str:
 def is_address(spec: str) -> bool:
     """Whether `spec` is a URL rather than a path."""
     return re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", spec) is not None
+
+
+def is_dense(rate_hz: float | None, duration_s: float | None) -> bool:
+    """Whether the frames of a recording with this rate and length are `Frame.dense`."""
+    return (rate_hz or 0.0) >= 4 and (duration_s or 0.0) >= 1

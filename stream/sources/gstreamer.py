@@ -133,7 +133,7 @@ class GstSource:
                     begin_s = stamp_s if begin_s is None else begin_s
                     time_s = stamp_s - begin_s
                 last_s = time_s if time_s > last_s else last_s + 1e-4
-                yield Frame(picture.pixels, last_s, self._count, self.name)
+                yield Frame(picture.pixels, last_s, self._count, self.name, dense=self.live)
                 self._count += 1
         except PipelineEnd:
             if self.live and not self._stop:

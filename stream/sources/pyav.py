@@ -19,7 +19,7 @@ import av.error
 
 from ..errors import SourceError, SourceTimeout, SourceUnreadable
 from ..frame import Frame
-from .base import without_password
+from .base import is_dense, without_password
 from .clock import NO_TIMESTAMPS, FileClock, start_s
 from .failures import address_failure, camera_failure, file_failure, lost, reason, stalled
 from .live import LiveReader, Pace
@@ -154,7 +154,8 @@ class PyavSource:
                 last_s = max(time_s, last_s + 1e-4)
                 left_out = reader.drops.total()
                 skipped = skipped if count else left_out
-                yield Frame(pixels, last_s, count + left_out - skipped, self.name)
+                index = count + left_out - skipped
+                yield Frame(pixels, last_s, index, self.name, dense=True)
                 count += 1
         except SourceTimeout:
             raise
@@ -170,12 +171,13 @@ class PyavSource:
         """To the end of the file; raises `SourceUnreadable` where it holds no picture."""
         index, end_s = 0, 0.0
         clock = FileClock.of(self._container, self._stream, self.rate_hz)
+        dense = is_dense(self.rate_hz, self.duration_s)
         try:
             for picture in self._pictures():
                 pixels = self._shown.pixels(picture)
                 time_s = clock.time_s(picture)
                 end_s = time_s + _lasts_s(picture)
-                yield Frame(pixels, time_s, index, self.name)
+                yield Frame(pixels, time_s, index, self.name, dense=dense)
                 index += 1
         except (OSError, ValueError, av.error.FFmpegError) as error:
             if index == 0:

@@ -114,7 +114,7 @@ class SampleSource:
             where = rest + of_straight * straight + of_surprise * surprise
             where += _sway_px(time_s)
             pixels = cv2.remap(self._photograph, where[..., 0], where[..., 1], cv2.INTER_LINEAR)
-            yield Frame(np.asarray(pixels, np.uint8), time_s, index, self.name)
+            yield Frame(np.asarray(pixels, np.uint8), time_s, index, self.name, dense=True)
 
     def close(self) -> None:
         """End `frames` before its next frame."""
