@@ -2,6 +2,10 @@
 # make demo   open the page in the browser: installs what it needs on first use
 # make test   the whole check in .venv, with what training and testing need
 # make check  the same in the Python environment you are in
+# make fuzz   every parser of our own against random input for an hour (FERSTREAM_FUZZ_S seconds)
+# make trials what was tried against it, by what was promised: held, weak, broken
+# make lock   requirements.lock anew from pyproject.toml, with hashes
+# make sbom   what is installed, as CycloneDX, into dist/; for a release
 # make bench  speed of the default bundle and of the whole way on the sample
 
 PYTHON ?= $(firstword $(foreach p,python3 python3.11 python3.12 python3.10,$(shell \
@@ -19,7 +23,7 @@ COUNTERPARTS := chromium ffmpeg mosquitto gstreamer1.0-tools gstreamer1.0-plugin
 # For whatever runs before the project's own switch (engines/offline.py).
 export ORT_DISABLE_TELEMETRY := 1
 
-.PHONY: run demo test check bench system counterparts clean
+.PHONY: run demo test check fuzz trials lock sbom bench system counterparts clean
 .DELETE_ON_ERROR:
 
 run: $(VENV)/.base
@@ -36,6 +40,24 @@ check:
 	python -m ruff check .
 	python -m mypy
 	python -m pytest
+
+fuzz: $(VENV)/.test
+	FERSTREAM_FUZZ_S=$${FERSTREAM_FUZZ_S:-3600} $(BIN)/python -m pytest -q tests/test_fuzz.py
+
+trials: $(VENV)/.test counterparts
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python tests/trials.py
+
+lock: | $(BIN)/python
+	$(BIN)/python -m venv build/tools
+	build/tools/bin/python -m pip install -q uv==0.13.9
+	build/tools/bin/uv pip compile -q --upgrade pyproject.toml -o requirements.lock
+
+sbom: $(VENV)/.base
+	$(BIN)/python -m venv build/tools
+	build/tools/bin/python -m pip install -q cyclonedx-bom==7.5.0
+	mkdir -p dist
+	build/tools/bin/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible \
+	  --of JSON -o dist/ferstream.cdx.json $(BIN)/python
 
 bench: $(VENV)/.base
 	$(BIN)/ferstream bundle bench
@@ -77,7 +99,9 @@ $(VENV)/.demo: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install -q -e '.[demo]'
 	@touch $@ $(VENV)/.base
 
-$(VENV)/.test: pyproject.toml | $(BIN)/python
+# All but PyTorch by hash, where the lock is made for this machine; PyTorch, and elsewhere all, after.
+$(VENV)/.test: pyproject.toml requirements.lock | $(BIN)/python
+	$(BIN)/python -m pip install -q --no-deps --require-hashes -r requirements.lock
 	$(BIN)/python -m pip install -q -e '.[test]'
 	@touch $@ $(VENV)/.base $(VENV)/.demo
 

@@ -159,6 +159,8 @@ def _one_line(error: Exception) -> str:
         if extra:
             return f"this needs {error.name}: pip install 'ferstream[{extra}]'"
     text = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, MemoryError) or "can't start new thread" in text:
+        return "there is not enough memory, or too few threads are allowed: see `ulimit -a`"
     ours = any(kind.__module__.partition(".")[0] in _PACKAGES for kind in type(error).__mro__)
     if ours or isinstance(error, OSError):
         return text

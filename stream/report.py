@@ -68,7 +68,7 @@ def summary_json(
 
 def failure_json(source: str, error: Exception) -> dict[str, Any]:
     """The part of a clip that could not be scored at all."""
-    return {"source": source, "frames": 0, "faces": [], "error": str(error)}
+    return {"source": plain(source), "frames": 0, "faces": [], "error": plain(str(error))}
 
 
 def clip_text(summary: Summary, faces: Sequence[FaceSummary], top: int) -> str:

@@ -21,7 +21,8 @@ class Source(Protocol):
 
     @property
     def name(self) -> str:
-        """What results call this source; free of passwords."""
+        """What results call this source; free of passwords and of what is no text or steers a
+        terminal."""
 
     @property
     def live(self) -> bool:

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
+from engines.terminal import plain
+
 from ..errors import (
     GstreamerMissing,
     SourceError,
@@ -58,7 +60,7 @@ class GstSource:
         stall_s: float = 3.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.name = name
+        self.name = plain(name)
         self.live = live
         self.duration_s: float | None = None
         self._pipeline = pipeline

@@ -25,6 +25,8 @@ from PIL import (
     WebPImagePlugin,
 )
 
+from engines.terminal import plain
+
 from ..errors import SourceTooLarge
 from ..frame import Frame
 from .failures import reason
@@ -61,7 +63,7 @@ class ImageSource:
                 f"{name} has {image.width} x {image.height} pixels: "
                 f"{most_px / 1e6:.1f} million at most"
             )
-        self.name = name
+        self.name = plain(name)
         self._count = int(getattr(image, "n_frames", 1)) if image.format in _MOVING else 1
         self._first = upright_rgb(image)
         self._step_s = _step_s(image)

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 import av
 import av.error
 
+from engines.terminal import plain
+
 from ..errors import SourceError, SourceTimeout, SourceUnreadable
 from ..frame import Frame
 from .base import is_dense, without_password
@@ -70,7 +72,7 @@ class PyavSource:
         track: int | None = None,
     ) -> None:
         self._container = container
-        self.name = name
+        self.name = plain(name)
         self.live = live
         self._read_limit_s = read_limit_s
         self._clock = clock

@@ -9,6 +9,8 @@ from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import replace
 
+from engines.terminal import plain
+
 from ..errors import SourceError, SourceLost, SourceTimeout
 from ..frame import Frame
 from .backoff import Backoff
@@ -57,7 +59,7 @@ class SupervisedSource:
         """
         if retries is not None and retries < 0:
             raise ValueError(f"retries {retries}: 0 or more, or None for no end")
-        self.name = name
+        self.name = plain(name)
         self.on_event = on_event
         self.reconnects = 0
         """How often it was live again after a loss."""

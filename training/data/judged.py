@@ -23,6 +23,7 @@ import numpy.typing as npt
 
 from engines.taxonomy import load_taxonomy
 
+from .arrays import ArraysUnreadable, stored_arrays
 from .fer import BASIC8, SPLITS, DataMissing, FerPlus, data_folder, load_fer_plus
 
 Floats = npt.NDArray[np.float32]
@@ -329,11 +330,9 @@ def _table(path: Path) -> Mapping[str, Any]:
     if not path.is_file():
         raise DataMissing(f"{path} is missing: {LAYOUT}")
     try:
-        # Opened here: numpy leaves a file that is no archive open.
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    except (ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise LabelsWrong(f"{path} cannot be read: {error}") from error
+        return stored_arrays(path)
+    except ArraysUnreadable as error:
+        raise LabelsWrong(str(error)) from error
 
 
 def _column(

@@ -16,8 +16,7 @@ import csv
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
-
+from ..arrays import stored_array
 from .folders import first_folder
 from .layout import Found, Layout
 from .pixels import natural
@@ -83,7 +82,7 @@ def _read_arrays(found: Found) -> None:
             raise found.missing(annotations)
         for path in sorted(annotations.glob("*_exp.npy"), key=lambda p: natural(p.name)):
             try:
-                text = str(np.load(path).item())
+                text = str(stored_array(path).item())
             except (ValueError, OSError):
                 found.wrong("label", path, "this is no array with one number in it")
                 continue

@@ -13,7 +13,6 @@ label (N,) int16, -1 for none; votes (N, K) uint8; units (N, U) int8; dropped (D
 from __future__ import annotations
 
 import json
-import zipfile
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -22,6 +21,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..arrays import stored_arrays
 from .errors import PreparedError
 from .faceset import FaceSet, Stack
 from .layout import Found, Layout
@@ -111,9 +111,8 @@ class Prepared:
         """These arrays of one shard."""
         path = shard_path(self.folder, number)
         try:
-            with np.load(path) as stored:
-                return {name: stored[name] for name in names}
-        except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+            return stored_arrays(path, names)
+        except (OSError, ValueError) as error:
             raise PreparedError(f"{path} is missing or damaged: prepare the set again") from error
 
 

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import json
 import os
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from ..arrays import stored_arrays
 from ..fer import DataMissing
 from .landmarks import KIT_VERTICES, LANDMARK_VERTICES, MESH_VERTICES
 
@@ -127,10 +127,10 @@ def write_packed(kit: FaceKit, path: str | Path) -> None:
 
 def _from_packed(path: Path) -> FaceKit:
     try:
-        with path.open("rb") as file, np.load(file) as packed:
-            arrays = {name: packed[name] for name in _SHAPES if name in packed}
-            landmarks = packed.get("landmarks", LANDMARK_VERTICES)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        packed = stored_arrays(path)
+        arrays = {name: packed[name] for name in _SHAPES if name in packed}
+        landmarks = packed.get("landmarks", LANDMARK_VERTICES)
+    except (OSError, ValueError) as error:
         raise DataMissing(f"{path} cannot be read ({error}): {LAYOUT}") from error
     for name, wanted in _SHAPES.items():
         if name not in arrays:
