@@ -78,6 +78,8 @@ _EXTRAS = {
 
 _PACKAGES = ("stream", "engines", "training", "calibration", "demo")
 _INTERRUPTED = 130
+_TOO_LITTLE = ("can't start new thread", "failed to map segment", "annot allocate memory")
+"""What Python, the loader and the system say where memory or threads run out."""
 
 
 def __getattr__(name: str) -> Any:
@@ -159,7 +161,7 @@ def _one_line(error: Exception) -> str:
         if extra:
             return f"this needs {error.name}: pip install 'ferstream[{extra}]'"
     text = " ".join(str(error).split()) or type(error).__name__
-    if isinstance(error, MemoryError) or "can't start new thread" in text:
+    if isinstance(error, MemoryError) or any(words in text for words in _TOO_LITTLE):
         return "there is not enough memory, or too few threads are allowed: see `ulimit -a`"
     ours = any(kind.__module__.partition(".")[0] in _PACKAGES for kind in type(error).__mro__)
     if ours or isinstance(error, OSError):

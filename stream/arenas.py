@@ -1,12 +1,16 @@
-"""Memory that stays where it is over weeks: few arenas for many threads."""
+"""Memory: few arenas for many threads, so that it stays where it is for weeks; and enough of it."""
 
 from __future__ import annotations
 
 import ctypes
 import platform
+import resource
+
+from .errors import StreamError
 
 _M_ARENA_MAX = -8
 _ARENAS = 2
+_LEAST_BYTES = 1_500_000_000
 
 
 def few_arenas() -> bool:
@@ -20,3 +24,17 @@ def few_arenas() -> bool:
     if platform.libc_ver()[0] != "glibc":
         return False
     return bool(ctypes.CDLL(None).mallopt(_M_ARENA_MAX, _ARENAS))
+
+
+def require_address_space() -> None:
+    """Raise `StreamError` where the process may not map what libraries and threads need.
+
+    With less, MediaPipe ends the process without a word, or a thread that it waits for never
+    starts. Memory that is used is far less.
+    """
+    most, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if most != resource.RLIM_INFINITY and most < _LEAST_BYTES:
+        raise StreamError(
+            f"{most / 1e6:.0f} MB of address space are too few, {_LEAST_BYTES / 1e6:.0f} MB are "
+            "needed: see `ulimit -v`"
+        )

@@ -20,6 +20,7 @@ from engines.engine import Engine, open_engine, run_together
 from engines.errors import ContractMismatch
 
 from .align import crop as aligned_crop
+from .arenas import require_address_space
 from .around import Seen
 from .cropped import CroppedFace
 from .detect import FaceDetector
@@ -52,8 +53,8 @@ class Recognizer:
         threads: threads of each network on a CPU; None: as `network_threads` says.
         engines: opened engines by network name, to use instead of opening the bundle's.
 
-    Raises what `load_bundle` and `open_engine` raise, and ContractMismatch for a bundle whose
-    crops are not grey.
+    Raises what `load_bundle` and `open_engine` raise, ContractMismatch for a bundle whose crops are
+    not grey, and StreamError where the process may map too little memory.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class Recognizer:
         threads: int | None = None,
         engines: Mapping[str, Engine] | None = None,
     ) -> None:
+        require_address_space()
         self.bundle = bundle if isinstance(bundle, Bundle) else load_bundle(bundle)
         manifest = self.bundle.manifest
         if manifest.crop.colour != "grey":

@@ -11,6 +11,8 @@ from __future__ import annotations
 import hmac
 import ipaddress
 import json
+import logging
+import time
 from collections.abc import Iterable, Sequence
 from urllib.parse import urlsplit
 
@@ -18,6 +20,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..hosts import is_known, own_names
+from .turns import household
 
 SUBPROTOCOL = "ferstream.v1"
 """What a WebSocket client may offer; one that has to give a token offers `bearer.TOKEN` too."""
@@ -25,6 +28,8 @@ OPEN_PATHS = frozenset({"/healthz", "/readyz"})
 """Answered without a token."""
 
 _TOKEN_PREFIX = "bearer."
+_TELL_S = 5.0
+_log = logging.getLogger(__name__)
 _PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 
 
@@ -64,6 +69,7 @@ class Guard:
         self._origins = tuple(origins)
         self._hosts = own_names(hosts)
         self._open_paths = frozenset(open_paths)
+        self._refused, self._next_s = 0, 0.0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request or WebSocket."""
@@ -77,9 +83,19 @@ class Guard:
         elif not origin_allowed(headers, self._origins):
             await _refuse(scope, receive, send, 403, "origin", _FOREIGN_ORIGIN)
         elif not (scope["path"] in self._open_paths or self._is_known_token(scope, headers)):
+            self._tell(scope)
             await _refuse(scope, receive, send, 401, "token", _NO_TOKEN)
         else:
             await self._app(scope, receive, send)
+
+    def _tell(self, scope: Scope) -> None:
+        """A line about who had no token that fits; of a flood of them one now and then."""
+        self._refused += 1
+        now_s = time.monotonic()
+        if now_s >= self._next_s:
+            who = household(scope.get("client")) or "somewhere"
+            _log.warning("refused for want of the token: %d, the last from %s", self._refused, who)
+            self._refused, self._next_s = 0, now_s + _TELL_S
 
     def _is_known_token(self, scope: Scope, headers: Headers) -> bool:
         if self._token is None:

@@ -292,7 +292,9 @@ def test_slow_senders_and_too_many(recognizer: Recognizer, smile: bytes) -> None
         assert client.post("/v1/image", content=smile).status_code == 200
 
 
-def test_the_guard_lets_no_foreign_page_in(recognizer: Recognizer, smile: bytes) -> None:
+def test_the_guard_lets_no_foreign_page_in(
+    recognizer: Recognizer, smile: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
     options: dict[str, Any] = {
         "allow_origins": ["https://good.example"],
         "allow_hosts": ["faces.example"],
@@ -306,6 +308,8 @@ def test_the_guard_lets_no_foreign_page_in(recognizer: Recognizer, smile: bytes)
             refused(answer, 401, "token")
             assert answer.headers["www-authenticate"] == "Bearer"
         refused(client.get("/openapi.json"), 401, "token")
+        told = [one.getMessage() for one in caplog.records if "want of the token" in one.msg]
+        assert told and "1, the last from 127.0.0.1" in told[0] and TOKEN not in " ".join(told)
         assert client.post("/v1/image", content=smile, headers=known).status_code == 200
         port = service.port
         for origin, status in (
