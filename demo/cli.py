@@ -93,6 +93,9 @@ def demo(
     ] = None,
 ) -> None:
     """Open the page in the browser: live, clips, cameras, about."""
+    # First, so that an installation without it names the extra that brings all of the page.
+    import gradio  # noqa: F401
+
     from stream.serve.secret import check_tls
 
     user = None if login is None else (login, _password(password_file))

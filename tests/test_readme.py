@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 import shlex
+import subprocess
+import sys
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -40,6 +43,54 @@ def test_commands_know_their_options(line: str, capsys: pytest.CaptureFixture[st
     known = capsys.readouterr().out
     for option in (argument for argument in arguments if argument.startswith("--")):
         assert option in known, option
+
+
+def test_each_line_names_the_extra_that_it_needs() -> None:
+    """What a bare installation says of the lines that have one in brackets, and of no other."""
+    named = re.findall(r"^ {4}\.venv/bin/ferstream (\w+).*# \[([\w,]+)\]", README, re.MULTILINE)
+    assert ("demo", "demo") in named and ("serve", "serve") in named
+    script = """
+        import sys
+        from importlib.abc import MetaPathFinder
+        from ferstream import _EXTRAS, main
+
+        # What a backend is asked for is another matter.
+        LEFT_OUT = {"mqtt", "metrics", "demo", "serve", "train"}
+
+        class Lacking(MetaPathFinder):
+            def find_spec(self, name, path=None, target=None):
+                if _EXTRAS.get(name.partition(".")[0]) in LEFT_OUT:
+                    raise ModuleNotFoundError(f"no {name}", name=name)
+
+        sys.meta_path.insert(0, Lacking())
+        for line in sys.argv[1:]:
+            try:
+                main(line.split())
+            except SystemExit as left:
+                print(line, left.code, file=sys.stderr)
+    """
+    lines = {
+        "score sample": None,
+        "live sample --to mqtt://127.0.0.1/faces": "mqtt",
+        "live sample --metrics 0": "metrics",
+        "demo": "demo",
+        "serve": "serve",
+        "compare runs/one": "train",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script), *lines],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    told = done.stderr.splitlines()
+    for line, extra in lines.items():
+        at = next(n for n, text in enumerate(told) if text.startswith(f"{line} "))
+        if extra is None:
+            assert told[at] == f"{line} 0", done.stderr
+        else:
+            assert told[at - 1].endswith(f"pip install 'ferstream[{extra}]'"), done.stderr
 
 
 @pytest.mark.parametrize("target", ["run", "demo", "test"])
