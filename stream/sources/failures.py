@@ -17,6 +17,7 @@ from ..errors import (
     SourceUnreadable,
 )
 from .base import without_password
+from .specs import is_rtsp
 
 # Reasons the operating system gives for an address that cannot be reached at all.
 _UNREACHABLE = (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ECONNRESET)
@@ -62,6 +63,8 @@ def address_failure(url: str, error: BaseException, waited_s: float, limit_s: fl
         return SourceMissing(f"{shown} is not known to its server: check the path")
     if isinstance(error, av.error.HTTPServerError | av.error.HTTPOtherClientError):
         return SourceRefused(f"{shown} is busy or out of order ({reason(error)}): try again later")
+    if getattr(error, "errno", None) == errno.EPROTONOSUPPORT and is_rtsp(url):
+        return only_udp(shown)
     if isinstance(error, ConnectionRefusedError):
         return SourceRefused(f"{shown} refuses the connection: check address and port")
     if isinstance(error, av.error.ProtocolNotFoundError):
@@ -71,6 +74,14 @@ def address_failure(url: str, error: BaseException, waited_s: float, limit_s: fl
     if isinstance(error, ConnectionError):
         return SourceRefused(f"{shown} refuses ({reason(error)})")
     return SourceUnreadable(f"{shown} gives no picture ({reason(error)})")
+
+
+def only_udp(name: str) -> SourceError:
+    """A camera that will not send its pictures within the connection."""
+    return SourceRefused(
+        f"{name} offers its pictures by UDP alone, which loses some: switch RTP over TCP "
+        "(interleaved) on in the camera"
+    )
 
 
 def lost(name: str, after_frames: int, cause: str) -> SourceLost:

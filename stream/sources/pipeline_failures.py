@@ -13,6 +13,7 @@ from ..errors import (
     SourceUnreadable,
 )
 from .base import without_password
+from .failures import only_udp
 from .pipeline import PipelineError
 from .specs import is_pipeline, is_rtsp
 
@@ -45,6 +46,8 @@ def pipeline_failure(name: str, error: PipelineError) -> SourceError:
     if error.domain == _RESOURCE:
         return _of_resource(name, error)
     said = cause(error)
+    if is_rtsp(name) and "more transport protocols" in said:
+        return only_udp(name)
     if _MISSING_PLUGIN.get(error.domain) == error.code:
         return SourceUnreadable(f"{name} needs a part of GStreamer that is not installed ({said})")
     if is_pipeline(name):

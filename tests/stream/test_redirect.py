@@ -51,7 +51,10 @@ class _Visit(socketserver.StreamRequestHandler):
             fields = dict(re.findall(r"(?m)^([\w-]+): (.*?)\r?$", head))
             method, address = head.split()[:2]
             said = self.server.reply(method, address, fields)
-            self.wfile.write(f"RTSP/1.0 {said}\r\nCSeq: {fields['CSeq']}\r\n\r\n".encode())
+            told, _, body = said.partition("\r\n\r\n")
+            length = f"Content-Length: {len(body)}\r\n" if body else ""
+            head = f"RTSP/1.0 {told}\r\nCSeq: {fields['CSeq']}\r\n{length}\r\n"
+            self.wfile.write(f"{head}{body}".encode())
             head = ""
 
 
@@ -218,3 +221,21 @@ def test_a_camera_that_is_busy_may_be_free_later(capture: str, status: str) -> N
     """Whoever captures: it is no fault that ends a run at its start."""
     with speaking(lambda *_: status) as camera, pytest.raises(SourceRefused):
         open_source(f"rtsp://{camera.place}/film", capture, stall_s=3)
+
+
+def only_udp(method: str, address: str, fields: dict[str, str]) -> str:
+    """A camera that sends its pictures beside the connection only."""
+    if method == "OPTIONS":
+        return "200 OK\r\nPublic: OPTIONS, DESCRIBE, SETUP, PLAY, TEARDOWN"
+    if method == "DESCRIBE":
+        lines = ("v=0", "o=- 1 1 IN IP4 127.0.0.1", "s=film", "t=0 0")
+        video = ("m=video 0 RTP/AVP 96", "a=rtpmap:96 H264/90000", "a=control:track1")
+        body = "".join(f"{line}\r\n" for line in (*lines, *video))
+        return f"200 OK\r\nContent-Type: application/sdp\r\nContent-Base: {address}/\r\n\r\n{body}"
+    return "461 Unsupported Transport" if method == "SETUP" else "200 OK"
+
+
+@pytest.mark.parametrize("capture", CAPTURES)
+def test_a_camera_that_sends_by_udp_alone_is_named(capture: str) -> None:
+    with speaking(only_udp) as camera, pytest.raises(SourceRefused, match="UDP alone"):
+        open_source(f"rtsp://{camera.place}/film", capture, stall_s=10)
