@@ -6,7 +6,6 @@ import io
 import struct
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -74,25 +73,14 @@ def decode_picture(data: bytes, max_pixels: int) -> NDArray[np.uint8]:
     # A JPEG that was cut off would be decoded, grey from there on.
     if head.kind == "jpeg" and data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda"):
         raise SourceUnreadable("this jpeg picture is cut off: send all of it")
-    if head.kind == "webp":
-        return _webp(data)
+    from .sources.image import DAMAGE, opened, upright_rgb
+
+    # By Pillow: OpenCV 4.11 has a known fault in reading JPEG (CVE-2025-53644).
     try:
-        decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
-    except cv2.error:
-        decoded = None
-    if decoded is None:
-        raise SourceUnreadable(f"this {head.kind} picture is damaged: send it again")
-    return np.ascontiguousarray(decoded, np.uint8)
-
-
-def _webp(data: bytes) -> NDArray[np.uint8]:
-    """OpenCV does not turn a WebP as its Exif says."""
-    from .sources.image import open_image
-
-    image = open_image(io.BytesIO(data), "this webp picture")
-    if image is None:
-        raise SourceUnreadable("this webp picture is damaged: send it again")
-    return next(image.frames()).pixels
+        with opened(io.BytesIO(data)) as image:
+            return upright_rgb(image)
+    except DAMAGE:
+        raise SourceUnreadable(f"this {head.kind} picture is damaged: send it again") from None
 
 
 def _jpeg_size(data: bytes) -> tuple[int, int]:

@@ -202,13 +202,8 @@ def _too_long(name: str, limits: dict[str, Any]) -> SourceTooLarge:
 
 def _pictures(limits: dict[str, Any]) -> None:
     """Answer each picture on standard input with its pixels or an error, until the end."""
-    import cv2
-    import numpy as np
-
     from .picture import decode_picture
 
-    cv2.setNumThreads(1)
-    cv2.imdecode(np.frombuffer(cv2.imencode(".jpg", np.zeros((8, 8, 3), np.uint8))[1], np.uint8), 1)
     _load_pictures()
     filtered = confine(limits["memory_bytes"], limits["cpu_s"])
     send_json(_OUTPUT, HEAD, {"filtered": filtered})

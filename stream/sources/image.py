@@ -43,8 +43,8 @@ _HEAD_BYTES = 16
 _HEIF_BRANDS = frozenset((b"avif", b"avis", b"heic", b"heix", b"heim", b"heis", b"mif1"))
 # Browsers show what is to be over at once for so long.
 _USUAL_STEP_S, _LEAST_STEP_S = 0.1, 0.0105
-# What is thrown at a damaged picture.
-_DAMAGE = (OSError, SyntaxError, ValueError, EOFError, RuntimeError, Image.DecompressionBombError)
+DAMAGE = (OSError, SyntaxError, ValueError, EOFError, RuntimeError, Image.DecompressionBombError)
+"""What Pillow throws at a damaged picture."""
 
 pi_heif.register_heif_opener()
 
@@ -57,7 +57,7 @@ class ImageSource:
 
     def __init__(self, file: IO[bytes], name: str, most_px: int | None = None) -> None:
         self._file = file
-        self._image = image = _opened(file)
+        self._image = image = opened(file)
         if most_px is not None and image.width * image.height > most_px:
             raise SourceTooLarge(
                 f"{name} has {image.width} x {image.height} pixels: "
@@ -94,7 +94,7 @@ class ImageSource:
                 pixels = upright_rgb(self._image) if index else self._first
                 self._step_s = _step_s(self._image)
                 yield Frame(pixels, time_s, index, self.name)
-        except _DAMAGE as error:
+        except DAMAGE as error:
             self._notes.append(
                 f"{index} of {self._count} frames could be read: the file is damaged "
                 f"({reason(error)})"
@@ -134,7 +134,7 @@ def open_image(file: IO[bytes], name: str, most_px: int | None = None) -> ImageS
             image = ImageSource(file, name, most_px)
         except SourceTooLarge:
             raise
-        except _DAMAGE:
+        except DAMAGE:
             image = None  # FFmpeg shows what is left of it, or says why not
     if image is None:
         file.seek(0)
@@ -160,7 +160,8 @@ def upright_rgb(image: Image.Image) -> NDArray[np.uint8]:
     return np.ascontiguousarray(turned.convert("RGB"), np.uint8)
 
 
-def _opened(file: IO[bytes]) -> Image.Image:
+def opened(file: IO[bytes]) -> Image.Image:
+    """Pillow's picture in a file, not decoded yet; raises as `DAMAGE` has it."""
     with warnings.catch_warnings():
         # A photograph of a hundred million pixels is no attack on its owner.
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
