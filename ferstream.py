@@ -26,14 +26,16 @@ if TYPE_CHECKING:
     from typer.core import TyperGroup
 
     from stream.face_options import FaceOptions as FaceOptions
+    from stream.frame import Frame as Frame
     from stream.recognize import Recognizer as Recognizer
     from stream.sources import open_source as open_source
 
 __version__ = "0.1.0"
-__all__ = ["FaceOptions", "Recognizer", "__version__", "main", "open_source"]
+__all__ = ["FaceOptions", "Frame", "Recognizer", "__version__", "main", "open_source"]
 
 _PUBLIC = {
     "FaceOptions": "stream.face_options",
+    "Frame": "stream.frame",
     "Recognizer": "stream.recognize",
     "open_source": "stream.sources",
 }

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .align import crop as aligned_crop
+from .forked import hold, start_here
 from .graphs import load_mediapipe
 from .head import posed_head
 from .hush import hushed
@@ -94,6 +95,7 @@ class FaceDetector:
     """
 
     def __init__(self, min_score: float = 0.5) -> None:
+        start_here()
         mp = load_mediapipe()
         with hushed():
             self._near, self._far = (
@@ -104,6 +106,7 @@ class FaceDetector:
             )
             for network in (self._near, self._far):
                 network.process(np.zeros((_NETWORK_PX, _NETWORK_PX, 3), np.uint8))
+        hold(self._near, self._far)
 
     def detect(
         self,

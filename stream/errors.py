@@ -12,6 +12,7 @@
     ├── SinkError              also OSError             a result cannot be written or shown
     │   └── SinkLost           also ConnectionError     a receiver is gone; it may come back
     │       └── SinkRefused                             it is there and does not want these rows
+    ├── RecognizerUnusable     also RuntimeError        it is closed, or the process was forked
     └── GstreamerMissing       also ImportError         GStreamer is not installed
 
 Every message says what happened, names the value it was given and what to do next.
@@ -85,6 +86,10 @@ class SinkLost(SinkError, ConnectionError):
 
 class SinkRefused(SinkLost):
     """A receiver answers that it will never take these rows; it may take others."""
+
+
+class RecognizerUnusable(StreamError, RuntimeError):
+    """A Recognizer was closed, or made in a process of which this one is a fork."""
 
 
 class GstreamerMissing(StreamError, ImportError):

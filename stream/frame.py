@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +11,11 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One picture with its place in time; a bare array never travels alone."""
+    """One picture with its place in time; a bare array never travels alone.
+
+    Frames of one source come in the order of their times and share faces, ids and clips. Another
+    time that is not after the last one begins anew.
+    """
 
     pixels: NDArray[np.uint8]
     """(H, W, 3) RGB, C-contiguous, upright. Not to be written to."""
@@ -30,6 +35,19 @@ class Frame:
     dense: bool = False
     """Whether pictures follow each other within a fraction of a second, for a second or more: what
     is overlooked in one is found in the next."""
+
+    def __post_init__(self) -> None:
+        """Raises TypeError or ValueError for pixels or a time that no network can take."""
+        pixels = self.pixels
+        if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8:
+            what = pixels.dtype if isinstance(pixels, np.ndarray) else type(pixels).__name__
+            raise TypeError(f"a frame of {what}: its pixels are a NumPy array of uint8, 0 to 255")
+        if pixels.ndim != 3 or pixels.shape[2] != 3 or 0 in pixels.shape:
+            raise ValueError(f"a frame of shape {pixels.shape}: (H, W, 3), RGB, at least one pixel")
+        if not pixels.flags.c_contiguous:
+            raise ValueError("a frame's pixels lie in one piece: numpy.ascontiguousarray(pixels)")
+        if not math.isfinite(self.time_s):
+            raise ValueError(f"a frame at {self.time_s} s: a number of seconds")
 
     @property
     def height_px(self) -> int:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import sys
+import threading
 from importlib import import_module
 from types import ModuleType
 from typing import Any
 
 from .hush import hushed
+
+_one_at_a_time = threading.Lock()
 
 
 def load_mediapipe() -> Any:
@@ -17,15 +20,16 @@ def load_mediapipe() -> Any:
     user's folders; its recorder looks for a sound library with the help of a compiler. Neither is
     used here. Who draws with MediaPipe in the same process finds Matplotlib loaded then.
     """
-    if "mediapipe" not in sys.modules:
-        put = {name: module for name, module in _stand_ins().items() if name not in sys.modules}
-        sys.modules.update(put)
-        try:
-            with hushed():
-                import_module("mediapipe")
-        finally:
-            for name in put:
-                del sys.modules[name]
+    with _one_at_a_time:
+        if "mediapipe" not in sys.modules:
+            put = {name: module for name, module in _stand_ins().items() if name not in sys.modules}
+            sys.modules.update(put)
+            try:
+                with hushed():
+                    import_module("mediapipe")
+            finally:
+                for name in put:
+                    del sys.modules[name]
     return sys.modules["mediapipe"]
 
 

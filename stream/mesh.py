@@ -20,6 +20,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from .forked import hold, start_here
 from .graphs import load_mediapipe
 from .hush import hushed
 
@@ -194,6 +195,7 @@ class _Graph:
     """One running MediaPipe graph: a patch in, landmarks and presence out."""
 
     def __init__(self) -> None:
+        start_here()
         mp = load_mediapipe()
         with hushed():
             from google.protobuf import text_format
@@ -218,6 +220,7 @@ class _Graph:
             self._graph.start_run()
             self._runs = 0
             self.run(np.zeros((PATCH_PX, PATCH_PX, 3), np.uint8))  # the network logs at first use
+        hold(self)
 
     def run(self, patch: NDArray[np.uint8]) -> tuple[NDArray[np.float32], float]:
         """Landmarks (468, 3) in pixels of the patch, and presence 0..1."""

@@ -5,11 +5,12 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Any, NoReturn, overload
 
 import cv2
 import numpy as np
@@ -25,9 +26,12 @@ from .around import Seen
 from .cropped import CroppedFace
 from .detect import FaceDetector
 from .emotions import EmotionReader, Emotions, steady
+from .errors import RecognizerUnusable
 from .face_options import FaceOptions
 from .flow import motion_share
+from .forked import check_owner, hold
 from .frame import Frame
+from .intake import Picture, Taken, take
 from .memory import FORGET_S, Memory, Sighting, Waiting, Watched
 from .mesh import FaceMesh
 from .quality import TRUSTED
@@ -37,14 +41,20 @@ from .track import FaceTracker
 __all__ = ["FORGET_S", "FaceResult", "Recognizer", "Result", "Sighting", "network_threads"]
 
 Tensors = dict[str, NDArray[Any]]
+_AT_ONCE = 8
+"""Pictures of a list that are scored in one batch."""
+
 Scored = tuple[Emotions, Emotions, NDArray[np.float32], float, NDArray[np.float32], int]
 
 
 class Recognizer:
-    """Scores the frames of one or many sources; each source has its own faces and ids.
+    """Scores pictures, and frames of one or many sources; each source has its own faces and ids.
 
     `process` does all of it. A pipeline may split it over two threads, `find` in one and `score`
     in the other: they share nothing. Frames of one source come in the order of their times.
+
+    Any number of threads may call it: they take turns. It does not survive a fork: there every
+    call raises RecognizerUnusable, and `close` does nothing.
 
     Args:
         bundle: an opened bundle, a path to one, or "default".
@@ -54,7 +64,8 @@ class Recognizer:
         engines: opened engines by network name, to use instead of opening the bundle's.
 
     Raises what `load_bundle` and `open_engine` raise, ContractMismatch for a bundle whose crops are
-    not grey, and StreamError where the process may map too little memory.
+    not grey, StreamError where the process may map too little memory, and RecognizerUnusable in the
+    fork of a process that has had a Recognizer.
     """
 
     def __init__(
@@ -68,6 +79,9 @@ class Recognizer:
         engines: Mapping[str, Engine] | None = None,
     ) -> None:
         require_address_space()
+        self._process, self._closed = os.getpid(), False
+        # Always taken in this order.
+        self._finding, self._scoring = threading.RLock(), threading.RLock()
         self.bundle = bundle if isinstance(bundle, Bundle) else load_bundle(bundle)
         manifest = self.bundle.manifest
         if manifest.crop.colour != "grey":
@@ -82,6 +96,7 @@ class Recognizer:
                 self.engines[network] = open_engine(
                     self.bundle, network, backend=engine, precision=precision, threads=threads
                 )
+        hold(self, *self.engines.values())
         # The pictures here are small: to wake OpenCV's threads for them costs more than it saves.
         cv2.setNumThreads(1)
         self._overlapping = all(
@@ -95,19 +110,67 @@ class Recognizer:
         self._trackers: dict[str, FaceTracker | CroppedFace] = {}
         self._memory = Memory(manifest)
 
-    def process(self, frame: Frame) -> Result:
-        """Score one frame."""
-        return self.process_many([frame])[0]
+    @overload
+    def process(self, picture: Picture) -> Result: ...
 
-    def process_many(self, frames: Sequence[Frame]) -> list[Result]:
-        """Score one frame of each of several sources, batched over all their faces.
+    @overload
+    def process(self, picture: list[Any] | tuple[Any, ...]) -> list[Result]: ...
+
+    def process(self, picture: Picture | list[Any] | tuple[Any, ...]) -> Result | list[Result]:
+        """Score one frame or picture, or a list of them in its order.
+
+        A picture is an array (H, W, 3) RGB, (H, W, 4) or (H, W), uint8 or floats from 0 to 1; a PIL
+        image; a file's bytes; a path. Each is read by itself, its result's `source` is its path or
+        its place in the list. Frames of one source belong together: see `Frame`.
+
+        Raises TypeError, ValueError or a SourceError that says what is wrong with which picture,
+        and RecognizerUnusable.
+        """
+        if isinstance(picture, list | tuple):
+            return self._in_turn(picture)
+        return self._in_turn([picture])[0]
+
+    def process_many(self, frames: Sequence[Picture]) -> list[Result]:
+        """Score one frame of each of several sources, or pictures, batched over all their faces.
 
         Raises ValueError for two frames of one source: the second needs the first one's result.
         """
-        return self.score([replace(self.find(frame), ahead=False) for frame in frames])
+        return self._at_once(list(take(frames)))
 
     def find(self, frame: Frame) -> Sighting:
         """The first half of the work: faces, ids and crops of one frame."""
+        self._check()
+        with self._finding:
+            return self._find(frame)
+
+    def _in_turn(self, pictures: Iterable[Picture]) -> list[Result]:
+        """Score in batches, so that of many pictures few are in memory at a time."""
+        results: list[Result] = []
+        batch: list[Taken] = []
+        for one in take(pictures):
+            if len(batch) == _AT_ONCE or any(o.frame.source == one.frame.source for o in batch):
+                results += self._at_once(batch)
+                batch = []
+            batch.append(one)
+        return results + self._at_once(batch)
+
+    def _at_once(self, batch: Sequence[Taken]) -> list[Result]:
+        """Score a batch as one, so that no other thread's frames come between."""
+        self._check()
+        with self._finding, self._scoring:
+            try:
+                found = [replace(self.find(one.frame), ahead=False) for one in batch]
+                results = self.score(found)
+            finally:
+                for one in batch:
+                    if one.name is not None:
+                        self.forget(one.frame.source)
+        return [
+            result if one.name is None else replace(result, source=one.name)
+            for one, result in zip(batch, results, strict=True)
+        ]
+
+    def _find(self, frame: Frame) -> Sighting:
         stages: Stages = {}
         with _timed(stages, "detect"):
             tracker = self._trackers.get(frame.source)
@@ -145,8 +208,13 @@ class Recognizer:
 
         Raises ValueError for two sightings of one source.
         """
+        self._check()
         if len({sighting.source for sighting in sightings}) < len(sightings):
             raise ValueError("two frames of one source cannot be scored at once; one by one")
+        with self._scoring:
+            return self._score(sightings)
+
+    def _score(self, sightings: Sequence[Sighting]) -> list[Result]:
         waiting = []
         for sighting in sightings:
             stages = dict(sighting.stages_ms)
@@ -163,33 +231,50 @@ class Recognizer:
 
     def finish(self, source: str) -> list[Result]:
         """The results of a recording's last frames, which nothing follows any more."""
-        return self._read(self._memory.finish(source))
+        self._check()
+        with self._scoring:
+            return self._read(self._memory.finish(source))
 
     def reset(self, source: str | None = None) -> None:
         """Forget faces and clips of one source, or of all; ids go on counting.
 
-        For a gap in a source, and for its end, so that nothing is kept of it. Not while `find`
-        or `score` runs in another thread.
+        For a gap in a source, and for its end, so that nothing is kept of it.
         """
-        for name, tracker in self._trackers.items():
-            if source in (None, name):
-                tracker.reset()
-        self._memory.forget(source)
+        check_owner(self._process)
+        with self._finding, self._scoring:
+            for name, tracker in self._trackers.items():
+                if source in (None, name):
+                    tracker.reset()
+            self._memory.forget(source)
 
     def forget(self, source: str) -> None:
-        """Drop all that is kept of a source that will not come back, its counter of ids too.
-
-        Not while `find` or `score` runs in another thread.
-        """
-        self._trackers.pop(source, None)
-        self._memory.forget(source)
+        """Drop all that is kept of a source that will not come back, its counter of ids too."""
+        check_owner(self._process)
+        with self._finding, self._scoring:
+            self._trackers.pop(source, None)
+            self._memory.forget(source)
 
     def close(self) -> None:
-        """Close the networks."""
-        for engine in self.engines.values():
-            engine.close()
-        self._mesh.close()
-        self._detector.close()
+        """Close the networks, once nobody uses them; in a fork they stay as they are."""
+        if os.getpid() != self._process:
+            return
+        with self._finding, self._scoring:
+            if self._closed:
+                return
+            self._closed = True
+            for engine in self.engines.values():
+                engine.close()
+            self._mesh.close()
+            self._detector.close()
+
+    def _check(self) -> None:
+        """Raises RecognizerUnusable."""
+        check_owner(self._process)
+        if self._closed:
+            raise RecognizerUnusable("this Recognizer was closed: make another one")
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a Recognizer stays in its process: make one in each worker")
 
     def __enter__(self) -> Recognizer:
         return self

@@ -16,6 +16,8 @@ import pi_heif
 from numpy.typing import NDArray
 from PIL import (
     AvifImagePlugin,
+    BmpImagePlugin,
+    GifImagePlugin,
     Image,
     ImageOps,
     JpegImagePlugin,
@@ -34,11 +36,14 @@ from .failures import reason
 _PLUGINS = (
     *(JpegImagePlugin, MpoImagePlugin, PngImagePlugin),
     *(WebPImagePlugin, TiffImagePlugin, AvifImagePlugin),
+    *(GifImagePlugin, BmpImagePlugin),
 )
 """Named so that they are there; Pillow loads them by endings of names."""
 _FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "AVIF", "HEIF")
 # Elsewhere what follows the first is no motion: pages, other views, bursts.
 _MOVING = frozenset(("WEBP", "AVIF"))
+# What FFmpeg reads of files.
+_OTHERS = ("GIF", "BMP", "PNG")
 _HEAD_BYTES = 16
 _HEIF_BRANDS = frozenset((b"avif", b"avis", b"heic", b"heix", b"heim", b"heis", b"mif1"))
 # Browsers show what is to be over at once for so long.
@@ -55,16 +60,23 @@ class ImageSource:
     live = False
     duration_s: float | None = None
 
-    def __init__(self, file: IO[bytes], name: str, most_px: int | None = None) -> None:
+    def __init__(
+        self,
+        file: IO[bytes],
+        name: str,
+        most_px: int | None = None,
+        formats: tuple[str, ...] = _FORMATS,
+    ) -> None:
         self._file = file
-        self._image = image = opened(file)
+        self._image = image = opened(file, formats)
         if most_px is not None and image.width * image.height > most_px:
             raise SourceTooLarge(
                 f"{name} has {image.width} x {image.height} pixels: "
                 f"{most_px / 1e6:.1f} million at most"
             )
         self.name = plain(name)
-        self._count = int(getattr(image, "n_frames", 1)) if image.format in _MOVING else 1
+        moves = image.format in _MOVING or formats is _OTHERS
+        self._count = int(getattr(image, "n_frames", 1)) if moves else 1
         self._first = upright_rgb(image)
         self._step_s = _step_s(image)
         self.rate_hz = 1 / self._step_s if self._count > 1 else None
@@ -141,6 +153,16 @@ def open_image(file: IO[bytes], name: str, most_px: int | None = None) -> ImageS
     return image
 
 
+def open_simple(file: IO[bytes], name: str) -> ImageSource | None:
+    """A GIF, a BMP or a PNG that moves, without FFmpeg, which would follow what bytes name; None
+    for all else."""
+    file.seek(0)
+    try:
+        return ImageSource(file, name, formats=_OTHERS)
+    except DAMAGE:
+        return None
+
+
 def upright_rgb(image: Image.Image) -> NDArray[np.uint8]:
     """(H, W, 3) as it is to be seen: turned as its Exif says, on white where it is transparent.
 
@@ -160,12 +182,12 @@ def upright_rgb(image: Image.Image) -> NDArray[np.uint8]:
     return np.ascontiguousarray(turned.convert("RGB"), np.uint8)
 
 
-def opened(file: IO[bytes]) -> Image.Image:
+def opened(file: IO[bytes], formats: tuple[str, ...] = _FORMATS) -> Image.Image:
     """Pillow's picture in a file, not decoded yet; raises as `DAMAGE` has it."""
     with warnings.catch_warnings():
         # A photograph of a hundred million pixels is no attack on its owner.
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        return Image.open(file, formats=_FORMATS)
+        return Image.open(file, formats=formats)
 
 
 def _is_picture(file: IO[bytes]) -> bool:
