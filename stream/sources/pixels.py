@@ -56,7 +56,8 @@ class Shown:
         pixels = picture.to_ndarray(
             format="rgb24", width=width_px, height=picture.height, threads=1
         )
-        return self.orientation.apply(np.asarray(pixels, np.uint8))
+        # Of some widths PyAV gives rows with padding between them.
+        return self.orientation.apply(np.ascontiguousarray(pixels, np.uint8))
 
     def _usual_range(self, picture: av.VideoFrame) -> av.VideoFrame:
         if self._tones is None or not self._tones.fits(picture):
