@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .errors import SinkError
+from .face_options import REMEMBER_S
 from .options import (
     AggregateOption,
     BlurOption,
@@ -27,6 +28,7 @@ from .options import (
     OverwriteOption,
     PurposeOption,
     RecursiveOption,
+    RememberOption,
     RotateName,
     RotateOption,
     RowsName,
@@ -121,6 +123,7 @@ def live(
     max_faces: MaxFacesOption = 100,
     rotate: RotateOption = RotateName.auto,
     cropped: CroppedOption = False,
+    remember: RememberOption = REMEMBER_S,
     blur: BlurOption = False,
     aggregate_only: AggregateOption = False,
     purpose: PurposeOption = "",
@@ -182,7 +185,7 @@ def live(
         stop.set()
 
     served = _served(metrics)
-    wanted = face_options(min_face, max_faces, rotate, cropped)
+    wanted = face_options(min_face, max_faces, rotate, cropped, remember)
     with recogniser(bundle, engine, faces=wanted) as recognizer, stopping_on_signals(stop):
         manifest = recognizer.bundle.manifest
         routes = []

@@ -1,10 +1,12 @@
 """Frames that are one face each: nothing is detected, and there is always one.
 
 What other programs cut out is aligned as well as it goes: by the landmark network where it sees the
-face, else by the near detector's points, else as it stands.
+face, else by the near detector's points, else as it stands. Looks tell whose face it is.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +17,8 @@ from .face_options import FaceOptions
 from .frame import Frame
 from .head import MEAN_HEAD
 from .mesh import FaceMesh, Mesh, Region
-from .track import GAP_S, Face, face_of
+from .sight import COAST_S, SAME_LOOKS, Face, Sight, Track
+from .track import MOST_PEOPLE
 
 _VIEWS = (1.3, 1.0, 1.7)
 """Sides of the squares in which the landmark network looks for the face, in longer sides."""
@@ -27,6 +30,7 @@ class CroppedFace:
     """The face that each frame of one source is; see `FaceTracker`, whose place it takes."""
 
     left_out = 0
+    joined: Mapping[int, int] = {}
 
     def __init__(
         self,
@@ -34,7 +38,8 @@ class CroppedFace:
         detector: FaceDetector | None = None,
         mesh: FaceMesh | None = None,
     ) -> None:
-        rotate = (options or FaceOptions()).rotate
+        self._options = options or FaceOptions()
+        rotate = self._options.rotate
         self._roll_rad = 0.0 if rotate == "auto" else -np.radians(rotate)
         self._detector = detector or FaceDetector()
         self._mesh = mesh or FaceMesh()
@@ -42,20 +47,46 @@ class CroppedFace:
         self.reset()
 
     def reset(self) -> None:
-        """Another face comes, with another id."""
+        """Forget every face; ids go on counting."""
+        self._people: list[Track] = []  # who was seen last comes first
         self._last: Mesh | None = None
         self._last_s: float | None = None
+        self._shape: tuple[int, ...] | None = None
+
+    def restart(self) -> None:
+        """Begin anew, as with a camera opened again; who comes back soon is known by looks."""
+        self._last = self._last_s = None
 
     def update(self, frame: Frame) -> list[Face]:
         """The face of this frame."""
         rgb, now_s = frame.pixels, frame.time_s
-        if self._last_s is None or not 0 <= now_s - self._last_s <= GAP_S:
-            self.reset()
-            self._id += 1
+        if self._shape != rgb.shape:
+            self._last, self._shape = None, rgb.shape
         mesh = self._find(rgb)
+        sight = Sight(rgb, mesh)
+        one = self._who(sight, now_s)
+        one.see(sight, now_s, frame.index, in_contact=not mesh.presence)
+        sight.let_go()
+        kept_s = np.inf if frame.ahead else self._options.remember_s
+        others = [t for t in self._people if t is not one and abs(now_s - t.seen_s) <= kept_s]
+        self._people = [one, *others][:MOST_PEOPLE]
         self._last = mesh if mesh.shows_face else None
         self._last_s = now_s
-        return [face_of(self._id, rgb, mesh)]
+        return [one.face()]
+
+    def _who(self, sight: Sight, now_s: float) -> Track:
+        """The person whose face this is: the last one, unless it looks like another's."""
+        if self._people:
+            last = self._people[0]
+            soon = self._last_s is not None and 0 < now_s - self._last_s <= COAST_S
+            if not sight.mesh.presence or (soon and last.likeness(sight) >= SAME_LOOKS):
+                return last
+            sure = [(track.known_by_looks(sight, now_s), track) for track in self._people]
+            best, one = max(sure, key=lambda pair: pair[0])
+            if best > -np.inf:
+                return one
+        self._id += 1
+        return Track(self._id, sight)
 
     def _find(self, rgb: NDArray[np.uint8]) -> Mesh:
         height, width = rgb.shape[:2]

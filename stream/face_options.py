@@ -8,6 +8,9 @@ from typing import Literal
 Rotate = Literal["auto", 0, 90, 180, 270]
 
 
+REMEMBER_S = 10.0
+
+
 @dataclass(frozen=True, slots=True)
 class FaceOptions:
     """Which faces are looked for. Raises ValueError for a value that means nothing."""
@@ -22,11 +25,16 @@ class FaceOptions:
     frame as it is."""
     cropped: bool = False
     """Each frame is one face: nothing is detected, and there is always one."""
+    remember_s: float = REMEMBER_S
+    """For so long a face that has left is known again by its looks and keeps its id, seconds; 1.5
+    at the least, and three frames where those come rarely. In a recording always."""
 
     def __post_init__(self) -> None:
         if self.max_faces < 1:
             raise ValueError(f"max_faces {self.max_faces}: at least 1")
         if not self.min_face_px >= 0:
             raise ValueError(f"min_face_px {self.min_face_px}: a width in pixels, 0 or more")
+        if not self.remember_s >= 0:
+            raise ValueError(f"remember_s {self.remember_s}: seconds, 0 or more")
         if self.rotate not in ("auto", 0, 90, 180, 270):
             raise ValueError(f"rotate {self.rotate!r}: auto, 0, 90, 180 or 270 degrees")

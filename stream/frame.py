@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 class Frame:
     """One picture with its place in time; a bare array never travels alone.
 
-    Frames of one source come in the order of their times and share faces, ids and clips. Another
-    time that is not after the last one begins anew.
+    Frames of one source come in the order of their times and share faces, ids and clips. Where a
+    time is not after the last one, motion and clips begin anew, and faces are known by their looks.
     """
 
     pixels: NDArray[np.uint8]
@@ -27,8 +27,8 @@ class Frame:
     source: str
     """Name of the source, free of passwords."""
     restart: bool = False
-    """The first frame after a break (a camera that was lost and came back): faces, motion and
-    clips begin anew with it."""
+    """The first frame after a break (a camera that was lost and came back): motion and clips begin
+    anew with it, and faces are known by their looks alone."""
     ahead: bool = False
     """Whether its reading may wait for what follows, as in a recording: see `stream.around`."""
 

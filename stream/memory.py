@@ -5,7 +5,8 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -48,6 +49,8 @@ class Sighting:
     """Whether its reading waits for what follows."""
     picture_bytes: int = 0
     """How much memory waiting for it costs."""
+    joined: Mapping[int, int] = field(default_factory=dict)
+    """Ids in the frames before that are of somebody known already, and that one's id."""
 
 
 class Watched:
@@ -107,6 +110,12 @@ class Ahead:
             due.append(self._waiting.popleft())
         return due
 
+    def join(self, joined: Mapping[int, int]) -> None:
+        """Give faces that wait the ids of those who they are."""
+        for waits in self._waiting:
+            faces = waits.sighting.faces
+            faces[:] = [replace(face, id=joined.get(face.id, face.id)) for face in faces]
+
     def finish(self) -> list[Waiting]:
         """All that wait: nothing follows them."""
         due = list(self._waiting)
@@ -133,6 +142,11 @@ class Memory:
             self._faces.pop(sighting.source, None)
         faces = self._faces.setdefault(sighting.source, {})
         now_s = sighting.time_s
+        for stranger, known in sighting.joined.items():
+            if stranger in faces:
+                faces[known] = faces.pop(stranger)
+        if sighting.joined and sighting.source in self._ahead:
+            self._ahead[sighting.source].join(sighting.joined)
         for identity in [i for i, f in faces.items() if abs(now_s - f.clip.time_s) > FORGET_S]:
             del faces[identity]
         watched = []

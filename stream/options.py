@@ -14,7 +14,7 @@ import typer
 
 from engines.terminal import plain
 
-from .face_options import FaceOptions
+from .face_options import REMEMBER_S, FaceOptions
 
 if TYPE_CHECKING:
     from .recognize import Recognizer
@@ -132,6 +132,15 @@ CroppedOption = Annotated[
         "--cropped", help="Each picture is one face, cut out before: nothing is looked for."
     ),
 ]
+RememberOption = Annotated[
+    float,
+    typer.Option(
+        "--remember",
+        min=0,
+        metavar="S",
+        help="For so long who has left keeps the id, known again by looks, seconds.",
+    ),
+]
 RecursiveOption = Annotated[
     bool, typer.Option("--recursive", help="Look into the folders in a folder too.")
 ]
@@ -152,10 +161,16 @@ def recogniser(
         yield recognizer
 
 
-def face_options(min_face: float, max_faces: int, rotate: RotateName, cropped: bool) -> FaceOptions:
+def face_options(
+    min_face: float,
+    max_faces: int,
+    rotate: RotateName,
+    cropped: bool,
+    remember_s: float = REMEMBER_S,
+) -> FaceOptions:
     """Which faces are looked for, as the command line says."""
     turn: Any = rotate.value if rotate is RotateName.auto else int(rotate.value)
-    return FaceOptions(max_faces, min_face, turn, cropped)
+    return FaceOptions(max_faces, min_face, turn, cropped, remember_s)
 
 
 def facts(recognizer: Recognizer, purpose: str) -> dict[str, Any]:

@@ -179,7 +179,7 @@ class Recognizer:
                 tracker = follower(self._faces, self._detector, self._mesh)
                 self._trackers[frame.source] = tracker
             if frame.restart:
-                tracker.reset()
+                tracker.restart()
             faces = tracker.update(frame)
         with _timed(stages, "align"):
             side = self._manifest.crop.px
@@ -197,6 +197,7 @@ class Recognizer:
             left_out=tracker.left_out,
             ahead=frame.ahead,
             picture_bytes=frame.pixels.nbytes,
+            joined=tracker.joined,
         )
 
     def score(self, sightings: Sequence[Sighting]) -> list[Result]:

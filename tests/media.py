@@ -62,8 +62,10 @@ def video(
     container_options: dict[str, str] | None = None,
     ticks: Fraction = Fraction(1, 90_000),
     aspect: Fraction | None = None,
+    pictures: Sequence[Image] | None = None,
 ) -> Path:
-    """A video of `picture`s; `times_s` instead of an even rate where given.
+    """A video of `picture`s, or of others in their place; `times_s` instead of an even rate where
+    given.
 
     `ticks` is the unit of the encoder's stamps: a frame's duration for those that want it;
     `aspect` the width of a pixel by its height.
@@ -78,7 +80,8 @@ def video(
         if rotation_deg is not None:
             stream.set_display_rotation(rotation_deg, hflip=flip)
         for index in range(frames):
-            frame = av.VideoFrame.from_ndarray(picture(index, size), format="rgb24")
+            shown = picture(index, size) if pictures is None else pictures[index]
+            frame = av.VideoFrame.from_ndarray(shown, format="rgb24").reformat(*size)
             time_s = index / rate if times_s is None else times_s[index]
             frame.pts, frame.time_base = round(time_s / ticks), ticks
             file.mux(stream.encode(frame))

@@ -103,8 +103,9 @@ class BlurSink:
         """Where faces are at this time, were before it or will be after it."""
         for sights in self._seen.values():
             before = [sight for sight in sights if sight[0] <= now_s]
-            if before and before[-1][0] == now_s:
-                yield enlarged(before[-1][1], _MARGIN)
+            here = [box for time_s, box in before if time_s == now_s]  # several where times repeat
+            if here:
+                yield from (enlarged(box, _MARGIN) for box in here)
                 continue
             after = [sight for sight in sights if sight[0] > now_s][:1]
             for time_s, box in (*before[-1:], *after):

@@ -109,17 +109,22 @@ def hidden(picture: Picture) -> Picture:
 
 
 @pytest.mark.parametrize("hide", [hidden, np.zeros_like], ids=["covered", "black"])
-@pytest.mark.parametrize(("frames", "comes_back_as"), [(20, 1), (60, 2)], ids=["0.7 s", "2 s"])
-def test_a_short_loss_keeps_the_id_a_long_one_does_not(
+@pytest.mark.parametrize(
+    ("frames", "remember_s", "comes_back_as"),
+    [(20, 0, 1), (60, 0, 2), (60, 10, 1)],
+    ids=["0.7 s", "2 s, forgotten", "2 s"],
+)
+def test_a_loss_keeps_the_id_for_as_long_as_wanted(
     clips_dir: Path,
     new_tracker: Callable[..., FaceTracker],
     hide: Callable[[Picture], Picture],
     frames: int,
+    remember_s: float,
     comes_back_as: int,
 ) -> None:
     pictures = pictures_of(clips_dir / "single_face.mp4")[:30]
     clip = [*pictures, *[hide(pictures[-1])] * frames, *pictures[::-1]]
-    rows = ids_of(new_tracker(), at_rate(clip, 30))
+    rows = ids_of(new_tracker(remember_s=remember_s), at_rate(clip, 30))
     assert spells(rows) == [[1], [], [comes_back_as]]
     assert rows[30] == [], "a hidden face must not linger"
     assert rows[30 + frames + 4] == [comes_back_as], "it must be found again within 0.1 s or so"
@@ -135,16 +140,17 @@ def test_a_cut_to_another_person_is_another_id(
     assert spells(rows) == [[1], [2], [1], [2]]
 
 
-def test_a_gap_and_a_reset_forget_but_ids_go_on(
+def test_a_reset_forgets_and_ids_go_on_while_a_gap_forgets_nobody(
     clips_dir: Path, new_tracker: Callable[..., FaceTracker]
 ) -> None:
     picture = pictures_of(clips_dir / "single_face.mp4")[0]
     tracker = new_tracker()
-    assert ids_of(tracker, [Frame(picture, time_s, 0, "x") for time_s in (0.0, 0.9)]) == [[1], [1]]
-    assert ids_of(tracker, [Frame(picture, 3.0, 0, "x")]) == [[2]]
+    frames = [Frame(picture, time_s, 0, "x") for time_s in (0.0, 0.9, 3.0, 1.0)]
+    assert ids_of(tracker, frames) == [[1]] * 4, "the last clock runs backwards"
+    tracker.restart()
+    assert ids_of(tracker, [Frame(picture, 3.1, 0, "x")]) == [[1]]
     tracker.reset()
-    assert ids_of(tracker, [Frame(picture, 3.1, 0, "x")]) == [[3]]
-    assert ids_of(tracker, [Frame(picture, 1.0, 0, "x")]) == [[4]], "the clock ran backwards"
+    assert ids_of(tracker, [Frame(picture, 3.2, 0, "x")]) == [[2]]
 
 
 @pytest.fixture(scope="module")
