@@ -27,10 +27,10 @@ SAME_LOOKS = 0.75
 
 _SAME_PLACE = 0.25  # mean distance of two meshes' landmarks, in face sizes
 _SURELY_SAME_LOOKS = 0.85  # as `SAME_LOOKS`, of moments between which nobody looked
-_SAME_SOON, _SAME_HERE, _SAME_ANYWHERE = 0.38, 0.48, 0.56
+_SAME_SOON, _SAME_HERE, _SAME_ANYWHERE = 0.42, 0.48, 0.56
 """`Looks.likeness` from which two views are of one face: at one place within `SOON_S`, at one place
 within `HERE_S`, and anywhere. BENCHMARKS.md says how often different people have as much."""
-_SAME_COVERED = 0.2
+_SAME_COVERED = 0.3
 """The same of a poor view at one place: a hand before the face is likelier than another face."""
 _POOR = 0.25  # `Quality.score` of a view that says little, and is kept only where none is better
 _PLACE_SAYS = 0.1  # what being a face's size away costs where several could be meant
