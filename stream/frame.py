@@ -31,7 +31,6 @@ class Frame:
     anew with it, and faces are known by their looks alone."""
     ahead: bool = False
     """Whether its reading may wait for what follows, as in a recording: see `stream.around`."""
-
     dense: bool = False
     """Whether pictures follow each other within a fraction of a second, for a second or more: what
     is overlooked in one is found in the next."""

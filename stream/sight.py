@@ -229,11 +229,6 @@ class Track:
         return self.sight.face(self.id)
 
 
-def face_of(identity: int, rgb: NDArray[np.uint8], mesh: Mesh) -> Face:
-    """The face of a mesh, for those who know who it is."""
-    return Sight(rgb, mesh).face(identity)
-
-
 def unit(picture: NDArray[np.generic]) -> Thumbnail:
     """Flattened, mean 0, length 1; zeros for a picture without any pattern."""
     vector = picture.astype(np.float32).ravel()

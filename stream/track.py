@@ -24,11 +24,11 @@ from .detect import Detection, FaceDetector, find_meshes, mesh_of, overlap, tile
 from .face_options import FaceOptions
 from .frame import Frame
 from .mesh import FaceMesh, Mesh, Region
-from .sight import COAST_S, SAME_LOOKS, Face, Sight, Thumbnail, Track, face_of, unit
+from .sight import COAST_S, SAME_LOOKS, Face, Sight, Thumbnail, Track, unit
 from .turn import TURNS, turned, turned_back, upright_turn
 from .watch import Watch
 
-__all__ = ["Face", "FaceTracker", "face_of"]
+__all__ = ["Face", "FaceTracker"]
 
 LOST_S = 1.5
 """For so long a lost face is awaited: its place and way count, and it is looked for often."""
