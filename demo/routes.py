@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import shutil
 import tempfile
 import time
@@ -27,6 +28,7 @@ from .session import Session, Sessions
 
 _CLIP = "clip-"
 """What the name of a clip's folder begins with."""
+_log = logging.getLogger(__name__)
 _ASSETS = Path(__file__).parent / "assets"
 _TYPES = {".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8"}
 
@@ -78,11 +80,17 @@ class PageRoutes:
         if self._receiving.total() >= most or self._receiving[address] >= max(most // 2, 1):
             raise Busy("other visitors are sending clips; try again in a moment")
         self._receiving[address] += 1
-        folder = await run_in_threadpool(self._fresh_folder, session)
+        folder: Path | None = None
         try:
+            folder = await run_in_threadpool(self._fresh_folder, session)
             await self._receive(request, folder / "upload")
-        except BaseException:
-            shutil.rmtree(folder, ignore_errors=True)
+        except BaseException as error:
+            if folder is not None:
+                shutil.rmtree(folder, ignore_errors=True)
+            if isinstance(error, OSError):
+                words = (error.strerror or str(error)).lower()
+                _log.error("a clip cannot be kept in %s: %s", session.folder, words)
+                raise Busy("there is no room for clips now; try again later") from None
             raise
         finally:
             self._receiving -= Counter([address])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import tempfile
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
@@ -23,6 +24,9 @@ _LINGER_S = 2.0
 _GRACE_S = 5.0
 _LEAST_BYTES_PER_S = 8_000
 _MEMORY_BYTES = 2**20
+
+
+_log = logging.getLogger(__name__)
 
 
 class Refusal(Exception):
@@ -49,7 +53,7 @@ async def received(request: Request, limits: Limits, most: int, name: str) -> As
 
     `most` bytes; `name` is for a body without a name. The file is gone after the block.
 
-    Raises Refusal (400, 408, 413, 422), ClientDisconnect.
+    Raises Refusal (400, 408, 413, 422, 507 where it cannot be kept), ClientDisconnect.
     """
     declared = request.headers.get("content-length", "")
     if declared.isdigit() and int(declared) > most + _MEMORY_BYTES:
@@ -57,10 +61,15 @@ async def received(request: Request, limits: Limits, most: int, name: str) -> As
         raise _too_large(most)
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     chunks = _bounded(request, limits.upload_s, most)
-    if kind == "multipart/form-data":
-        upload = await _from_form(request, chunks, name)
-    else:
-        upload = await _from_body(chunks, most, name)
+    try:
+        if kind == "multipart/form-data":
+            upload = await _from_form(request, chunks, name)
+        else:
+            upload = await _from_body(chunks, most, name)
+    except OSError as error:  # larger ones wait on disk
+        words = (error.strerror or str(error)).lower()
+        _log.error("an upload cannot be kept in %s: %s", tempfile.gettempdir(), words)
+        raise Refusal(507, "no_room", "there is no room for uploads now: try again later") from None
     try:
         if upload.size > most:
             raise _too_large(most)

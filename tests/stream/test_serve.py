@@ -26,6 +26,7 @@ from tests import media
 
 from . import hostile
 from .serving import Served, clip, encoded, form, frames, served
+from .small_disk import small_disk
 
 TOKEN = "0123456789abcdef0123"
 
@@ -239,6 +240,18 @@ def test_no_file_outlives_its_request(
         "pictures" in " ".join(one.cmdline()) for one in psutil.Process().children()
     )
     service.until_empty()
+
+
+def test_a_full_disk_refuses_uploads_in_words(
+    client: httpx.Client, tmp_path: Path, smile: bytes, monkeypatch: Any
+) -> None:
+    with small_disk(tmp_path / "disk") as disk:
+        disk.fill()
+        monkeypatch.setattr("tempfile.tempdir", str(disk.path))
+        large = bytes(2**21)  # more than is kept in memory
+        refused(client.post("/v1/clip", content=large), 507, "no_room", "no room for uploads")
+        refused(client.post("/v1/clip", files=form("a.mp4", large)), 507, "no_room")
+        assert client.post("/v1/image", content=smile).status_code == 200
 
 
 def test_a_sender_that_goes_is_not_worked_for(service: Served, film: Path) -> None:
