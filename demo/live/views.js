@@ -42,6 +42,8 @@ export class Views {
   /** A camera was started: what was read of another is dropped. */
   begin(source) {
     this.record.begin(source);
+    this.save.hidden = false;
+    this.shownS = null;
     this._kept();
   }
 
@@ -80,7 +82,6 @@ export class Views {
     const whole = Math.floor(this.record.seconds);
     if (whole === this.shownS) return;
     this.shownS = whole;
-    this.save.hidden = !this.record.count;
     const clock = `${Math.floor(whole / 60)}:${String(whole % 60).padStart(2, "0")}`;
     this.kept.textContent = `${clock} read; only this browser has it`;
   }
