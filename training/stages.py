@@ -85,7 +85,7 @@ def train_heads(run: Path, folder: str | None, options: HeadsOptions) -> Path:
         place / "validation.npz",
         lambda: face_features(network, data.validation, 1, options.seed),
     )
-    weights = shown_weights(data.train, learned.balance, options.beside_share)
+    weights = shown_weights(data.train, learned.balance, learned.beside_share)
     loader = feature_loader(train, options.batch, weights=weights, seed=options.seed)
     module = HeadsTraining(network, options, len(loader) * options.epochs)
     return fit(

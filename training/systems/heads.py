@@ -48,9 +48,6 @@ class HeadsOptions:
     peak_rate: float = 0.002
     weight_decay: float = 0.05
     feature_dropout: float = 0.3
-    beside_share: float = 0.3
-    """of what is drawn that comes from the set beside: twice as much as the convolutions see, as
-    validation faces of both sets together agree best so"""
     word_weight: float = 0.12
     affect_weight: float = 0.5
     seed: int = 0
