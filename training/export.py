@@ -37,6 +37,8 @@ from .data.synthetic.action_units import ARKIT_NAMES
 from .evaluate import crops_of, figures
 from .evaluate_judged import judged_sections
 from .onnx import onnx_from_fusion, onnx_from_spatial, onnx_from_temporal
+from .stages import spatial_options
+from .systems.compact import CompactOptions
 
 Array = npt.NDArray[np.float32]
 
@@ -127,6 +129,17 @@ def manifest_for(networks: TrainedNetworks, fusion: dict[str, float], commit: st
     )
 
 
+def taught_by(options: CompactOptions) -> str:
+    """What a bundle says of the teachers whose answers joined its labels; empty without any."""
+    if not options.teachers:
+        return ""
+    share, count = 100 * options.teacher_share, len(options.teachers.split(","))
+    return (
+        f"; {share:.0f} % of the labels of the FER2013 photographs are answers of {count} earlier "
+        "bundles (distillation)"
+    )
+
+
 def bundle_from_files(path: Path, manifest: Manifest, folder: Path) -> Bundle:
     """Write every ONNX file of ``folder`` as a bundle."""
     return write_bundle(path, manifest, {file.name: file for file in sorted(folder.glob("*.onnx"))})
@@ -209,7 +222,9 @@ def export(
     names = ("weight", "word_weight", "affect_weight")
     fusion = {f"spatial_{name}": float(report[name]) for name in names}
     fusion |= {name: float(report["heads"][name]) for name in ("prior", "neutral_shift")}
-    bundle = bundle_from_files(path, manifest_for(networks, fusion, current_commit()), onnx)
+    manifest = manifest_for(networks, fusion, current_commit())
+    manifest = replace(manifest, training_data=f"{TRAINING_DATA}{taught_by(spatial_options(run))}")
+    bundle = bundle_from_files(path, manifest, onnx)
     bundle, report["int8"] = gated(bundle, run, folder, options)
     bundle = with_probabilities(bundle, rated("validation", folder), folder)
     (run / "assembly.json").write_text(json.dumps(report, indent=1) + "\n")

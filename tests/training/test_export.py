@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,7 @@ from training.export import (
     export,
     gated,
     quantization_samples,
+    taught_by,
     with_probabilities,
 )
 from training.stages import DEFAULT, StageMissing, trained_spatial
@@ -58,6 +60,12 @@ def test_the_manifest_says_what_is_in_it(exported: Exported) -> None:
     assert manifest.crop.px == 48 and manifest.motion.fields == 8
     assert manifest.commit == current_commit()
     assert "FER" in manifest.training_data and manifest.licence
+    assert "distillation" not in manifest.training_data
+    told = taught_by(replace(DEFAULT, teachers="old, default", teacher_share=0.25))
+    assert told == (
+        "; 25 % of the labels of the FER2013 photographs are answers of 2 earlier bundles "
+        "(distillation)"
+    )
 
 
 def test_every_engine_runs_within_the_contract(exported: Exported) -> None:
