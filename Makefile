@@ -12,7 +12,6 @@ PYTHON ?= $(firstword $(foreach p,python3 python3.11 python3.12 python3.10,$(she
 	$(p) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null && echo $(p))))
 VENV := .venv
 BIN := $(VENV)/bin
-PARALLEL ?= -n logical --maxprocesses 4 --dist loadgroup
 SYSTEM := python3-venv libgl1 libglib2.0-0 libsm6 libice6 libxext6
 # What the tests put ferstream against: a real RTSP camera, a broker, a browser, another reader of
 # videos. Tests whose counterpart is missing are skipped.
@@ -40,7 +39,7 @@ check:
 	python -m ruff format --check .
 	python -m ruff check .
 	python -m mypy
-	python -m pytest $(PARALLEL) --durations=30
+	python -m pytest
 
 fuzz: $(VENV)/.test
 	FERSTREAM_FUZZ_S=$${FERSTREAM_FUZZ_S:-3600} $(BIN)/python -m pytest -q tests/test_fuzz.py

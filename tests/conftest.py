@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from pathlib import Path
 
 import pytest
@@ -11,23 +10,6 @@ import pytest
 import engines.offline  # noqa: F401  before any test imports a library
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-COSTLY = ("trained", "exported")
-"""Fixtures of a session that take minutes: tests of all files that use them share a process."""
-
-
-def pytest_configure() -> None:
-    """A process of its own among several (pytest -n) has temporary files of its own."""
-    if worker := os.environ.get("PYTEST_XDIST_WORKER"):
-        os.environ["TMPDIR"] = tempfile.mkdtemp(prefix=f"{worker}-")
-        tempfile.tempdir = None
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of a file stay in one process, in their order."""
-    for item in items:
-        costly = set(COSTLY) & set(getattr(item, "fixturenames", ()))
-        item.add_marker(pytest.mark.xdist_group("costly" if costly else item.nodeid.split("::")[0]))
 
 
 def _folder(variable: str, beside: str) -> Path:
