@@ -39,7 +39,7 @@ check:
 	python -m ruff format --check .
 	python -m ruff check .
 	python -m mypy
-	python -m pytest
+	python -m pytest --durations=30
 
 fuzz: $(VENV)/.test
 	FERSTREAM_FUZZ_S=$${FERSTREAM_FUZZ_S:-3600} $(BIN)/python -m pytest -q tests/test_fuzz.py
