@@ -18,7 +18,8 @@ class Frame:
     """
 
     pixels: NDArray[np.uint8]
-    """(H, W, 3) RGB, C-contiguous, upright. Not to be written to."""
+    """(H, W, 3) RGB, C-contiguous, upright. Not to be written to. A sink that takes no pictures
+    is given one black pixel for all."""
     time_s: float
     """Files: seconds from where the container begins, which sound may do before the pictures.
     Live: the monotonic clock at capture."""
@@ -43,7 +44,7 @@ class Frame:
             raise TypeError(f"a frame of {what}: its pixels are a NumPy array of uint8, 0 to 255")
         if pixels.ndim != 3 or pixels.shape[2] != 3 or 0 in pixels.shape:
             raise ValueError(f"a frame of shape {pixels.shape}: (H, W, 3), RGB, at least one pixel")
-        if not pixels.flags.c_contiguous:
+        if not pixels.flags.c_contiguous and any(pixels.strides):  # one pixel for all is as good
             raise ValueError("a frame's pixels lie in one piece: numpy.ascontiguousarray(pixels)")
         if not math.isfinite(self.time_s):
             raise ValueError(f"a frame at {self.time_s} s: a number of seconds")

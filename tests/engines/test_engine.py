@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 from engines import engine as engine_module
@@ -94,9 +95,12 @@ def test_graph_is_held_to_the_manifest(tmp_path: Path, backend: str) -> None:
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_file_that_is_no_network(tmp_path: Path, backend: str) -> None:
-    files = {f"{name}.onnx": tiny.network(name) for name in tiny.SPECS}
-    damaged = write_bundle(tmp_path / "b", tiny.manifest(), {**files, "fusion.onnx": b"text"})
+def test_a_network_that_a_runtime_cannot_run(tmp_path: Path, backend: str) -> None:
+    model = onnx.load_from_string(tiny.network("fusion"))
+    model.graph.node[0].input[0] = "of nowhere"
+    files: dict[str, bytes | Path] = {f"{name}.onnx": tiny.network(name) for name in tiny.SPECS}
+    files["fusion.onnx"] = model.SerializeToString()
+    damaged = write_bundle(tmp_path / "b", tiny.manifest(), files)
     with pytest.raises(EngineUnavailable, match=r"cannot open .*fusion\.onnx"):
         open_engine(damaged, "fusion", backend=backend)
 
