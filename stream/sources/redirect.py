@@ -43,7 +43,7 @@ def led_to(url: str, limit_s: float) -> str:
     for _ in range(_MOST):
         begun_s = time.monotonic()
         try:
-            answer = _asked(urlsplit(here), begun_s + limit_s)
+            answer = _asked(urlsplit(here), bool(named.username) or here != url, begun_s + limit_s)
         except (OSError, ValueError) as error:
             raise address_failure(here, error, time.monotonic() - begun_s, limit_s) from None
         if answer is None:
@@ -89,7 +89,7 @@ class _Answer(NamedTuple):
     challenges: list[str]
 
 
-def _asked(camera: SplitResult, until_s: float) -> _Answer | None:
+def _asked(camera: SplitResult, described: bool, until_s: float) -> _Answer | None:
     """A redirect, or a refusal of name and password; None for whatever else it answers.
 
     Raises OSError where it cannot be reached or is silent.
@@ -100,7 +100,9 @@ def _asked(camera: SplitResult, until_s: float) -> _Answer | None:
         _wrapped(plain, camera, host) as connection,
     ):
         challenge, number = "", 0
-        for method in ("OPTIONS", "DESCRIBE"):
+        # A description makes some cameras set up their picture and refuse who comes next (503) until
+        # it is taken down: it is asked for only where a password must not go astray.
+        for method in ("OPTIONS", "DESCRIBE") if described else ("OPTIONS",):
             for attempt in range(2):
                 number += 1
                 request = _request(camera, method, number, challenge)

@@ -151,8 +151,6 @@ def test_where_it_leads() -> None:
 
 def test_redirects_without_end_or_sense() -> None:
     user = f"{USER}:{PASSWORD}@"
-    with speaking(moved("/round")) as camera, pytest.raises(SourceRefused, match="without end"):
-        led_to(f"rtsp://{camera.place}/film", 3)
     for to, words in (
         ("/round", "without end"),
         ("http://127.0.0.1/", "no camera"),
@@ -164,6 +162,15 @@ def test_redirects_without_end_or_sense() -> None:
             with pytest.raises(SourceRefused, match=words) as caught:
                 led_to(f"rtsp://{user}{camera.place}/film", 3)
             assert PASSWORD not in str(caught.value)
+
+
+@pytest.mark.parametrize("capture", CAPTURES)
+def test_a_circle_without_a_password_is_the_captures_to_end(capture: str) -> None:
+    with speaking(moved("/round")) as camera:
+        begun_s = time.monotonic()
+        with pytest.raises(SourceError):
+            next(open_source(f"rtsp://{camera.place}/film", capture, stall_s=1).frames())
+        assert time.monotonic() - begun_s < 30
 
 
 def test_a_camera_that_never_ends_its_answer() -> None:
