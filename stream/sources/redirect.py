@@ -100,8 +100,8 @@ def _asked(camera: SplitResult, described: bool, until_s: float) -> _Answer | No
         _wrapped(plain, camera, host) as connection,
     ):
         challenge, number = "", 0
-        # A description makes some cameras set up their picture and refuse who comes next (503) until
-        # it is taken down: it is asked for only where a password must not go astray.
+        # A description makes some cameras set up their picture and refuse who comes next (503)
+        # until it is taken down: it is asked for only where a password must not go astray.
         for method in ("OPTIONS", "DESCRIBE") if described else ("OPTIONS",):
             for attempt in range(2):
                 number += 1

@@ -34,8 +34,10 @@ def start(*arguments: str | Path, **environment: str) -> subprocess.Popen[str]:
 
 
 @contextmanager
-def started(*arguments: str | Path, **environment: str) -> Iterator[tuple[httpx.Client, int]]:
-    """The running command, ended by Ctrl-C as it should be."""
+def started(
+    *arguments: str | Path, said: str = "", **environment: str
+) -> Iterator[tuple[httpx.Client, int]]:
+    """The running command, ended by Ctrl-C as it should be; `said` is what it tells (a pattern)."""
     process = start("--port", "0", *arguments, **environment)
     try:
         assert process.stdout is not None
@@ -46,7 +48,7 @@ def started(*arguments: str | Path, **environment: str) -> Iterator[tuple[httpx.
             yield client, process.pid
         process.send_signal(signal.SIGINT)
         out, error = process.communicate(timeout=120)
-        assert (process.returncode, out, error) == (130, "", "")
+        assert (process.returncode, out) == (130, "") and re.fullmatch(said, error), error
     finally:
         process.kill()
         process.communicate()
@@ -106,7 +108,8 @@ def test_a_token_from_a_file_or_the_environment(tmp_path: Path) -> None:
         (("--token-file", file), {}),
         ((), {"FERSTREAM_TOKEN": token}),
     ):
-        with started(*arguments, **environment) as (client, pid):
+        refused = "refused for want of the token: 1, the last from 127.0.0.1\n"
+        with started(*arguments, said=refused, **environment) as (client, pid):
             assert client.get("/v1/about").status_code == 401
             assert client.get("/v1/about", headers=known).status_code == 200
             if arguments:
