@@ -15,6 +15,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote, unquote, urlsplit
 
+from stream.hosts import is_address
+
 from .errors import NotAllowed
 
 _RTSP_PORT = 554
@@ -78,7 +80,7 @@ class CameraHosts:
                 found = self._resolve(name)
                 if found:
                     return found[0]
-            elif _is_ip(host) and any(_same_ip(host, ip) for ip in self._resolve(name)):
+            elif is_address(host) and any(_same_ip(host, ip) for ip in self._resolve(name)):
                 return host
         return None
 
@@ -94,7 +96,7 @@ def addresses_of(host: str) -> list[str]:
 
 def _entry(host: str) -> tuple[str, int | None]:
     """Host and port of one that was named."""
-    if _is_ip(host):
+    if is_address(host):
         return host.lower(), None
     try:
         parts = urlsplit(f"//{host}")
@@ -114,15 +116,9 @@ def _userinfo(parts: object) -> str:
     return f"{word}:{quote(unquote(password), safe='')}@" if password is not None else f"{word}@"
 
 
-def _is_ip(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
-
-
 def _same_ip(one: str, other: str) -> bool:
     return (
-        _is_ip(one) and _is_ip(other) and ipaddress.ip_address(one) == ipaddress.ip_address(other)
+        is_address(one)
+        and is_address(other)
+        and ipaddress.ip_address(one) == ipaddress.ip_address(other)
     )

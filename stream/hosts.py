@@ -25,10 +25,11 @@ def is_known(host: str, names: Collection[str]) -> bool:
     except ValueError:
         return False
     name = parts.hostname or ""
-    return plain and (name in names or _is_address(name))
+    return plain and (name in names or is_address(name))
 
 
-def _is_address(name: str) -> bool:
+def is_address(name: str) -> bool:
+    """Whether this is an IPv4 or IPv6 address, no name."""
     try:
         ipaddress.ip_address(name)
     except ValueError:

@@ -46,7 +46,7 @@ class Face:
     """One face in one frame."""
 
     id: int
-    """Stable while the face is followed, through short losses; never used again."""
+    """Stable while the face is followed; who comes back and is known by looks has it again."""
     box: tuple[float, float, float, float]
     """x, y, width, height in pixels of the frame; may reach beyond its edges."""
     landmarks_xy: NDArray[np.float32]

@@ -38,7 +38,7 @@ from .evaluate import crops_of, figures
 from .evaluate_judged import judged_sections
 from .onnx import onnx_from_fusion, onnx_from_spatial, onnx_from_temporal
 from .stages import spatial_options
-from .systems.compact import CompactOptions
+from .systems.compact_options import CompactOptions
 
 Array = npt.NDArray[np.float32]
 

@@ -21,7 +21,8 @@ from .run_folder import RunFolder, open_run
 from .start import attention_from_bundle, start_from_bundle
 from .system import train_system, trained_network
 from .systems.attention import AttentionOptions, AttentionTraining, clip_loader, view_clips
-from .systems.compact import SYSTEM, CompactOptions, compact_faces, shown_weights
+from .systems.compact import SYSTEM, compact_faces, shown_weights
+from .systems.compact_options import CompactOptions
 from .systems.heads import (
     HeadsOptions,
     HeadsTraining,

@@ -43,7 +43,7 @@ def led_to(url: str, limit_s: float) -> str:
     for _ in range(_MOST):
         begun_s = time.monotonic()
         try:
-            answer = _asked(urlsplit(here), bool(named.username) or here != url, begun_s + limit_s)
+            answer = _asked(urlsplit(here), "@" in named.netloc or here != url, begun_s + limit_s)
         except (OSError, ValueError) as error:
             raise address_failure(here, error, time.monotonic() - begun_s, limit_s) from None
         if answer is None:

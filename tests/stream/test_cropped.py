@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import cv2
 import numpy as np
 import pytest
@@ -20,14 +18,6 @@ from stream.track import Face, FaceTracker
 from .footage import Picture
 
 Networks = tuple[FaceDetector, FaceMesh]
-
-
-@pytest.fixture(scope="module")
-def networks() -> Iterator[Networks]:
-    detector, mesh = FaceDetector(), FaceMesh(workers=1)
-    yield detector, mesh
-    mesh.close()
-    detector.close()
 
 
 @pytest.fixture(scope="module")

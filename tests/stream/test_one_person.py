@@ -33,14 +33,6 @@ New = Callable[..., FaceTracker]
 
 
 @pytest.fixture(scope="module")
-def networks() -> Iterator[tuple[FaceDetector, FaceMesh]]:
-    detector, mesh = FaceDetector(), FaceMesh(workers=1)
-    yield detector, mesh
-    mesh.close()
-    detector.close()
-
-
-@pytest.fixture(scope="module")
 def new_tracker(networks: tuple[FaceDetector, FaceMesh]) -> New:
     return lambda **faces: FaceTracker(FaceOptions(**faces), *networks)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -16,14 +15,6 @@ from stream.mesh import FaceMesh, Mesh
 from stream.quality import Quality, measure, pose_deg, sharpness
 
 from .footage import Picture, frames_of
-
-
-@pytest.fixture(scope="module")
-def networks() -> Iterator[tuple[FaceDetector, FaceMesh]]:
-    detector, mesh = FaceDetector(), FaceMesh(workers=1)
-    yield detector, mesh
-    mesh.close()
-    detector.close()
 
 
 def look(networks: tuple[FaceDetector, FaceMesh], rgb: Picture) -> list[Mesh]:

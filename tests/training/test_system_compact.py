@@ -24,12 +24,12 @@ from training.systems.compact import (
     BLENDSHAPES,
     JOINT,
     CompactLearner,
-    CompactOptions,
     compact_faces,
     compact_network,
     compact_stages,
     told_blendshapes,
 )
+from training.systems.compact_options import CompactOptions
 
 from .conftest import lightning_warns
 from .toy_runs import stage_weights, train_by_command

@@ -12,7 +12,8 @@ from engines.bundle import load_bundle
 from training.data.face_splits import load_splits
 from training.data.learning_faces import LearningFaces
 from training.errors import OptionsWrong
-from training.systems.compact import CompactOptions, compact_faces
+from training.systems.compact import compact_faces
+from training.systems.compact_options import CompactOptions
 from training.teachers import answers_of, taught
 
 SHARE = 0.25

@@ -55,15 +55,15 @@ class ClipMotion(nn.Module):
         return self.roll_up(leaf)[0], leaf
 
 
-class NoClipMotion(NoMotion):
+class NoClipMotion(nn.Module):
     """The same of a run without a stream of motion: even logits."""
 
     def __init__(self, leaves: int) -> None:
         super().__init__()
-        self.leaves = leaves
+        self.leaves, self.none = leaves, NoMotion()
 
-    def forward(self, motion: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
-        even = super().forward(motion)
+    def forward(self, motion: Tensor) -> tuple[Tensor, Tensor]:
+        even = self.none(motion)
         return even, even[:, :1].expand(-1, self.leaves).clone()
 
 
