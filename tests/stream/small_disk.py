@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -45,4 +46,6 @@ def small_disk(path: Path, size: str = "1m") -> Iterator[SmallDisk]:
     try:
         yield SmallDisk(path)
     finally:
+        # Claims are known by the disk's number, and the next disk may get this one's.
+        gc.collect()
         subprocess.run(["umount", "-l", str(path)], check=True)
