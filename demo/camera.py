@@ -32,7 +32,6 @@ from stream.sources import Source, open_live
 from stream.sources.event import SourceEvent
 
 from .errors import Busy, NotAllowed, PageError
-from .relay import Relay
 from .sources import CameraHosts, Target
 
 PATH = "/page/camera"
@@ -46,7 +45,7 @@ _JOIN_S = 5.0
 _SAID = {
     "REFUSED": "the camera refuses the connection: is it switched on?",
     "TIMEOUT": "the camera cannot be reached",
-    "REDIRECTED": "the camera sends its visitors to another address, which is not followed",
+    "REDIRECTED": "the camera sends its visitors to another address, which may not be opened here",
     "AUTH_FAILED": "the camera asks for another user name or password",
     "NOT_FOUND": "the camera has no stream of that name",
     "UNSUPPORTED": "the camera's stream cannot be decoded",
@@ -71,8 +70,7 @@ def camera_router(
                 if len(here) >= most:
                     raise Busy(f"{most} cameras are being watched already; try again later")
                 here.add(socket)
-                async with Relay(target.ip, target.port) as relay:
-                    await _Watch(socket, rounds, target, relay, units, blur).run()
+                await _Watch(socket, rounds, target, hosts, units, blur).run()
             except (PageError, StreamError) as error:
                 code = getattr(error, "code", "BUSY")
                 await socket.send_json({"error": {"code": code, "message": str(error)}})
@@ -100,11 +98,11 @@ class _Watch:
         socket: WebSocket,
         rounds: Rounds,
         target: Target,
-        relay: Relay,
+        hosts: CameraHosts,
         units: tuple[str, ...],
         blur: bool,
     ) -> None:
-        self._socket, self._rounds, self._target, self._relay = socket, rounds, target, relay
+        self._socket, self._rounds, self._target, self._hosts = socket, rounds, target, hosts
         self._units = units
         self._loop = asyncio.get_running_loop()
         self._scored: Latest[tuple[Frame, Result]] = Latest()
@@ -117,7 +115,7 @@ class _Watch:
 
     async def run(self) -> None:
         """Watch until the visitor goes or the camera is given up."""
-        source = open_live(self._target.through(self._relay.port))
+        source = open_live(self._target.url, reach=self._hosts.reach)
         if hasattr(source, "on_event"):
             source.on_event = self._tell
         visitor = self._rounds.join(lambda *found: self._scored.put(found))
@@ -179,8 +177,8 @@ class _Watch:
             self._sink.close()
 
     def _tell(self, event: SourceEvent) -> None:
-        """A change of the camera's state; what is said names the camera, not the relay."""
-        code = self._relay.failure or event.code if event.code else ""
+        """A change of the camera's state."""
+        code = event.code
         state = {
             "kind": "state",
             "state": event.state.value,

@@ -1,9 +1,9 @@
 """Which cameras visitors may watch: RTSP addresses on hosts that were named, and no others.
 
 A page that opens any address would be a way into the network that its server stands in. So a host
-counts only as it was named (or by an address that a named host has right now), the camera is
-reached through a `Relay` that leads to that one address and port, and what the decoder gets to see
-is the relay's own address: neither a second lookup of the name nor a redirect leads elsewhere.
+counts only as it was named (or by an address that a named host has right now), and whoever
+connects, at first, again or after a redirect, asks `CameraHosts.reach` for the one address to
+connect to: neither another lookup of a visitor's word nor a redirect leads elsewhere.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote, unquote, urlsplit
 
+from stream.errors import SourceRedirected
 from stream.hosts import is_address
 
 from .errors import NotAllowed
@@ -31,14 +32,8 @@ class Target:
 
     shown: str
     """Its address without user and password."""
-    ip: str
-    port: int
-    _user: str
-    _rest: str
-
-    def through(self, port: int) -> str:
-        """Its address by way of a relay at this port of the own machine."""
-        return f"rtsp://{self._user}127.0.0.1:{port}{self._rest}"
+    url: str
+    """Its address with them, escaped where they are odd."""
 
 
 class CameraHosts:
@@ -62,14 +57,21 @@ class CameraHosts:
             raise NotAllowed("this is no camera's address: check host and port") from None
         if parts.scheme.lower() != "rtsp" or not host:
             raise NotAllowed("a camera's address begins with rtsp:// and names a host")
-        ip = self._address(host, port)
-        if ip is None:
+        if self._address(host, port) is None:
             raise NotAllowed(f"this page may not open cameras at {host}:{port}")
         shown = f"[{host}]" if ":" in host else host
         rest = quote(parts.path, safe="/%:=,;+!$&'()*~@-._") or "/"
         if parts.query:
             rest += "?" + quote(parts.query, safe="/%:=,;+!$&'()*~@-._?")
-        return Target(f"rtsp://{shown}:{port}{parts.path}", ip, port, _userinfo(parts), rest)
+        place = f"{shown}:{port}"
+        return Target(f"rtsp://{place}{parts.path}", f"rtsp://{_userinfo(parts)}{place}{rest}")
+
+    def reach(self, host: str, port: int) -> tuple[str, int]:
+        """Where to connect; raises `SourceRedirected` for a host that was not named."""
+        ip = self._address(host.rstrip("."), port)
+        if ip is None:
+            raise SourceRedirected(f"{host}:{port} is no camera that this page may open")
+        return ip, port
 
     def _address(self, host: str, port: int) -> str | None:
         """The IP address to connect to, or None where the host was not named."""

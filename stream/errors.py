@@ -6,7 +6,9 @@
     │   ├── SourceUnreadable   also ValueError          something is there, but no picture
     │   │   └── SourceTooLarge                          more pixels, frames, seconds than may be
     │   ├── SourceRefused      also ConnectionError     the camera or server says no
-    │   │   └── SourceDenied   also PermissionError     it wants another user name or password
+    │   │   ├── SourceDenied   also PermissionError     it wants another user name or password
+    │   │   ├── SourceUntrusted                         it shows another certificate than was named
+    │   │   └── SourceRedirected                        it redirects to where nobody is led
     │   ├── SourceLost         also ConnectionError     it gave pictures and stopped
     │   └── SourceTimeout      also TimeoutError        it does not answer
     ├── SinkError              also OSError             a result cannot be written or shown
@@ -17,7 +19,8 @@
 
 Every message says what happened, names the value it was given and what to do next.
 Passwords inside addresses are replaced before they reach a message. A `SourceError` has a `code`
-for machines: NOT_FOUND, UNSUPPORTED, TOO_LARGE, REFUSED, AUTH_FAILED, LOST, TIMEOUT.
+for machines: NOT_FOUND, UNSUPPORTED, TOO_LARGE, REFUSED, AUTH_FAILED, UNTRUSTED, REDIRECTED, LOST,
+TIMEOUT.
 """
 
 from __future__ import annotations
@@ -62,6 +65,18 @@ class SourceDenied(SourceRefused, PermissionError):
     """The camera or server wants a user name and password that fit."""
 
     code = "AUTH_FAILED"
+
+
+class SourceUntrusted(SourceRefused):
+    """Who answers shows another certificate than the one that was named."""
+
+    code = "UNTRUSTED"
+
+
+class SourceRedirected(SourceRefused):
+    """The camera sends its visitors in a circle, to no camera, or to where they may not go."""
+
+    code = "REDIRECTED"
 
 
 class SourceLost(SourceError, ConnectionError):

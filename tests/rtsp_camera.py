@@ -88,6 +88,7 @@ class Camera:
         user, password: what it asks for; nothing where there is no user.
         digest: ask for them in a digest, as most cameras do, rather than in plain words.
         coder: code while filming.
+        certificate: speak TLS, with the certificate and key in these files.
     """
 
     def __init__(
@@ -101,6 +102,7 @@ class Camera:
         password: str = "",
         digest: bool = True,
         coder: bool = False,
+        certificate: tuple[Path, Path] | None = None,
     ) -> None:
         self.pictures = Pictures(size, rate_hz, scene)
         self._shown = [self.pictures]
@@ -110,6 +112,7 @@ class Camera:
         """How often it was started."""
         self._gop, self._coder = gop, coder
         self._user, self._password, self._digest = user, password, digest
+        self._certificate = certificate
         self._port = 0
         self._orders = 0
         self._process: subprocess.Popen[str] | None = None
@@ -118,12 +121,16 @@ class Camera:
     @property
     def url(self) -> str:
         """Its address, without a password; /pyav and /gstreamer below it are the same film."""
-        return f"rtsp://127.0.0.1:{self._port}/film"
+        return f"{self._scheme}://127.0.0.1:{self._port}/film"
 
     @property
     def url_with_password(self) -> str:
         """Its address with the password it now asks for."""
-        return f"rtsp://{self._user}:{self._password}@127.0.0.1:{self._port}/film"
+        return self.url.replace("://", f"://{self._user}:{self._password}@")
+
+    @property
+    def _scheme(self) -> str:
+        return "rtsps" if self._certificate else "rtsp"
 
     @property
     def port(self) -> int:
@@ -152,6 +159,7 @@ class Camera:
             "user": self._user,
             "password": self._password,
             "digest": self._digest,
+            "certificate": [str(path) for path in self._certificate or ()],
             "loop": self._film(self.pictures),
         }
         self._process = subprocess.Popen(

@@ -23,7 +23,7 @@ import gi
 gi.require_version("Gst", "1.0")
 gi.require_version("GstRtsp", "1.0")
 gi.require_version("GstRtspServer", "1.0")
-from gi.repository import GLib, Gst, GstRtsp, GstRtspServer  # noqa: E402
+from gi.repository import Gio, GLib, Gst, GstRtsp, GstRtspServer  # noqa: E402
 
 # Late by more than this, the camera goes on with the picture that is due now.
 _LATE_S = 0.5
@@ -112,10 +112,13 @@ class Camera:
             for permission in ("media.factory.access", "media.factory.construct"):
                 permissions.add_permission_for_role("viewer", permission, True)
             self._factory.set_permissions(permissions)
-            self._server.set_auth(auth)
         else:
+            auth = None
             self._factory.set_permissions(None)
-            self._server.set_auth(None)
+        if self._told["certificate"]:
+            auth = auth or GstRtspServer.RTSPAuth()
+            auth.set_tls_certificate(Gio.TlsCertificate.new_from_files(*self._told["certificate"]))
+        self._server.set_auth(auth)
 
     def hang_up(self) -> None:
         """Drop everybody who is connected."""

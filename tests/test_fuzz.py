@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -34,10 +33,10 @@ from stream.picture import decoding_cost, picture_head
 from stream.place import place_of, places_for, stems
 from stream.sinks.address import Address
 from stream.sinks.prometheus import _host_and_port
-from stream.sources import redirect
 from stream.sources.base import without_password
 from stream.sources.h264 import H264Numbers
 from stream.sources.specs import camera_device, clips_from, sources_from
+from stream.sources.way import _Said
 from stream.wire import Receiver, WireBroken, read_message
 
 from .engines import tiny
@@ -199,20 +198,25 @@ def test_addresses_and_hosts(place: Path, address: str) -> None:
     assert host and 0 <= port <= 65535
 
 
-@fuzzed(head=_TEXT, challenge=_NAMES)
-def test_answers_of_cameras(place: Path, head: str, challenge: str) -> None:
-    here, there = socket.socketpair()
-    with here, there:
-        said = f"RTSP/1.0 401 No\r\nWWW-Authenticate: Digest {challenge}\r\n{head}\r\n\r\n"
-        there.sendall(said.encode("utf-8", "replace"))
-        there.close()
-        answer = redirect._answer(here, time.monotonic() + 60)
-    if answer is not None:
-        for one in answer.challenges:
-            redirect._parameters(one)
-        best = redirect._best(answer.challenges)
-        if best:
-            redirect._credentials(best, "DESCRIBE", "rtsp://x/", "ann", "pass")
+@fuzzed(
+    before=st.binary(max_size=60),
+    status=st.sampled_from([b"RTSP/1.0 302 Moved", b"RTSP/2\t301", b"RTS\rP/1.0 307 x", b""]),
+    fields=st.one_of(st.binary(max_size=80), _NAMES.map(lambda t: t.encode("utf-8", "replace"))),
+    cuts=st.lists(st.integers(1, 30), max_size=20),
+)
+def test_answers_of_cameras(
+    place: Path, before: bytes, status: bytes, fields: bytes, cuts: list[int]
+) -> None:
+    """A redirect is seen wherever its words are cut."""
+    told, said, seen = _Said(), b"$" + before + b"\n" + status + b"\r\nLocation:" + fields, False
+    for size in [*cuts, len(said)]:
+        piece, said = said[:size], said[size:]
+        if not seen:
+            seen = told.is_redirect(piece)
+        else:
+            told.add(piece)
+    assert seen or not status
+    assert told.location is not None and told.whole in (True, False)
 
 
 @fuzzed(

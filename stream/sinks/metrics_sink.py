@@ -18,7 +18,10 @@ from .prometheus import OTHER, Metrics
 from .recent import Recent
 
 _MOST_STAGES = 16
-_CODES = ("NOT_FOUND", "UNSUPPORTED", "REFUSED", "AUTH_FAILED", "LOST", "TIMEOUT", "FAILED")
+_CODES = (
+    *("NOT_FOUND", "UNSUPPORTED", "REFUSED", "AUTH_FAILED", "UNTRUSTED", "REDIRECTED", "LOST"),
+    *("TIMEOUT", "FAILED"),
+)
 
 
 class Output(Protocol):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from .base import Source, is_address, without_password
 from .specs import camera_device, clips_from, is_camera, is_pipeline, is_rtsp, sources_from
+from .way import Reach, anywhere
 
 __all__ = [
     "CAPTURES",
@@ -32,6 +33,7 @@ def open_source(
     stall_s: float = STALL_S,
     latency_ms: int = LATENCY_MS,
     track: int | None = None,
+    reach: Reach = anywhere,
 ) -> Source:
     """Open a source.
 
@@ -39,7 +41,8 @@ def open_source(
     rtsp://, http:// or https:// address, or gst:PIPELINE. A live source is opened, and gives a
     frame, within `stall_s` each, or fails. `latency_ms` is how long GStreamer waits for RTSP
     packets that are missing, which over TCP none are. `track` is the number of a video track, from
-    0; None is the one marked default. Raises a `SourceError` that says what to do.
+    0; None is the one marked default. `reach` says where to connect for an RTSP camera's host
+    and port, and which may not be reached. Raises a `SourceError` that says what to do.
     """
     if capture not in CAPTURES:
         raise ValueError(f"capture {capture}: one of {', '.join(CAPTURES)}")
@@ -51,11 +54,11 @@ def open_source(
     if is_pipeline(text) or _by_gstreamer(text, capture):
         from . import gstreamer
 
-        return gstreamer.open_gstreamer(text, stall_s=stall_s, latency_ms=latency_ms)
+        return gstreamer.open_gstreamer(text, stall_s=stall_s, latency_ms=latency_ms, reach=reach)
     from . import pyav
 
     if is_address(text):
-        return pyav.open_address(text, stall_s, stall_s, track=track)
+        return pyav.open_address(text, stall_s, stall_s, track=track, reach=reach)
     device = camera_device(text)
     if device is not None:
         return pyav.open_camera(device, stall_s)
@@ -83,6 +86,7 @@ def open_live(
     latency_ms: int = LATENCY_MS,
     strict_start: bool = False,
     track: int | None = None,
+    reach: Reach = anywhere,
 ) -> Source:
     """A source as a live one: cameras and addresses are opened, watched and opened again within
     `frames` (see `SupervisedSource`), files and the sample play at their own pace.
@@ -99,7 +103,9 @@ def open_live(
     text = str(spec)
 
     def opened() -> Source:
-        return open_source(text, capture, stall_s=stall_s, latency_ms=latency_ms, track=track)
+        return open_source(
+            text, capture, stall_s=stall_s, latency_ms=latency_ms, track=track, reach=reach
+        )
 
     if not (is_camera(text) or is_address(text)):
         return PacedSource(opened())

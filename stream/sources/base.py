@@ -68,8 +68,13 @@ _PROPERTY = re.compile(
 )
 
 
+_PIN = re.compile(r"(?<=\S)#sha256=[0-9a-f:]*$", re.I)
+
+
 def without_password(text: str) -> str:
-    """`text` with the password of every address and every pipeline in it shown as ***."""
+    """`text` with the password of every address and every pipeline in it shown as ***, and without
+    the fingerprint of a certificate at its end."""
+    text = _PIN.sub("", text)
     text = _USERINFO.sub(lambda found: f"{found['user']}:***@", text)
     text = _QUERY.sub(lambda found: f"{found['key']}***", text)
     if "gst:" in text or " ! " in text:

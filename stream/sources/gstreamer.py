@@ -28,8 +28,8 @@ from .base import is_address, without_password
 from .failures import camera_failure, lost, stalled
 from .pipeline import HEARD, SINK, Picture, Pipeline, PipelineEnd, PipelineError
 from .pipeline_failures import cause, pipeline_failure
-from .redirect import led_to
 from .specs import PIPELINE_PREFIX, camera_device, is_pipeline, is_rtsp
+from .way import Reach, Way, anywhere, lead
 
 # Until the first picture of a camera that sends key frames seldom; packets must come all the time.
 _FIRST_PICTURE_S = 15.0
@@ -59,13 +59,16 @@ class GstSource:
         live: bool = True,
         stall_s: float = 3.0,
         clock: Callable[[], float] = time.monotonic,
+        at_end: Callable[[], None] = lambda: None,
     ) -> None:
+        """`at_end` is called once the pipeline is stopped."""
         self.name = plain(name)
         self.live = live
         self.duration_s: float | None = None
         self._pipeline = pipeline
         self._stall_s = stall_s
         self._clock = clock
+        self._at_end = at_end
         self._stop = False
         self._first: Picture | None = None
         self._count = 0
@@ -146,12 +149,16 @@ class GstSource:
             failure = pipeline_failure(self.name, error)
             raise (self._lost(cause(error)) if self.live and self._count else failure) from None
         finally:
-            self._pipeline.stop()
+            self._end()
 
     def close(self) -> None:
         """Stop the pipeline; `frames` ends."""
         self._stop = True
+        self._end()
+
+    def _end(self) -> None:
         self._pipeline.stop()
+        self._at_end()
 
     def _lost(self, why: str) -> SourceLost:
         return lost(self.name, self._count, why)
@@ -180,7 +187,9 @@ class GstSource:
         return None
 
 
-def open_gstreamer(spec: str, *, stall_s: float = 3.0, latency_ms: int = 0) -> GstSource:
+def open_gstreamer(
+    spec: str, *, stall_s: float = 3.0, latency_ms: int = 0, reach: Reach = anywhere
+) -> GstSource:
     """A camera's address, a webcam, a file or gst:PIPELINE, running.
 
     A pipeline's description may do without its end (conversion to RGB and an appsink), which is
@@ -190,7 +199,9 @@ def open_gstreamer(spec: str, *, stall_s: float = 3.0, latency_ms: int = 0) -> G
         if is_pipeline(spec):
             return _open_pipeline(spec, stall_s)
         if is_rtsp(spec):
-            return _open_rtsp(spec, stall_s, latency_ms)
+            return lead(
+                spec, stall_s, lambda way: _open_rtsp(spec, way, stall_s, latency_ms), reach
+            )
         device = camera_device(spec)
         if device is not None:
             return _open_webcam(device, stall_s)
@@ -205,13 +216,14 @@ def _running(
     configure: Callable[[Any], None] | None = None,
     live: bool = True,
     stall_s: float = 3.0,
+    at_end: Callable[[], None] = lambda: None,
 ) -> GstSource:
     """A source whose first picture, or first packet, is there."""
     try:
         pipeline = Pipeline(description, configure)
     except PipelineError as error:
         raise pipeline_failure(name, error) from None
-    source = GstSource(pipeline, name, live, stall_s)
+    source = GstSource(pipeline, name, live, stall_s, at_end=at_end)
     source.start(stall_s)
     return source
 
@@ -223,8 +235,8 @@ def _open_pipeline(spec: str, stall_s: float) -> GstSource:
     return _running(description, without_password(spec), stall_s=stall_s)
 
 
-def _open_rtsp(url: str, stall_s: float, latency_ms: int) -> GstSource:
-    parts = urlsplit(led_to(url, stall_s))
+def _open_rtsp(url: str, way: Way, stall_s: float, latency_ms: int) -> GstSource:
+    parts = urlsplit(way.url)
     # User and password go beside the address, so that no message of GStreamer can hold them.
     location = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
@@ -237,12 +249,11 @@ def _open_rtsp(url: str, stall_s: float, latency_ms: int) -> GstSource:
         source.set_property("latency", latency_ms)
         source.set_property("tcp-timeout", int(stall_s * 1e6))
         source.set_property("timeout", int(stall_s * 1e6))
-        # Cameras sign their certificates themselves; FFmpeg does not look at them either.
-        source.set_property("tls-validation-flags", 0)
         source.set_property("protocols", 4)  # RTP within the RTSP connection: nothing is lost
         source.connect("select-stream", _is_video)
 
-    return _running(_RTSP, without_password(url), configure, stall_s=stall_s)
+    name = without_password(url)
+    return _running(_RTSP, name, configure, stall_s=stall_s, at_end=way.close)
 
 
 def _is_video(_source: Any, _number: int, caps: Any) -> bool:

@@ -26,7 +26,8 @@ from .clock import NO_TIMESTAMPS, FileClock, start_s
 from .failures import address_failure, camera_failure, file_failure, lost, reason, stalled
 from .live import LiveReader, Pace
 from .pixels import Shown
-from .redirect import led_to
+from .specs import is_rtsp
+from .way import Reach, anywhere, lead
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -70,8 +71,11 @@ class PyavSource:
         read_limit_s: float = _READ_LIMIT_S,
         clock: Callable[[], float] = time.monotonic,
         track: int | None = None,
+        at_end: Callable[[], None] = lambda: None,
     ) -> None:
+        """`at_end` is called once the container is closed."""
         self._container = container
+        self._at_end = at_end
         self.name = plain(name)
         self.live = live
         self._read_limit_s = read_limit_s
@@ -130,6 +134,7 @@ class PyavSource:
             yield from self._live_frames() if self.live else self._file_frames()
         finally:
             self._container.close()
+            self._at_end()
 
     def _live_frames(self) -> Iterator[Frame]:
         """Until the camera is lost; raises `SourceLost`, or `SourceTimeout` where it stalls."""
@@ -199,6 +204,7 @@ class PyavSource:
             self._stop = True
             if not self._reading:
                 self._container.close()
+                self._at_end()
 
     def _pictures(self) -> Iterator[av.VideoFrame]:
         """A file's pictures; a packet that cannot be decoded is skipped."""
@@ -299,6 +305,7 @@ def open_address(
     read_limit_s: float = _READ_LIMIT_S,
     clock: Callable[[], float] = time.monotonic,
     track: int | None = None,
+    reach: Reach = anywhere,
 ) -> PyavSource:
     """A network camera (rtsp://) or a video on a server (http://, https://).
 
@@ -306,12 +313,29 @@ def open_address(
     segment at a time: it is played at its own pace, and stalls after 20 s at the least. Raises
     `SourceRefused`, `SourceTimeout`, `SourceMissing` or `SourceUnreadable`.
     """
-    rtsp = url.lower().startswith(("rtsp:", "rtsps:"))
-    way = led_to(url, open_limit_s) if rtsp else url
-    begun_s = clock()
+
+    def opened(place: str, at_end: Callable[[], None] = lambda: None) -> PyavSource:
+        return _opened(url, place, open_limit_s, read_limit_s, clock, track, at_end)
+
+    if is_rtsp(url):
+        return lead(url, open_limit_s, lambda way: opened(way.url, way.close), reach)
+    return opened(url)
+
+
+def _opened(
+    url: str,
+    place: str,
+    open_limit_s: float,
+    read_limit_s: float,
+    clock: Callable[[], float],
+    track: int | None,
+    at_end: Callable[[], None],
+) -> PyavSource:
+    """What is at `place`, which messages call `url`."""
+    rtsp, begun_s = is_rtsp(url), clock()
     try:
         container = av.open(
-            way,
+            place,
             options=_RTSP_OPTIONS if rtsp else {},
             timeout=(open_limit_s, read_limit_s),
             metadata_errors="replace",
@@ -324,8 +348,8 @@ def open_address(
     live = rtsp or not (container.duration or sized)
     if live and container.format.name in _SEGMENTED and read_limit_s < _SEGMENT_LIMIT_S:
         container.close()
-        return open_address(url, open_limit_s, _SEGMENT_LIMIT_S, clock, track)
-    return _source(container, without_password(url), live, read_limit_s, track)
+        return _opened(url, place, open_limit_s, _SEGMENT_LIMIT_S, clock, track, at_end)
+    return _source(container, without_password(url), live, read_limit_s, track, at_end)
 
 
 def _source(
@@ -334,10 +358,11 @@ def _source(
     live: bool,
     read_limit_s: float = _READ_LIMIT_S,
     track: int | None = None,
+    at_end: Callable[[], None] = lambda: None,
 ) -> PyavSource:
     """The source of an opened container, which is closed where it has no picture."""
     try:
-        return PyavSource(container, name, live, read_limit_s, track=track)
+        return PyavSource(container, name, live, read_limit_s, track=track, at_end=at_end)
     except SourceError:
         container.close()
         raise

@@ -21,7 +21,7 @@ from .paced import PacedSource
 Tell = Callable[[SourceEvent], None]
 
 # What no waiting mends, if it is so from the start.
-_PERMANENT = frozenset(("NOT_FOUND", "UNSUPPORTED", "AUTH_FAILED"))
+_PERMANENT = frozenset(("NOT_FOUND", "UNSUPPORTED", "AUTH_FAILED", "UNTRUSTED"))
 # However long an attempt took, the next does not follow at once.
 _LEAST_PAUSE_S = 0.1
 # Times go on by this much where a source's own do not.

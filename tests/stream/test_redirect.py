@@ -1,22 +1,37 @@
-"""A camera's redirect: followed, and its password stays with the host that was named."""
+"""The way to a camera: redirects are followed, its password stays with the host that was named, and
+with the certificate that was named."""
 
 from __future__ import annotations
 
 import hashlib
 import re
+import socket
 import socketserver
+import ssl
 import threading
 import time
 from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
-from stream.errors import SourceDenied, SourceError, SourceRefused, SourceTimeout
+from stream.errors import (
+    SourceDenied,
+    SourceError,
+    SourceMissing,
+    SourceRedirected,
+    SourceRefused,
+    SourceUnreadable,
+    SourceUntrusted,
+)
 from stream.gst import has_gst
-from stream.sources import open_source
-from stream.sources.redirect import led_to
+from stream.sources import open_live, open_source
+from stream.sources.way import Way, lead
+from tests.rtsp_camera import Camera, require_rtsp
+
+from .test_network_rows import certificate
 
 USER, PASSWORD = "ann", "s3cret"
 Reply = Callable[[str, str, dict[str, str]], str]
@@ -53,7 +68,8 @@ class _Visit(socketserver.StreamRequestHandler):
             said = self.server.reply(method, address, fields)
             told, _, body = said.partition("\r\n\r\n")
             length = f"Content-Length: {len(body)}\r\n" if body else ""
-            head = f"RTSP/1.0 {told}\r\nCSeq: {fields['CSeq']}\r\n{length}\r\n"
+            first = "" if re.match("R[^ ]*[ \t]", told) else "RTSP/1.0 "
+            head = f"{first}{told}\r\nCSeq: {fields['CSeq']}\r\n{length}\r\n"
             self.wfile.write(f"{head}{body}".encode())
             head = ""
 
@@ -61,7 +77,7 @@ class _Visit(socketserver.StreamRequestHandler):
 @contextmanager
 def speaking(reply: Reply) -> Iterator[Speaker]:
     with Speaker(reply) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         yield server
         server.shutdown()
 
@@ -128,54 +144,126 @@ def test_another_port_of_the_same_host_gets_no_password(capture: str) -> None:
     assert any(f"Authorization: Basic {given}" in head for head in camera.heard)
 
 
-def test_where_it_leads() -> None:
-    def unknown(method: str, address: str, fields: dict[str, str]) -> str:
-        return "404 Not Found" if method == "DESCRIBE" else "200 OK"
+@pytest.mark.parametrize("capture", CAPTURES)
+@pytest.mark.parametrize(
+    ("moment", "status"),
+    [
+        *((moment, "RTSP/1.0 302 Moved") for moment in ("OPTIONS", "DESCRIBE", "SETUP", "PLAY")),
+        ("DESCRIBE", "RTSP/1.0  301"),
+        ("DESCRIBE", "RTSP/7.77\t+302 x"),
+        ("DESCRIBE", "RT\rSP/1.0 302 x"),
+        ("DESCRIBE", "REDIRECT rtsp://x/ RTSP/1.0"),
+    ],
+)
+def test_whenever_and_however_it_redirects(capture: str, moment: str, status: str) -> None:
+    """Also late, and in words that only a decoder takes for a redirect."""
+    places: list[str] = []
 
+    def reply(method: str, address: str, fields: dict[str, str]) -> str:
+        if "Authorization" not in fields:
+            return basic(method, address, fields)
+        if method != moment:
+            return only_udp("PLAY" if method == "SETUP" else method, address, fields)
+        return f"{status}\r\nLocation: rtsp://{places[0]}/film"
+
+    with speaking(basic) as other, speaking(reply) as camera:
+        places.append(other.place)
+        with pytest.raises(SourceError) as caught:
+            url = f"rtsp://{USER}:{PASSWORD}@{camera.place}/film"
+            next(open_source(url, capture, stall_s=3).frames())
+    given = b64encode(f"{USER}:{PASSWORD}".encode()).decode()
+    assert given in "".join(camera.heard) and given not in "".join(other.heard)
+    assert PASSWORD not in str(caught.value)
+
+
+def seen(url: str) -> tuple[str, str]:
+    """Where a way leads in the end, asked once without a password, and what is answered there."""
+
+    def opened(way: Way) -> tuple[str, str]:
+        place = re.search(r"127\.0\.0\.1:(\d+)", way.url)
+        assert place
+        with socket.create_connection(("127.0.0.1", int(place[1]))) as asked:
+            asked.sendall(f"DESCRIBE {way.url} RTSP/1.0\r\nCSeq: 1\r\n\r\n".encode())
+            asked.settimeout(60)
+            said = asked.recv(4096).decode()
+        if not said:
+            raise SourceMissing("nothing")
+        way.close()
+        return way.url.replace(f":{place[1]}", ""), said.partition("\r\n")[0]
+
+    return lead(url, 3, opened)
+
+
+def test_where_it_leads() -> None:
     user = f"{USER}:{PASSWORD}@"
     with speaking(unknown) as end:
-        assert led_to(f"rtsp://{end.place}/film", 3) == f"rtsp://{end.place}/film"
-        same = f"rtsp://{user}{end.place}/film"
-        assert led_to(same, 3) == same
+        assert seen(f"rtsp://{user}{end.place}/film?x=1") == (
+            f"rtsp://{user}127.0.0.1/film?x=1",
+            "RTSP/1.0 404 Not Found",
+        )
         with speaking(moved(f"rtsp://{end.place}/x?y=1")) as camera:
-            assert led_to(f"rtsp://{user}{camera.place}/f", 3) == f"rtsp://{end.place}/x?y=1"
-    replies: list[Reply] = [moved("/there")]
-    with speaking(lambda *asked: replies[0](*asked)) as camera:
+            assert seen(f"rtsp://{user}{camera.place}/f")[0] == "rtsp://127.0.0.1/x?y=1"
 
-        def once(method: str, address: str, fields: dict[str, str]) -> str:
-            done = address.endswith("/there")
-            return (unknown if done else moved("/there"))(method, address, fields)
+    def once(method: str, address: str, fields: dict[str, str]) -> str:
+        done = address.endswith("/there")
+        # Itself, by the name that it was asked under, which is the way's.
+        there = address.replace("/film", "/there").replace(f"{user}", "")
+        return (unknown if done else moved(there))(method, address, fields)
 
-        replies[0] = once
-        there = led_to(f"rtsp://{user}{camera.place}/film", 3)
-        assert there == f"rtsp://{user}{camera.place}/there"
+    with speaking(once) as camera:
+        assert seen(f"rtsp://{user}{camera.place}/film")[0] == f"rtsp://{user}127.0.0.1/there"
 
 
-def test_redirects_without_end_or_sense() -> None:
-    user = f"{USER}:{PASSWORD}@"
-    for to, words in (
+def unknown(method: str, address: str, fields: dict[str, str]) -> str:
+    return "404 Not Found"
+
+
+@pytest.mark.parametrize("user", ["", f"{USER}:{PASSWORD}@"])
+@pytest.mark.parametrize(
+    ("to", "words"),
+    [
         ("/round", "without end"),
+        ("", "without end"),
+        ("rtsp:///", "without end"),
         ("http://127.0.0.1/", "no camera"),
         ("file:///etc/passwd", "no camera"),
-        ("rtsp:///", "without end"),
-        ("", "without end"),
-    ):
-        with speaking(moved(to)) as camera:
-            with pytest.raises(SourceRefused, match=words) as caught:
-                led_to(f"rtsp://{user}{camera.place}/film", 3)
-            assert PASSWORD not in str(caught.value)
+        ("rtsp://127.0.0.1:99999/", "no camera"),
+        ("rtsp://[::1", "no camera"),
+    ],
+)
+def test_redirects_without_end_or_sense(to: str, words: str, user: str) -> None:
+    with speaking(moved(to)) as camera:
+        with pytest.raises(SourceRedirected, match=words) as caught:
+            seen(f"rtsp://{user}{camera.place}/film")
+        assert PASSWORD not in str(caught.value)
 
 
 @pytest.mark.parametrize("capture", CAPTURES)
-def test_a_circle_without_a_password_is_the_captures_to_end(capture: str) -> None:
+def test_a_circle_is_named_and_a_camera_is_asked_no_more_than_needed(capture: str) -> None:
     with speaking(moved("/round")) as camera:
-        begun_s = time.monotonic()
-        with pytest.raises(SourceError):
-            next(open_source(f"rtsp://{camera.place}/film", capture, stall_s=1).frames())
-        assert time.monotonic() - begun_s < 30
+        with pytest.raises(SourceRedirected, match="without end"):
+            open_source(f"rtsp://{camera.place}/film", capture, stall_s=3)
+        assert sum(head.startswith("DESCRIBE") for head in camera.heard) == 5
 
 
-def test_a_camera_that_never_ends_its_answer() -> None:
+@pytest.mark.parametrize("capture", CAPTURES)
+def test_a_place_that_may_not_be_reached(capture: str) -> None:
+    """As for the page's visitors: neither at once nor by a redirect."""
+    with speaking(unknown) as other, speaking(moved(f"rtsp://{other.place}/film")) as camera:
+
+        def reach(host: str, port: int) -> tuple[str, int]:
+            if port != camera.server_address[1]:
+                raise SourceRedirected(f"{host} may not be opened")
+            return host, port
+
+        for place in (camera.place, other.place):
+            with pytest.raises(SourceRedirected, match="may not be opened"):
+                open_source(f"rtsp://{place}/film", capture, stall_s=3, reach=reach)
+        assert other.heard == []
+
+
+@pytest.mark.parametrize("capture", CAPTURES)
+def test_a_camera_that_never_ends_its_answer(capture: str) -> None:
     class Endless(socketserver.BaseRequestHandler):
         def handle(self) -> None:
             try:
@@ -187,41 +275,70 @@ def test_a_camera_that_never_ends_its_answer() -> None:
 
     with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Endless) as server:
         server.daemon_threads = True
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         begun_s = time.monotonic()
-        for user in ("", f"{USER}:{PASSWORD}@"):
-            with pytest.raises(SourceTimeout):
-                led_to(f"rtsp://{user}127.0.0.1:{server.server_address[1]}/", 0.5)
+        with pytest.raises(SourceError) as caught:
+            open_source(f"rtsp://127.0.0.1:{server.server_address[1]}/", capture, stall_s=0.5)
+        assert caught.value.code in ("TIMEOUT", "REFUSED", "UNSUPPORTED")
         assert time.monotonic() - begun_s < 60
         server.shutdown()
 
 
-@pytest.mark.parametrize("qop", [None, "auth"])
-@pytest.mark.parametrize("algorithm", [None, "MD5", "SHA-256"])
-def test_digests(algorithm: str | None, qop: str | None) -> None:
-    """Answered as RFC 7616 wants it: the camera computes the same."""
-    seen: list[bool] = []
+@pytest.fixture(scope="module")
+def signed(tmp_path_factory: pytest.TempPathFactory) -> tuple[tuple[Path, Path], str]:
+    """A certificate that nobody vouches for, and its fingerprint."""
+    paths = certificate(tmp_path_factory.mktemp("certificate"))
+    data = ssl.PEM_cert_to_DER_cert(paths[0].read_text())
+    return paths, hashlib.sha256(data).hexdigest()
 
-    def reply(method: str, address: str, fields: dict[str, str]) -> str:
-        told = 'Digest realm="a, b", nonce="n0nce"'
-        told += f', qop="{qop}"' if qop else ""
-        told += f", algorithm={algorithm}" if algorithm else ""
-        if "Authorization" not in fields:
-            return f"401 Unauthorized\r\nWWW-Authenticate: {told}"
-        given = dict(re.findall(r'(\w+)="?([^",]*)"?', fields["Authorization"].replace("a, b", "")))
-        kind = hashlib.sha256 if algorithm == "SHA-256" else hashlib.md5
 
-        def h(text: str) -> str:
-            return kind(text.encode()).hexdigest()
+@pytest.fixture(scope="module")
+def secured(signed: tuple[tuple[Path, Path], str]) -> Iterator[Camera]:
+    """A camera that speaks TLS."""
+    require_rtsp()
+    with Camera((320, 240), 20, 5, user=USER, password=PASSWORD, certificate=signed[0]) as camera:
+        yield camera
 
-        middle = f":{given['nc']}:{given['cnonce']}:auth" if qop else ""
-        right = h(f"{h(f'ann:a, b:{PASSWORD}')}:n0nce{middle}:{h(f'{method}:{address}')}")
-        seen.append(given["response"] == right)
-        return "200 OK"
 
-    with speaking(reply) as camera:
-        led_to(f"rtsp://{USER}:{PASSWORD}@{camera.place}/film", 3)
-    assert seen == [True, True]
+@pytest.mark.parametrize("capture", CAPTURES)
+def test_a_certificate_may_be_named(
+    capture: str, secured: Camera, signed: tuple[tuple[Path, Path], str]
+) -> None:
+    shown = signed[1]
+    colons = ":".join(shown.upper()[at : at + 2] for at in range(0, 64, 2))
+    for pin in ("", f"#sha256={colons}"):
+        source = open_source(secured.url_with_password + pin, capture, stall_s=10)
+        assert next(source.frames()).pixels.shape == (240, 320, 3)
+        source.close()
+        assert source.name == secured.url.replace("://", f"://{USER}:***@")
+    wrong = f"{secured.url_with_password}#sha256={'0' * 64}"
+    with pytest.raises(SourceUntrusted, match=f"another certificate.*sha256={shown}") as caught:
+        next(open_live(wrong, capture=capture, strict_start=True).frames())
+    assert PASSWORD not in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("pin", ["sha256=0", "sha1=" + "0" * 40, "x", "sha256=" + "z" * 64])
+def test_what_is_no_fingerprint(pin: str) -> None:
+    for scheme in ("rtsp", "rtsps"):
+        with pytest.raises(SourceUnreadable, match="no certificate's fingerprint") as caught:
+            open_source(f"{scheme}://ann:pa#s3cret@127.0.0.1:9/1#{pin}")
+        assert "s3cret" not in str(caught.value)
+    with pytest.raises(SourceUnreadable, match="no certificate's fingerprint"):
+        open_source(f"rtsp://127.0.0.1:9/1#sha256={'0' * 64}")
+
+
+def test_a_named_certificate_is_that_camera_s_alone(
+    signed: tuple[tuple[Path, Path], str],
+) -> None:
+    """Another place that a redirect leads to has one of its own, whatever it shows."""
+    paths, shown = signed
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*paths)
+    with speaking(unknown) as other, speaking(moved(f"rtsp://{other.place}/film")) as camera:
+        camera.socket = context.wrap_socket(camera.socket, server_side=True)
+        with pytest.raises(SourceRedirected, match="certificate was not named"):
+            seen(f"rtsps://{camera.place}/film#sha256={shown}")
+        assert other.heard == []
 
 
 @pytest.mark.parametrize("capture", CAPTURES)
