@@ -3,9 +3,9 @@
     manifest.json                 this module's Manifest, schema 2 (1 is read too)
     spatial.onnx  temporal.onnx  fusion.onnx
     spatial.int8.onnx ...         other precisions of the same networks, optional
-    plans/                        engines built for one machine, not part of what is hashed
 
-Nothing else may lie there, and nothing is ever unpickled. A bundle may come from a stranger: what
+Nothing else may lie there, and nothing is ever unpickled. Plans that were built for a GPU are code:
+each machine keeps its own elsewhere (`plan.py`). A bundle may come from a stranger: what
 its manifest says is checked here, what its networks hold in `screen.py`, before a runtime is given
 them.
 """
@@ -318,13 +318,16 @@ def _verify_files(path: Path, manifest: Manifest) -> None:
             )
     for found in sorted(path.rglob("*")):
         name = found.relative_to(path).as_posix()
-        hidden = any(part.startswith(".") for part in PurePosixPath(name).parts)
-        if found.is_dir() or hidden or name == _MANIFEST or name.startswith(f"{_PLANS}/"):
+        if found.is_dir() or name == _MANIFEST or name in listed:
             continue
-        if name not in listed:
+        if name.startswith(f"{_PLANS}/"):
             raise BundleCorrupt(
-                f"{found} is not listed in {_MANIFEST}, so nothing vouches for it: remove it"
+                f"{found} was compiled elsewhere, and is code that nobody vouches for: remove "
+                f"{path / _PLANS}; `ferstream bundle build` makes this machine's own"
             )
+        raise BundleCorrupt(
+            f"{found} is not listed in {_MANIFEST}, so nothing vouches for it: remove it"
+        )
 
 
 def _verify_contract(manifest: Manifest) -> None:

@@ -1,12 +1,15 @@
 """Plans on disk: what was built for one GPU and one TensorRT, each with a sidecar that says so.
 
-    plans/nvidia-l4-sm89-trt10.16.1.11/
+    ~/.cache/ferstream/plans/default-0123456789ab/nvidia-l4-sm89-trt10.16.1.11/
         spatial.int8.plan     what TensorRT gave, byte for byte
         spatial.int8.json     this module's Sidecar: what it was built from, and for what
         timing.cache          TensorRT's own measurements, which make the next build short
 
 A file is written beside its place, forced to the disk and moved in, the sidecar last; it holds the
 plan's hash. So a plan whose writing was cut short has no sidecar that fits, and is never read.
+
+A plan is code. Those of a bundle that comes from a stranger would be a stranger's: they lie apart
+from it, in a folder of this user's, and are read only if nobody else could have written them.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ import fcntl
 import hashlib
 import json
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -30,10 +34,11 @@ from .errors import BuildFailed, PlanMissing, PlanStale, PlanUnwritten
 
 SCHEMA = 1
 PLANS_VARIABLE = "FERSTREAM_PLANS"
-"""A folder for plans, for bundles that lie where nothing may be written."""
+"""A folder for plans, in place of the user's cache."""
 
 BUILD_HINT = "run `ferstream bundle build`"
 
+_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 _TOO_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -85,12 +90,11 @@ _ADAPTER = TypeAdapter(Sidecar)
 
 
 def plans_folder(bundle: Bundle) -> Path:
-    """Where a bundle's plans lie: in the bundle, or under FERSTREAM_PLANS where that is set."""
-    elsewhere = os.environ.get(PLANS_VARIABLE)
-    if not elsewhere:
-        return bundle.path / "plans"
+    """Where the plans of a bundle of this content lie, which is never in the bundle."""
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    place = Path(os.environ.get(PLANS_VARIABLE) or home / "ferstream" / "plans")
     files = json.dumps(bundle.manifest.files, sort_keys=True).encode()
-    return Path(elsewhere) / f"{bundle.manifest.name}-{hashlib.sha256(files).hexdigest()[:12]}"
+    return place / f"{bundle.manifest.name}-{hashlib.sha256(files).hexdigest()[:12]}"
 
 
 def machine_folder(bundle: Bundle, gpu: Gpu, tensorrt: str) -> Path:
@@ -112,7 +116,7 @@ def read_sidecar(bundle: Bundle, network: str, precision: str, gpu: Gpu, tensorr
     folder = machine_folder(bundle, gpu, tensorrt)
     file = folder / f"{network}.{precision}.json"
     try:
-        sidecar = _ADAPTER.validate_json(file.read_bytes())
+        sidecar = _ADAPTER.validate_json(_own_bytes(file))
     except FileNotFoundError as error:
         others = sorted(p.name for p in plans_folder(bundle).glob("*-trt*") if p != folder)
         there = f" (there are plans for {', '.join(others)})" if others else ""
@@ -145,12 +149,24 @@ def read_plan(bundle: Bundle, network: str, precision: str, gpu: Gpu, tensorrt: 
     sidecar = read_sidecar(bundle, network, precision, gpu, tensorrt)
     file = machine_folder(bundle, gpu, tensorrt) / f"{network}.{precision}.plan"
     try:
-        data = file.read_bytes()
+        data = _own_bytes(file)
     except OSError as error:
         raise PlanStale(f"{file} cannot be read beside its sidecar: {BUILD_HINT}") from error
     if hashlib.sha256(data).hexdigest() != sidecar.plan_sha256:
         raise PlanStale(f"{file} is not what its sidecar says (cut short?): {BUILD_HINT}")
     return Plan(data, sidecar, str(file))
+
+
+def _own_bytes(file: Path) -> bytes:
+    """What this user or root wrote; PlanStale for a file that others could have written."""
+    with file.open("rb") as opened:
+        about = os.fstat(opened.fileno())
+        if about.st_uid not in (os.geteuid(), 0) or about.st_mode & _BY_OTHERS:
+            raise PlanStale(
+                f"{file} may be another user's work (owner {about.st_uid}, mode "
+                f"{stat.S_IMODE(about.st_mode):04o}): remove it and {BUILD_HINT}"
+            )
+        return opened.read()
 
 
 def fastest_precision(bundle: Bundle, network: str, gpu: Gpu, tensorrt: str) -> str:
@@ -189,6 +205,7 @@ def write_whole(file: Path, content: bytes) -> None:
     part = file.with_name(f".{file.name}.part")
     try:
         with part.open("wb") as out:
+            os.fchmod(out.fileno(), os.fstat(out.fileno()).st_mode & ~_BY_OTHERS)
             out.write(content)
             out.flush()
             os.fsync(out.fileno())
@@ -237,8 +254,8 @@ def unwritten(file: Path, error: OSError, size: int) -> PlanUnwritten:
             "to a folder on another disk"
         )
     return PlanUnwritten(
-        f"{file} cannot be written ({error.strerror}): the bundle may be read-only; copy it, or "
-        f"set {PLANS_VARIABLE} to a folder that may be written"
+        f"{file} cannot be written ({error.strerror}): set {PLANS_VARIABLE} to a folder that may "
+        "be written"
     )
 
 

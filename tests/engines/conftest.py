@@ -13,6 +13,7 @@ import pytest
 from engines import cuda, fallback
 from engines.build import BuildOptions, build_bundle
 from engines.bundle import Bundle, load_bundle
+from engines.plan import PLANS_VARIABLE
 
 from . import tiny
 from .cuda_double import DeviceDouble
@@ -43,8 +44,9 @@ def a_machine(patch: pytest.MonkeyPatch) -> Iterator[World]:
 
 
 @pytest.fixture
-def machine(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[World]:
     """The machine; everything taken from its GPU must be given back when the test ends."""
+    monkeypatch.setenv(PLANS_VARIABLE, str(tmp_path / "plans"))
     with a_machine(monkeypatch) as world:
         yield world
 
@@ -57,14 +59,17 @@ def bundle(tmp_path: Path) -> Bundle:
 
 @pytest.fixture(scope="session")
 def _built_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    bundle = tiny.bundle(tmp_path_factory.mktemp("built") / "tiny")
+    place = tmp_path_factory.mktemp("built")
+    bundle = tiny.bundle(place / "tiny")
     with pytest.MonkeyPatch.context() as patch, a_machine(patch):
+        patch.setenv(PLANS_VARIABLE, str(place / "plans"))
         options = BuildOptions(max_batch=MOST, opt_batch=4)
         assert {r.state for r in build_bundle(bundle, "fp32", options)} == {"built"}
-    return bundle.path
+    return place
 
 
 @pytest.fixture
 def built(machine: World, _built_once: Path, tmp_path: Path) -> Bundle:
     """The tiny bundle with its plans in fp32 for batches up to MOST, on the machine."""
-    return load_bundle(shutil.copytree(_built_once, tmp_path / "built"))
+    shutil.copytree(_built_once / "plans", tmp_path / "plans")
+    return load_bundle(shutil.copytree(_built_once / "tiny", tmp_path / "built"))

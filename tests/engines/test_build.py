@@ -20,7 +20,7 @@ from engines.errors import (
     EngineUnavailable,
     PlanMissing,
 )
-from engines.plan import machine_folder, read_plan
+from engines.plan import machine_folder, plans_folder, read_plan
 
 from . import tiny
 from .conftest import GPU, VERSION
@@ -42,8 +42,8 @@ def test_every_form_gets_a_plan_and_a_sidecar(machine: World, bundle: Bundle) ->
         ("temporal", "fp32", "built"),
         ("fusion", "fp32", "built"),
     ]
-    folder = bundle.path / "plans" / "nvidia-double-1-sm89-trt10.16.1.11"
-    assert folder == machine_folder(bundle, GPU, VERSION)
+    folder = machine_folder(bundle, GPU, VERSION)
+    assert folder.name == "nvidia-double-1-sm89-trt10.16.1.11"
     assert not [file.name for file in folder.iterdir() if file.suffix == ".part"]
     sidecar = json.loads((folder / "spatial.int8.json").read_text("utf-8"))
     assert sidecar["onnx_sha256"] == bundle.manifest.files["spatial.int8.onnx"]
@@ -210,7 +210,7 @@ def test_the_same_on_tensorrt_11(
     results = build(bundle)
     assert {r.state for r in results} == {"built"}
     assert all(set(r.sidecar.layer_precisions) == {"FP32"} for r in results if r.sidecar)
-    assert (bundle.path / "plans" / "nvidia-double-1-sm89-trt11.4.0.106").is_dir()
+    assert (plans_folder(bundle) / "nvidia-double-1-sm89-trt11.4.0.106").is_dir()
     open_engine(bundle, "fusion", backend="tensorrt").close()
 
 

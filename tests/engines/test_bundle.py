@@ -138,11 +138,22 @@ def test_listed_names_are_plain_onnx_files_within(bundle: Bundle, name: str) -> 
         load_bundle(bundle.path)
 
 
-def test_compiled_plans_and_hidden_files_may_lie_there(bundle: Bundle) -> None:
-    (bundle.path / "plans").mkdir()
-    (bundle.path / "plans" / "spatial.plan").write_bytes(b"compiled")
-    (bundle.path / ".DS_Store").write_bytes(b"")
-    assert load_bundle(bundle.path) == bundle
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("plans/nvidia-l4-sm89-trt10.16.1.11/spatial.fp32.plan", "compiled elsewhere.*remove"),
+        ("plans/timing.cache", "compiled elsewhere"),
+        (".weights/spatial.bin", "is not listed"),
+        (".DS_Store", "is not listed"),
+    ],
+)
+def test_compiled_and_hidden_files_are_refused(bundle: Bundle, name: str, words: str) -> None:
+    stray = bundle.path / name
+    stray.parent.mkdir(parents=True, exist_ok=True)
+    stray.write_bytes(b"whatever")
+    with pytest.raises(BundleCorrupt, match=words) as caught:
+        load_bundle(bundle.path)
+    assert "\n" not in str(caught.value)
 
 
 def rename_output(document: dict[str, Any]) -> None:

@@ -16,6 +16,7 @@ from engines.device import CudaPythonDevice, Device, PycudaDevice
 from engines.engine import Engine, gpu_backends, open_engine, run_together
 from engines.errors import OutOfDeviceMemory
 from engines.fallback import FallbackEngine
+from engines.plan import PLANS_VARIABLE, plans_folder
 from engines.trt import TrtEngine
 
 from . import tiny
@@ -93,9 +94,10 @@ def test_cuda_provider_gives_the_cpus_numbers(bundle: Bundle, network: str) -> N
 
 
 @pytest.fixture
-def plans(bundle: Bundle) -> Bundle:
+def plans(bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bundle:
     if not tensorrt_is_here():
         pytest.skip("TensorRT is not installed")
+    monkeypatch.setenv(PLANS_VARIABLE, str(tmp_path / "plans"))
     results = list(build_bundle(bundle, "fp32", BuildOptions(max_batch=8, opt_batch=4)))
     assert {r.network: r.note for r in results if r.state != "built"} == {}
     return bundle
@@ -122,6 +124,6 @@ def test_auto_is_tensorrt_here(plans: Bundle) -> None:
 
 
 def test_a_plan_spoiled_on_disk_is_refused_not_run(plans: Bundle, tmp_path: Path) -> None:
-    plan = next((plans.path / "plans").glob("*/spatial.fp32.plan"))
+    plan = next(plans_folder(plans).glob("*/spatial.fp32.plan"))
     plan.write_bytes(plan.read_bytes()[:-100])
     assert open_engine(plans, "spatial").backend != "tensorrt"

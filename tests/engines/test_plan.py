@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,9 +17,9 @@ from pathlib import Path
 import pytest
 
 from engines.build import BuildOptions, Built, build_bundle
-from engines.bundle import Bundle
+from engines.bundle import Bundle, load_bundle
 from engines.engine import open_engine
-from engines.errors import BuildFailed, PlanMissing, PlanStale, PlanUnwritten
+from engines.errors import BuildFailed, BundleCorrupt, PlanMissing, PlanStale, PlanUnwritten
 from engines.plan import fastest_precision, locked, machine_folder, read_plan, write_plan
 
 from .conftest import GPU, MOST, VERSION
@@ -84,16 +86,43 @@ def test_the_fastest_plan_is_taken(machine: World, bundle: Bundle) -> None:
     assert fastest_precision(bundle, "spatial", GPU, VERSION) == "fp32"
 
 
-def test_a_bundle_that_is_read_only(
+def test_plans_lie_in_the_user_s_cache_and_never_in_the_bundle(
     machine: World, bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (bundle.path / "plans").write_bytes(b"")  # refuses folders below it, for root as well
-    with pytest.raises(PlanUnwritten, match=r"read-only; copy it, or set FERSTREAM_PLANS"):
+    """Not even where a folder `plans` in the bundle holds those that this very program built."""
+    monkeypatch.delenv("FERSTREAM_PLANS")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "cache").write_bytes(b"")  # refuses folders below it, for root as well
+    with pytest.raises(PlanUnwritten, match=r"set FERSTREAM_PLANS to a folder that may"):
         build(bundle)
-    monkeypatch.setenv("FERSTREAM_PLANS", str(tmp_path / "elsewhere"))
+    (tmp_path / "cache").unlink()
     assert {r.state for r in build(bundle)} == {"built"}
     open_engine(bundle, "spatial", backend="tensorrt").close()
-    assert len(list((tmp_path / "elsewhere").iterdir())) == 1
+    (made,) = (tmp_path / "cache" / "ferstream" / "plans").iterdir()
+    shutil.move(made, bundle.path / "plans")
+    with pytest.raises(PlanMissing):
+        open_engine(bundle, "spatial", backend="tensorrt")
+    with pytest.raises(BundleCorrupt, match="compiled elsewhere"):
+        load_bundle(bundle.path)
+
+
+@pytest.mark.parametrize("suffix", ["plan", "json"])
+@pytest.mark.parametrize("change", ["owner", "mode"])
+def test_a_plan_that_others_may_have_written(
+    machine: World, built: Bundle, suffix: str, change: str
+) -> None:
+    file = machine_folder(built, GPU, VERSION) / f"temporal.fp32.{suffix}"
+    if change == "mode":
+        file.chmod(0o664)
+    elif os.geteuid():
+        pytest.skip("needs root to give a file to somebody else")
+    else:
+        os.chown(file, 12345, 12345)
+    with pytest.raises(PlanStale, match=r"another user's work .*remove it and run"):
+        open_engine(built, "temporal", backend="tensorrt")
+    file.unlink()
+    assert "built" in {r.state for r in build(built)}
+    open_engine(built, "temporal", backend="tensorrt").close()
 
 
 @contextmanager
