@@ -2,6 +2,7 @@
 # make demo   open the page in the browser: installs what it needs on first use
 # make test   the whole check in .venv, with what training and testing need
 # make check  the same in the Python environment you are in
+# make types the types alone
 # make fuzz   every parser of our own against random input for an hour (FERSTREAM_FUZZ_S seconds)
 # make trials what was tried against it, by what was promised: held, weak, broken
 # make lock   requirements.lock anew from pyproject.toml, with hashes
@@ -23,7 +24,7 @@ COUNTERPARTS := chromium ffmpeg mosquitto gstreamer1.0-tools gstreamer1.0-plugin
 # For whatever runs before the project's own switch (engines/offline.py).
 export ORT_DISABLE_TELEMETRY := 1
 
-.PHONY: run demo test check fuzz trials lock sbom bench system counterparts clean
+.PHONY: run demo test check types fuzz trials lock sbom bench system counterparts clean
 .DELETE_ON_ERROR:
 
 run: $(VENV)/.base
@@ -38,8 +39,14 @@ test: $(VENV)/.test counterparts
 check:
 	python -m ruff format --check .
 	python -m ruff check .
-	python -m mypy
+	$(MAKE) --no-print-directory types
 	python -m pytest --durations=30
+
+types:
+	mkdir -p build/types/ferstream
+	ln -sfn $(addprefix ../../../,stream engines training calibration demo) build/types/ferstream
+	ln -sfn $(addprefix ../../../ferstream/,$(notdir $(wildcard ferstream/*.py ferstream/py.typed))) build/types/ferstream
+	python -m mypy
 
 fuzz: $(VENV)/.test
 	FERSTREAM_FUZZ_S=$${FERSTREAM_FUZZ_S:-3600} $(BIN)/python -m pytest -q tests/test_fuzz.py

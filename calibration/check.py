@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from engines.bundle import Bundle, Head
-from engines.taxonomy import load_taxonomy, roll_up
+from ferstream.engines.bundle import Bundle, Head
+from ferstream.engines.taxonomy import load_taxonomy, roll_up
 
 from .conformal import measure
 from .data import Photographs, labelled_faces, photographs, sharpness_of

@@ -14,8 +14,8 @@ from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bar
 from rich.table import Table
 
-from engines.bundle import NETWORKS, Bundle, load_bundle
-from engines.terminal import plain_console
+from ferstream.engines.bundle import NETWORKS, Bundle, load_bundle
+from ferstream.engines.terminal import plain_console
 
 from .gate import Budget
 from .lower import Lower, Options, fp16_tried, int8_tried, taken

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from engines.bundle import Bundle
+from ferstream.engines.bundle import Bundle
 
 from .data import CLIP_VIEWS, Photographs, face_shape, photographs
 from .reliability import (
@@ -36,8 +36,8 @@ def clip_reliability(
     motion, scored by the temporal network, by the spatial one, and fused; against the votes as
     far as the expression is on at the end.
     """
-    from training.data.views import ViewMaker
-    from training.evaluate_clips import ClipScorer, motion_figures
+    from ferstream.training.data.views import ViewMaker
+    from ferstream.training.evaluate_clips import ClipScorer, motion_figures
 
     train = photographs("train", folder, bundle.manifest.crop.px)
     shape = face_shape(train.data)

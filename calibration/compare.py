@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from engines.engine import Engine
+from ferstream.engines.engine import Engine
 
 from .errors import NotFinite
 from .probability import mean_recall

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from engines.calibrator import PredictionSets
+from ferstream.engines.calibrator import PredictionSets
 
 from .errors import SamplesUnfit
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from engines.bundle import Bundle
-from engines.engine import open_engine
+from ferstream.engines.bundle import Bundle
+from ferstream.engines.engine import open_engine
 
 from .compare import Examples, Outputs, Said
 from .heads import LabelledFaces
@@ -21,8 +21,8 @@ from .outputs import alone
 from .samples import LEAST, hold_fit, stratified, thirds
 
 if TYPE_CHECKING:
-    from training.data.fer import FerPlus
-    from training.data.motion import FaceShape
+    from ferstream.training.data.fer import FerPlus
+    from ferstream.training.data.motion import FaceShape
 
 Array = npt.NDArray[np.float32]
 Crops = npt.NDArray[np.uint8]
@@ -54,8 +54,8 @@ def photographs(split: str, folder: str | None, crop_px: int) -> Photographs:
     Raises:
         FileNotFoundError: no such data.
     """
-    from training.data.fer import load_fer_plus
-    from training.evaluate import crops_of
+    from ferstream.training.data.fer import load_fer_plus
+    from ferstream.training.evaluate import crops_of
 
     data = load_fer_plus(split, folder)
     data = data.subset(data.rated)
@@ -64,14 +64,14 @@ def photographs(split: str, folder: str | None, crop_px: int) -> Photographs:
 
 def face_shape(train: FerPlus) -> FaceShape:
     """How expressions move landmarks, for setting photographs in motion."""
-    from training.data.motion import fit_face_shape
+    from ferstream.training.data.motion import fit_face_shape
 
     return fit_face_shape(train)
 
 
 def sharpness_of(crops: Crops) -> npt.NDArray[np.float64]:
     """The run time's sharpness of each crop, 0..1, (N,)."""
-    from stream.quality import sharpness
+    from ferstream.stream.quality import sharpness
 
     return np.array([sharpness(crop[0]) for crop in crops])
 
@@ -79,8 +79,8 @@ def sharpness_of(crops: Crops) -> npt.NDArray[np.float64]:
 def labelled_faces(faces: Photographs, folder: str | None) -> LabelledFaces:
     """What probabilities are fitted on, with the same faces spoiled; words where they were judged,
     which zeros stand for elsewhere."""
-    from training.data.hardships import HARDSHIPS, worsened
-    from training.data.judged import judged_columns
+    from ferstream.training.data.hardships import HARDSHIPS, worsened
+    from ferstream.training.data.judged import judged_columns
 
     judged = judged_columns(faces.data, folder, faces.data.split)
     return LabelledFaces(
@@ -108,7 +108,7 @@ def representative(faces: Photographs, count: int, seed: int, least: int = LEAST
 def crop_samples(faces: Photographs, seed: int) -> Crops:
     """Their crops, every fourth of them spoiled in one of the hardships' ways: a live camera
     gives such views too."""
-    from training.data.hardships import HARDSHIPS, worsened
+    from ferstream.training.data.hardships import HARDSHIPS, worsened
 
     crops = faces.crops.copy()
     for at, how in enumerate(HARDSHIPS):
@@ -122,7 +122,7 @@ def motion_samples(
 ) -> tuple[Array, npt.NDArray[np.float32]]:
     """Motion stacks (N, 2F, P, P) of those photographs that have landmarks, set in motion, and
     their targets (N, 8)."""
-    from training.data.motion_set import make_motion_set
+    from ferstream.training.data.motion_set import make_motion_set
 
     rows: Iterable[int] = np.flatnonzero(faces.data.seen).tolist()
     made = make_motion_set(faces.data, shape, rows, seed=seed)
@@ -134,8 +134,8 @@ def clip_samples(
 ) -> tuple[dict[str, Array], npt.NDArray[np.int64]]:
     """Inputs of the fusion network: clips of views, half of them spoiled, with their motion; and
     the labels (N,). Clips are of all lengths up to CLIP_VIEWS."""
-    from training.data.views import ViewMaker
-    from training.evaluate_clips import ClipScorer
+    from ferstream.training.data.views import ViewMaker
+    from ferstream.training.evaluate_clips import ClipScorer
 
     seen = faces.subset(faces.data.seen)
     maker = ViewMaker(seen.data, shape, seed)

@@ -8,8 +8,10 @@ CalibrationError
 
 from __future__ import annotations
 
+from ferstream.errors import FerstreamError
 
-class CalibrationError(Exception):
+
+class CalibrationError(FerstreamError):
     """Base of all errors of this package."""
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from engines.errors import EngineUnavailable
+from ferstream.engines.errors import EngineUnavailable
 
 LAYERS = ("Conv", "Gemm")
 """Operators with weights, where the work is."""

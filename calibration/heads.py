@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize_scalar
 
-from engines.bundle import Bundle, Head, Manifest
-from engines.taxonomy import load_taxonomy, roll_up
+from ferstream.engines.bundle import Bundle, Head, Manifest
+from ferstream.engines.taxonomy import load_taxonomy, roll_up
 
 from .conformal import fit_sets, measure
 from .outputs import photograph_logits, photograph_outputs

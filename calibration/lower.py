@@ -11,8 +11,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from engines.bundle import Bundle, write_bundle
-from engines.engine import gpu_backends, open_engine, present_backends
+from ferstream.engines.bundle import Bundle, write_bundle
+from ferstream.engines.engine import gpu_backends, open_engine, present_backends
 
 from .compare import Examples, change, figures
 from .fp16 import halved, overflowing

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from engines.bundle import Bundle
+from ferstream.engines.bundle import Bundle
 
 from .compare import Examples
 from .data import (

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from engines.bundle import Bundle
-from engines.engine import open_engine
+from ferstream.engines.bundle import Bundle
+from ferstream.engines.engine import open_engine
 
 Array = npt.NDArray[np.float32]
 

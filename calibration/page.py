@@ -6,7 +6,7 @@ import html
 from collections.abc import Mapping
 from pathlib import Path
 
-from engines.bundle import Bundle
+from ferstream.engines.bundle import Bundle
 
 from .check import Checked, Page
 from .lower import Material, Options, Tried

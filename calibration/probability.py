@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import isotonic_regression, minimize, minimize_scalar
 
-from engines.calibrator import Calibrator, Kind, temperature
+from ferstream.engines.calibrator import Calibrator, Kind, temperature
 
 Array = npt.NDArray[np.floating[Any]]
 

@@ -18,7 +18,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from engines.inner import InnerTensors
+from ferstream.engines.inner import InnerTensors
 
 from .errors import NotFinite
 from .samples import Samples

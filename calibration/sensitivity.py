@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from engines.contract import NetworkSpec
-from engines.ort import OrtEngine
+from ferstream.engines.contract import NetworkSpec
+from ferstream.engines.ort import OrtEngine
 
 from .compare import Examples, Said, change
 from .int8 import Measured, Target, quantized

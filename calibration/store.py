@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 from pathlib import Path
 
-from engines.bundle import Bundle, Manifest, write_bundle
+from ferstream.engines.bundle import Bundle, Manifest, write_bundle
 
 from .errors import BundleUnwritten
 

@@ -7,7 +7,7 @@ import time
 
 import numpy as np
 
-from engines.engine import Engine
+from ferstream.engines.engine import Engine
 
 from .gate import Speed
 from .samples import Samples

@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from engines.card import card
-from stream.decoder import PictureDecoder
-from stream.recognize import Recognizer
-from stream.report import about
-from stream.serve.guard import Guard
-from stream.serve.limits import Limits
-from stream.serve.rounds import Rounds
+from ferstream.engines.card import card
+from ferstream.stream.decoder import PictureDecoder
+from ferstream.stream.recognize import Recognizer
+from ferstream.stream.report import about
+from ferstream.stream.serve.guard import Guard
+from ferstream.stream.serve.limits import Limits
+from ferstream.stream.serve.rounds import Rounds
 
 from .clip import Clips
 from .guard import App, Paths
@@ -57,7 +57,7 @@ def page(recognizer: Recognizer, settings: Settings) -> App:
     from fastapi import FastAPI
     from fastapi.responses import JSONResponse
 
-    from stream.serve.live import live_router
+    from ferstream.stream.serve.live import live_router
 
     from .camera import camera_router
     from .live.live import live_assets

@@ -20,16 +20,16 @@ import numpy as np
 from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 from numpy.typing import NDArray
 
-from stream.errors import SourceError, StreamError
-from stream.frame import Frame
-from stream.result import Result
-from stream.serve.live import live_json
-from stream.serve.rounds import Rounds, RoundsClosed, Visitor
-from stream.sinks.base import Sink, SinkInfo
-from stream.sinks.blur import BlurSink
-from stream.slot import Latest, SlotClosed
-from stream.sources import Source, open_live
-from stream.sources.event import SourceEvent
+from ferstream.stream.errors import SourceError, StreamError
+from ferstream.stream.frame import Frame
+from ferstream.stream.result import Result
+from ferstream.stream.serve.live import live_json
+from ferstream.stream.serve.rounds import Rounds, RoundsClosed, Visitor
+from ferstream.stream.sinks.base import Sink, SinkInfo
+from ferstream.stream.sinks.blur import BlurSink
+from ferstream.stream.slot import Latest, SlotClosed
+from ferstream.stream.sources import Source, open_live
+from ferstream.stream.sources.event import SourceEvent
 
 from .errors import Busy, NotAllowed, PageError
 from .sources import CameraHosts, Target

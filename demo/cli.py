@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from stream.options import (
+from ferstream.stream.options import (
     CroppedOption,
     MaxFacesOption,
     MinFaceOption,
@@ -96,21 +96,21 @@ def demo(
     # First, so that an installation without it names the extra that brings all of the page.
     import gradio  # noqa: F401
 
-    from stream.serve.secret import check_tls
+    from ferstream.stream.serve.secret import check_tls
 
     user = None if login is None else (login, _password(password_file))
     cameras, proxies = _cameras(allow_sources), _list(trust_proxy)
     check_tls(certificate, key)
     listening = _listen(host, port)
 
-    from stream.arenas import few_arenas
-    from stream.interrupt import Stop, stopping_on_signals
-    from stream.options import leave
-    from stream.recognize import Recognizer
-    from stream.serve.cli import require_sandbox
-    from stream.serve.guard import is_loopback
-    from stream.serve.limits import Limits
-    from stream.serve.server import run, server_config
+    from ferstream.stream.arenas import few_arenas
+    from ferstream.stream.interrupt import Stop, stopping_on_signals
+    from ferstream.stream.options import leave
+    from ferstream.stream.recognize import Recognizer
+    from ferstream.stream.serve.cli import require_sandbox
+    from ferstream.stream.serve.guard import is_loopback
+    from ferstream.stream.serve.limits import Limits
+    from ferstream.stream.serve.server import run, server_config
 
     from .app import Settings, page
 
@@ -172,7 +172,7 @@ def _listen(host: str, port: int) -> socket.socket:
 
 def _password(file: Path | None) -> str:
     """The password for --login: of a file, the environment, or typed."""
-    from stream.serve.secret import read_secret
+    from ferstream.stream.serve.secret import read_secret
 
     if file is not None:
         lines = read_secret(file, "password").splitlines()

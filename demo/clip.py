@@ -16,23 +16,23 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from engines.bundle import Manifest
-from stream import sandbox
-from stream.errors import SourceTimeout, StreamError
-from stream.frame import Frame
-from stream.result import left_out_notes
-from stream.sandbox import open_untrusted
-from stream.serve.limits import Limits
-from stream.serve.rounds import Rounds
-from stream.sinks.base import Sink, SinkInfo
-from stream.sinks.blur import BlurSink
-from stream.sinks.csv import CsvSink
-from stream.sinks.jsonl import JsonlFile
-from stream.sinks.rows import FrameRows, RowSink
-from stream.sinks.subtitles import SubtitleSink
-from stream.sinks.tally import TallySink
-from stream.sources.base import Source
-from stream.sources.sample import SampleSource
+from ferstream.engines.bundle import Manifest
+from ferstream.stream import sandbox
+from ferstream.stream.errors import SourceTimeout, StreamError
+from ferstream.stream.frame import Frame
+from ferstream.stream.result import left_out_notes
+from ferstream.stream.sandbox import open_untrusted
+from ferstream.stream.serve.limits import Limits
+from ferstream.stream.serve.rounds import Rounds
+from ferstream.stream.sinks.base import Sink, SinkInfo
+from ferstream.stream.sinks.blur import BlurSink
+from ferstream.stream.sinks.csv import CsvSink
+from ferstream.stream.sinks.jsonl import JsonlFile
+from ferstream.stream.sinks.rows import FrameRows, RowSink
+from ferstream.stream.sinks.subtitles import SubtitleSink
+from ferstream.stream.sinks.tally import TallySink
+from ferstream.stream.sources.base import Source
+from ferstream.stream.sources.sample import SampleSource
 
 from .drawn import DrawnSink
 from .errors import Busy

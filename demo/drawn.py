@@ -6,12 +6,12 @@ from pathlib import Path
 
 import cv2
 
-from stream.errors import SinkError
-from stream.frame import Frame
-from stream.result import Result
-from stream.sinks.base import SinkInfo
-from stream.sinks.overlay import draw
-from stream.sinks.video import VideoSink
+from ferstream.stream.errors import SinkError
+from ferstream.stream.frame import Frame
+from ferstream.stream.result import Result
+from ferstream.stream.sinks.base import SinkInfo
+from ferstream.stream.sinks.overlay import draw
+from ferstream.stream.sinks.video import VideoSink
 
 
 class DrawnSink:

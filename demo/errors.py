@@ -10,8 +10,10 @@ PageError
 
 from __future__ import annotations
 
+from ferstream.errors import FerstreamError
 
-class PageError(Exception):
+
+class PageError(FerstreamError):
     """Root of what this package raises on purpose."""
 
     status = 400

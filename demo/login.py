@@ -18,7 +18,7 @@ from starlette.requests import ClientDisconnect, HTTPConnection, Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from stream.serve.turns import Turns, household
+from ferstream.stream.serve.turns import Turns, household
 
 from .guard import refuse
 

@@ -18,9 +18,9 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
-from stream.serve.limits import Limits
-from stream.serve.turns import household
-from stream.serve.uploads import may_take_s
+from ferstream.stream.serve.limits import Limits
+from ferstream.stream.serve.turns import household
+from ferstream.stream.serve.uploads import may_take_s
 
 from .clip import DOWNLOADS, DRAWN, SAMPLE, VIEW, Clips, Job, harmless
 from .errors import Busy, PageError, SessionGone, TooMuch

@@ -15,8 +15,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote, unquote, urlsplit
 
-from stream.errors import SourceRedirected
-from stream.hosts import is_address
+from ferstream.stream.errors import SourceRedirected
+from ferstream.stream.hosts import is_address
 
 from .errors import NotAllowed
 

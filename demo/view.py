@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from engines.bundle import Manifest
-from engines.taxonomy import NONE, load_taxonomy
-from stream.emotions import NEUTRAL, faint
-from stream.frame import Frame
-from stream.result import SCHEMA, FaceResult, Result
-from stream.sinks.base import SinkInfo
-from stream.sinks.episodes import Episode, Episodes
-from stream.sinks.tally import FaceSummary
+from ferstream.engines.bundle import Manifest
+from ferstream.engines.taxonomy import NONE, load_taxonomy
+from ferstream.stream.emotions import NEUTRAL, faint
+from ferstream.stream.frame import Frame
+from ferstream.stream.result import SCHEMA, FaceResult, Result
+from ferstream.stream.sinks.base import SinkInfo
+from ferstream.stream.sinks.episodes import Episode, Episodes
+from ferstream.stream.sinks.tally import FaceSummary
 
 MOST_MOMENTS = 1800
 """Moments kept per clip; a longer one is shown in coarser steps."""

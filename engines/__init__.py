@@ -1,3 +1,1 @@
 """Tensors in, tensors out: taxonomies, bundles and the inference backends."""
-
-from . import offline as offline  # before any library is imported

@@ -18,8 +18,10 @@ EnginesError
 
 from __future__ import annotations
 
+from ferstream.errors import FerstreamError
 
-class EnginesError(Exception):
+
+class EnginesError(FerstreamError):
     """Base of all errors of this package."""
 
 

@@ -17,10 +17,11 @@ from .errors import SourceRefused, SourceTooLarge, SourceUnreadable
 START_S = 30.0
 """For starting Python and its libraries, on a machine that has other things to do."""
 
-_ROOT = Path(__file__).resolve().parents[1]
+_ROOT = Path(str(sys.modules["ferstream"].__file__)).resolve().parents[1]
+"""Where Python finds the package."""
 _START = (
     "import os, sys; sys.path.insert(0, sys.argv.pop(1)); "
-    "from stream.sandboxed import main; main(os.fdopen(int(sys.argv[1])).read())"
+    "from ferstream.stream.sandboxed import main; main(os.fdopen(int(sys.argv[1])).read())"
 )
 _LONGEST_LINE = 300
 

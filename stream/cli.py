@@ -211,7 +211,7 @@ def _progress(
         return
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from engines.terminal import plain, plain_console
+    from ferstream.engines.terminal import plain, plain_console
 
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeRemainingColumn())
     with Progress(*columns, console=plain_console(stderr=True), transient=True) as progress:

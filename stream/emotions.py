@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.bundle import Manifest
-from engines.taxonomy import load_taxonomy, roll_up
+from ferstream.engines.bundle import Manifest
+from ferstream.engines.taxonomy import load_taxonomy, roll_up
 
 NEUTRAL = "neutral"
 AFFECT = ("valence", "arousal", "intensity")

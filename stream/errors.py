@@ -25,8 +25,10 @@ TIMEOUT.
 
 from __future__ import annotations
 
+from ferstream.errors import FerstreamError
 
-class StreamError(Exception):
+
+class StreamError(FerstreamError):
     """Root of everything this package raises on purpose."""
 
 

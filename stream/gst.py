@@ -19,7 +19,7 @@ from importlib.util import module_from_spec
 from pathlib import Path
 from typing import Any
 
-from engines.offline import keep_gstreamer_private
+from ferstream.engines.offline import keep_gstreamer_private
 
 from .errors import GstreamerMissing
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from engines.terminal import plain
+from ferstream.engines.terminal import plain
 
 from .face_options import REMEMBER_S, FaceOptions
 

@@ -16,9 +16,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.bundle import NETWORKS, Bundle, load_bundle
-from engines.engine import Engine, open_engine, run_together
-from engines.errors import ContractMismatch
+from ferstream.engines.bundle import NETWORKS, Bundle, load_bundle
+from ferstream.engines.engine import Engine, open_engine, run_together
+from ferstream.engines.errors import ContractMismatch
 
 from .align import crop as aligned_crop
 from .arenas import require_address_space

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from engines.terminal import plain
+from ferstream.engines.terminal import plain
 
 from .bench import THREADS, Bench, Pass
 from .emotions import NEUTRAL, faint

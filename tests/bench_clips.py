@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.sources import open_source
+from ferstream.stream.sources import open_source
 
 Image = NDArray[np.uint8]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-import engines.offline  # noqa: F401  before any test imports a library
+import ferstream.engines.offline  # noqa: F401  before any test imports a library
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 

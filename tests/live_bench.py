@@ -26,11 +26,11 @@ from typing import Any
 
 import numpy as np
 
-from stream.frame import Frame
-from stream.loop import Route, run_many
-from stream.recognize import Recognizer
-from stream.result import Result
-from stream.sources import open_live
+from ferstream.stream.frame import Frame
+from ferstream.stream.loop import Route, run_many
+from ferstream.stream.recognize import Recognizer
+from ferstream.stream.result import Result
+from ferstream.stream.sources import open_live
 
 from .rtsp_camera import Camera, cameras
 from .watch import watch_both

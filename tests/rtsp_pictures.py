@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.sources.sample import SampleSource
+from ferstream.stream.sources.sample import SampleSource
 
 Image = NDArray[np.uint8]
 

@@ -90,7 +90,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=20)
     asked = parser.parse_args()
     most = str(max(asked.visitors))
-    command = [sys.executable, "ferstream.py", "serve", "--port", "0", "--max-visitors", most]
+    command = [sys.executable, "-m", "ferstream", "serve", "--port", "0", "--max-visitors", most]
     service = subprocess.Popen(
         [*command, "--max-per-address", most],
         cwd=_ROOT,

@@ -23,11 +23,11 @@ from typing import Any
 
 import numpy as np
 
-from stream.arenas import few_arenas
-from stream.recognize import Recognizer
-from stream.sinks.jsonl import JsonlFile
-from stream.sinks.rows import FrameRows, RowSink
-from stream.sources import open_live
+from ferstream.stream.arenas import few_arenas
+from ferstream.stream.recognize import Recognizer
+from ferstream.stream.sinks.jsonl import JsonlFile
+from ferstream.stream.sinks.rows import FrameRows, RowSink
+from ferstream.stream.sources import open_live
 
 from .live_bench import machine
 from .relay import Relay, half

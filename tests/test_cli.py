@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import ferstream
-from engines.bundle import Bundle
+from ferstream.engines.bundle import Bundle
 
 from .engines import tiny
 
@@ -61,7 +61,7 @@ def test_version() -> None:
 
 def test_import_is_light() -> None:
     code = "import ferstream, sys; print([m for m in sys.argv[1:] if m in sys.modules])"
-    assert run(*HEAVY, "typer", "numpy", "stream", code=code) == (0, "[]\n", "")
+    assert run(*HEAVY, "typer", "numpy", "ferstream.stream", code=code) == (0, "[]\n", "")
 
 
 def test_commands_load_only_what_they_need(bundle: Bundle) -> None:
@@ -102,9 +102,9 @@ def fail_with(raised: str, environment: str = "") -> tuple[int, str, str]:
     return run(
         code=(
             f"import os; os.environ['FERSTREAM_TRACE'] = {environment!r}\n"
-            "import engines.cli, ferstream\n"
+            "import ferstream.engines.cli, ferstream\n"
             f"def fail(*_): raise {raised}\n"
-            "engines.cli.load_bundle = fail\n"
+            "ferstream.engines.cli.load_bundle = fail\n"
             "ferstream.main(['bundle', 'info'])"
         )
     )
@@ -137,5 +137,5 @@ def test_trace_on_request() -> None:
 def test_public_names() -> None:
     with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
         ferstream.__getattr__("Nothing")
-    assert ferstream.open_source.__module__.startswith("stream.sources")
-    assert ferstream.Recognizer.__module__ == "stream.recognize"
+    assert ferstream.open_source.__module__.startswith("ferstream.stream.sources")
+    assert ferstream.Recognizer.__module__ == "ferstream.stream.recognize"

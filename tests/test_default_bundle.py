@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engines.bundle import Bundle, load_bundle
 from ferstream import Recognizer, open_source
-from stream.result import FaceResult
-from training.data.fer import FerPlus, load_fer_plus
-from training.evaluate import basic8_figures, emo135_figures, score
+from ferstream.engines.bundle import Bundle, load_bundle
+from ferstream.stream.result import FaceResult
+from ferstream.training.data.fer import FerPlus, load_fer_plus
+from ferstream.training.evaluate import basic8_figures, emo135_figures, score
 
 MOST_BYTES = 12_000_000
 

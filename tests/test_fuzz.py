@@ -21,23 +21,23 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from engines import bundle as bundles
-from engines.bundle import Bundle, load_bundle
-from engines.errors import EnginesError
-from engines.screen import screen
-from engines.terminal import plain
-from stream.cell import printable
-from stream.errors import SinkError, SourceError, StreamError
-from stream.hosts import is_known, own_names
-from stream.picture import decoding_cost, picture_head
-from stream.place import place_of, places_for, stems
-from stream.sinks.address import Address
-from stream.sinks.prometheus import _host_and_port
-from stream.sources.base import without_password
-from stream.sources.h264 import H264Numbers
-from stream.sources.specs import camera_device, clips_from, sources_from
-from stream.sources.way import _Said
-from stream.wire import Receiver, WireBroken, read_message
+from ferstream.engines import bundle as bundles
+from ferstream.engines.bundle import Bundle, load_bundle
+from ferstream.engines.errors import EnginesError
+from ferstream.engines.screen import screen
+from ferstream.engines.terminal import plain
+from ferstream.stream.cell import printable
+from ferstream.stream.errors import SinkError, SourceError, StreamError
+from ferstream.stream.hosts import is_known, own_names
+from ferstream.stream.picture import decoding_cost, picture_head
+from ferstream.stream.place import place_of, places_for, stems
+from ferstream.stream.sinks.address import Address
+from ferstream.stream.sinks.prometheus import _host_and_port
+from ferstream.stream.sources.base import without_password
+from ferstream.stream.sources.h264 import H264Numbers
+from ferstream.stream.sources.specs import camera_device, clips_from, sources_from
+from ferstream.stream.sources.way import _Said
+from ferstream.stream.wire import Receiver, WireBroken, read_message
 
 from .engines import tiny
 
@@ -297,7 +297,7 @@ def test_manifests_and_networks(
     value=st.integers(-300, 300),
 )
 def test_files_of_words(place: Path, at: int, data: bytes, value: int) -> None:
-    from training.data.judged import LabelsWrong, _judgements, _table
+    from ferstream.training.data.judged import LabelsWrong, _judgements, _table
 
     from .training.judged_layout import WORDS, judgements
 

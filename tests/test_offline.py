@@ -17,7 +17,7 @@ from tests.engines import tiny
 from .alone import ROOT, Alone, alone
 
 PYTHON = Path(sys.executable)
-SCRIPT = (PYTHON, ROOT / "ferstream.py")
+SCRIPT = (PYTHON, "-m", "ferstream")
 
 
 def holds(done: Alone, *status: int) -> None:
@@ -69,7 +69,7 @@ def test_live_with_every_capture(tmp_path: Path) -> None:
     done = alone(tmp_path, *SCRIPT, "live", "sample", "--no-window", "--to", "o.csv")
     holds(done)
     assert inside(tmp_path) == {"o.csv"}
-    from stream.gst import has_gst
+    from ferstream.stream.gst import has_gst
 
     if has_gst():
         pipeline = "gst:videotestsrc num-buffers=5 ! video/x-raw,width=64,height=48"
@@ -139,7 +139,7 @@ def test_train_export_evaluate(tmp_path: Path) -> None:
     "module",
     [
         *("engines.ort", "stream.recognize", "calibration.lower", "training.onnx", "demo.app"),
-        *("stream.sandboxed", "ferstream"),
+        "stream.sandboxed",
     ],
 )
 def test_whatever_is_imported_first_switches_telemetry_off(module: str) -> None:
@@ -147,8 +147,8 @@ def test_whatever_is_imported_first_switches_telemetry_off(module: str) -> None:
     pytest.importorskip("lightning")
     pytest.importorskip("gradio")
     code = (
-        f"import {module}\nimport engines.ort, os, engines.offline\n"
-        "print(all(os.environ[k] == v for k, v in engines.offline.SWITCHES.items()))"
+        f"import ferstream.{module}\nimport ferstream.engines.ort, os, ferstream.engines.offline\n"
+        "print(all(os.environ[k] == v for k, v in ferstream.engines.offline.SWITCHES.items()))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code],

@@ -31,10 +31,10 @@ DATA = {
 def wheel(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
     """The wheel, built from a copy so that the checkout stays clean."""
     source = tmp_path_factory.mktemp("source")
-    for name in PACKAGES:
+    for name in ("ferstream", *PACKAGES):
         ignore = shutil.ignore_patterns("__pycache__")
         shutil.copytree(repository / name, source / name, ignore=ignore)
-    for name in ("pyproject.toml", "ferstream.py", "README.md", "LICENSE"):
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(repository / name, source)
     build = "wheel --quiet --no-deps --no-build-isolation --no-index --wheel-dir"
     command = [sys.executable, "-m", "pip", *build.split(), str(source / "out"), str(source)]
@@ -50,18 +50,22 @@ def metadata(wheel: zipfile.ZipFile) -> Message:
 
 
 def contents(wheel: zipfile.ZipFile) -> list[PurePosixPath]:
-    return [PurePosixPath(n) for n in wheel.namelist() if ".dist-info/" not in n]
+    """The package's files, as they lie in the repository."""
+    names = [PurePosixPath(n) for n in wheel.namelist() if ".dist-info/" not in n]
+    outside = [str(name) for name in names if name.parts[0] != "ferstream"]
+    assert not outside, "nothing but one package may land beside other projects'"
+    return [PurePosixPath(*n.parts[1:]) if n.parts[1] in PACKAGES else n for n in names]
 
 
 def test_every_module_is_in(wheel: zipfile.ZipFile, repository: Path) -> None:
     """A package that pyproject.toml forgets to list shows here."""
     modules = {
         file.relative_to(repository).as_posix()
-        for package in PACKAGES
+        for package in ("ferstream", *PACKAGES)
         for file in (repository / package).rglob("*.py")
     }
     held = {str(file) for file in contents(wheel) if file.suffix == ".py"}
-    assert held == modules | {"ferstream.py"}
+    assert held == modules
 
 
 def test_nothing_but_code_and_its_data_is_in(wheel: zipfile.ZipFile) -> None:
@@ -69,6 +73,7 @@ def test_nothing_but_code_and_its_data_is_in(wheel: zipfile.ZipFile) -> None:
         str(file)
         for file in contents(wheel)
         if file.suffix != ".py"
+        and file != PurePosixPath("ferstream/py.typed")
         and not any(file.is_relative_to(at) and file.suffix in DATA[at] for at in DATA)
     ]
     assert not stray
@@ -98,17 +103,20 @@ def test_what_the_page_loads_is_in(wheel: zipfile.ZipFile, repository: Path) -> 
 def test_no_data_of_people_is_in(wheel: zipfile.ZipFile) -> None:
     """Arrays shipped for training are statistics: small, and none is a stack of pictures."""
     for file in contents(wheel):
+        name = f"ferstream/{file}"
         if file.is_relative_to("training/data"):
-            assert wheel.getinfo(str(file)).file_size <= 1e6, file
+            assert wheel.getinfo(name).file_size <= 1e6, file
         if file.suffix == ".npz":
-            with np.load(io.BytesIO(wheel.read(str(file))), allow_pickle=False) as arrays:
+            with np.load(io.BytesIO(wheel.read(name)), allow_pickle=False) as arrays:
                 shapes = {name: arrays[name].shape for name in arrays}
             assert all(len(shape) < 3 for shape in shapes.values()), (file, shapes)
 
 
 def test_bundles_and_wheel_are_small(wheel: zipfile.ZipFile) -> None:
     sizes = {info.filename: info.file_size for info in wheel.infolist()}
-    assert sum(size for n, size in sizes.items() if n.startswith("engines/bundles/")) <= 12e6
+    assert (
+        sum(size for n, size in sizes.items() if n.startswith("ferstream/engines/bundles/")) <= 12e6
+    )
     assert sum(sizes.values()) <= 16e6
 
 

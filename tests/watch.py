@@ -10,14 +10,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 
-from stream.frame import Frame
-from stream.loop import Route, Summary, run_many
-from stream.recognize import Recognizer
-from stream.result import Result
-from stream.sinks.base import Sink
-from stream.sources import open_live
-from stream.sources.base import Source
-from stream.sources.event import SourceEvent, State
+from ferstream.stream.frame import Frame
+from ferstream.stream.loop import Route, Summary, run_many
+from ferstream.stream.recognize import Recognizer
+from ferstream.stream.result import Result
+from ferstream.stream.sinks.base import Sink
+from ferstream.stream.sources import open_live
+from ferstream.stream.sources.base import Source
+from ferstream.stream.sources.event import SourceEvent, State
 
 from .rtsp_camera import Camera
 

@@ -15,8 +15,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from calibration.probability import fit_temperature, softmax
-from calibration.reliability import expected_calibration_error, negative_log_likelihood
+from ferstream.calibration.probability import fit_temperature, softmax
+from ferstream.calibration.reliability import expected_calibration_error, negative_log_likelihood
 
 from .data.augment import CROP_PX
 from .data.fer import FerPlus, load_fer_plus

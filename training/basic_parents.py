@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from engines.taxonomy import NONE, load_taxonomy
+from ferstream.engines.taxonomy import NONE, load_taxonomy
 
 _RENAMED = {"joy": "happiness"}
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from stream.quality import CLEAR_PX, clear_features
+from ferstream.stream.quality import CLEAR_PX, clear_features
 
 from .data.judged import load_wild
 from .data.readers.finder import FaceFinder

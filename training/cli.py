@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from engines.terminal import plain_console
+from ferstream.engines.terminal import plain_console
 
 from .cli_systems import SystemGroup
 
@@ -210,7 +210,7 @@ def evaluate(
     json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
 ) -> None:
     """Measure a bundle on photographs with crowd labels (FER+) and on machine-judged faces."""
-    from engines.bundle import load_bundle
+    from ferstream.engines.bundle import load_bundle
 
     from .data.fer import load_fer_plus
     from .evaluate import figures

@@ -134,7 +134,7 @@ def _text(value: Any) -> str:
 
 def _tell(run: Any) -> None:
     """The run's figures, where it is this process that measured them."""
-    from engines.terminal import plain_console
+    from ferstream.engines.terminal import plain_console
 
     from .report import figure_text
     from .run_folder import REPORT

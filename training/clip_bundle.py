@@ -16,10 +16,10 @@ from typing import Any
 
 import torch
 
-from engines import contract
-from engines.bundle import Bundle, Manifest, Motion, write_bundle
-from stream.emotions import NEUTRAL
-from stream.flow import MOTION_FIELD_PX
+from ferstream.engines import contract
+from ferstream.engines.bundle import Bundle, Manifest, Motion, write_bundle
+from ferstream.stream.emotions import NEUTRAL
+from ferstream.stream.flow import MOTION_FIELD_PX
 
 from .clip_frames import frames_px
 from .data.clip_splits import ClipSplits

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from calibration.probability import softmax
+from ferstream.calibration.probability import softmax
 
 from .clip_plots import draw_attention, draw_fusion_curve
 from .data.clip_sets import middle_stack, whole_clip

@@ -13,7 +13,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from engines.terminal import plain_console
+from ferstream.engines.terminal import plain_console
 
 from .data.readers import LAYOUTS, read_set
 from .data.readers.check import Report

@@ -13,8 +13,10 @@ TrainingError
 
 from __future__ import annotations
 
+from ferstream.errors import FerstreamError
 
-class TrainingError(Exception):
+
+class TrainingError(FerstreamError):
     """The root of this package's errors."""
 
 

@@ -13,17 +13,17 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import spearmanr
 
-from calibration.heads import basic8_to_family
-from calibration.outputs import photograph_outputs
-from calibration.reliability import (
+from ferstream.calibration.heads import basic8_to_family
+from ferstream.calibration.outputs import photograph_outputs
+from ferstream.calibration.reliability import (
     divergence,
     expected_calibration_error,
     negative_log_likelihood,
 )
-from engines.bundle import Bundle
-from engines.taxonomy import load_taxonomy, roll_up
-from stream.align import warp
-from stream.emotions import EmotionReader, is_uncertain
+from ferstream.engines.bundle import Bundle
+from ferstream.engines.taxonomy import load_taxonomy, roll_up
+from ferstream.stream.align import warp
+from ferstream.stream.emotions import EmotionReader, is_uncertain
 
 from .data.fer import BASIC8, FerPlus
 

@@ -16,11 +16,11 @@ import numpy as np
 import numpy.typing as npt
 from rich.progress import track
 
-from calibration.reliability import expected_calibration_error, negative_log_likelihood
-from engines.bundle import Bundle
-from engines.contract import heard_input
-from engines.engine import Engine, open_engine
-from stream.flow import motion_share
+from ferstream.calibration.reliability import expected_calibration_error, negative_log_likelihood
+from ferstream.engines.bundle import Bundle
+from ferstream.engines.contract import heard_input
+from ferstream.engines.engine import Engine, open_engine
+from ferstream.stream.flow import motion_share
 
 from .data.augment import CROP_PX
 from .data.fer import FerPlus, data_folder
@@ -278,7 +278,7 @@ def _top1(probability: Array, label: npt.NDArray[np.int64]) -> float:
 
 
 def _counted(count: int, what: str) -> Iterable[int]:
-    from engines.terminal import plain_console
+    from ferstream.engines.terminal import plain_console
 
     console = plain_console(stderr=True)
     return track(range(count), what, console=console, disable=not console.is_terminal)

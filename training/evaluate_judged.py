@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from engines.bundle import Bundle
-from stream.frame import Frame
-from stream.recognize import Recognizer
+from ferstream.engines.bundle import Bundle
+from ferstream.stream.frame import Frame
+from ferstream.stream.recognize import Recognizer
 
 from .data.fer import FerPlus, data_folder
 from .data.judged import JudgedFaces, load_fairface, load_judged_photographs, load_wild

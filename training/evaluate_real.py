@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from engines.bundle import Bundle
-from engines.taxonomy import load_taxonomy
-from stream.emotions import Emotions
-from stream.recognize import Recognizer
-from stream.result import Result
-from stream.sinks.base import SinkInfo
-from stream.sinks.tally import FaceSummary, TallySink
-from stream.sources import open_source
+from ferstream.engines.bundle import Bundle
+from ferstream.engines.taxonomy import load_taxonomy
+from ferstream.stream.emotions import Emotions
+from ferstream.stream.recognize import Recognizer
+from ferstream.stream.result import Result
+from ferstream.stream.sinks.base import SinkInfo
+from ferstream.stream.sinks.tally import FaceSummary, TallySink
+from ferstream.stream.sources import open_source
 
 from .data.fer import BASIC8
 from .data.judged import JudgedClips, Judgements, load_judged_clips

@@ -12,20 +12,20 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from calibration.data import (
+from ferstream.calibration.data import (
     Photographs,
     crop_samples,
     labelled_faces,
     motion_examples,
     photograph_examples,
 )
-from calibration.heads import LabelledFaces, calibrated, with_coverage
-from calibration.lower import Options, int8_tried, taken
-from calibration.material import material
-from engines import contract
-from engines.bundle import Bundle, Crop, Head, Manifest, Motion, load_bundle, write_bundle
-from engines.taxonomy import load_taxonomy
-from stream.emotions import AFFECT
+from ferstream.calibration.heads import LabelledFaces, calibrated, with_coverage
+from ferstream.calibration.lower import Options, int8_tried, taken
+from ferstream.calibration.material import material
+from ferstream.engines import contract
+from ferstream.engines.bundle import Bundle, Crop, Head, Manifest, Motion, load_bundle, write_bundle
+from ferstream.engines.taxonomy import load_taxonomy
+from ferstream.stream.emotions import AFFECT
 
 from .assemble import TrainedNetworks, assemble
 from .commit import current_commit as current_commit

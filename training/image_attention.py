@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from stream.align import warp
+from ferstream.stream.align import warp
 
 from .checkpoint import LAST, read_checkpoint
 from .data.augment import Augmentation, random_matrix, vary_light

@@ -18,14 +18,14 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from calibration.data import photograph_examples
-from calibration.heads import LabelledFaces, calibrated
-from calibration.lower import Options as LowerOptions
-from calibration.lower import int8_tried, taken
-from calibration.material import material
-from calibration.outputs import photograph_logits
-from engines import contract
-from engines.bundle import (
+from ferstream.calibration.data import photograph_examples
+from ferstream.calibration.heads import LabelledFaces, calibrated
+from ferstream.calibration.lower import Options as LowerOptions
+from ferstream.calibration.lower import int8_tried, taken
+from ferstream.calibration.material import material
+from ferstream.calibration.outputs import photograph_logits
+from ferstream.engines import contract
+from ferstream.engines.bundle import (
     Bundle,
     Crop,
     Head,
@@ -35,7 +35,7 @@ from engines.bundle import (
     load_bundle,
     write_bundle,
 )
-from engines.taxonomy import load_taxonomy
+from ferstream.engines.taxonomy import load_taxonomy
 
 from .data.face_splits import Splits
 from .data.hardships import HARDSHIPS, worsened

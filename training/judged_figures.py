@@ -15,10 +15,10 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from calibration.reliability import expected_calibration_error, interval
-from engines.taxonomy import load_taxonomy
-from stream.emotions import AFFECT
-from stream.quality import TRUSTED
+from ferstream.calibration.reliability import expected_calibration_error, interval
+from ferstream.engines.taxonomy import load_taxonomy
+from ferstream.stream.emotions import AFFECT
+from ferstream.stream.quality import TRUSTED
 
 from .data.judged import GRADES, Judgements
 from .word_figures import log_odds, overlap_within, ranking, ridge_residuals, word_gaps

@@ -12,7 +12,7 @@ from importlib import resources
 import numpy as np
 import numpy.typing as npt
 
-from engines.taxonomy import load_taxonomy, roll_up
+from ferstream.engines.taxonomy import load_taxonomy, roll_up
 
 from .data.word_meaning import word_meaning
 from .data.words import word_affinity
@@ -91,7 +91,8 @@ def word_shares(labels: tuple[str, ...]) -> Array:
 def f2ed_words() -> dict[str, dict[str, float]]:
     """The words near each of F2ED's labels that are not words themselves, with shares that add up
     to 1 or less; what is missing is neutral (f2ed54_words.json: the project's own judgement)."""
-    text = resources.files("training.data").joinpath("f2ed54_words.json").read_text("utf-8")
+    file = resources.files("ferstream.training.data") / "f2ed54_words.json"
+    text = file.read_text("utf-8")
     shares: dict[str, dict[str, float]] = json.loads(text)["shares"]
     return shares
 

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from calibration.probability import softmax
-from calibration.reliability import (
+from ferstream.calibration.probability import softmax
+from ferstream.calibration.reliability import (
     divergence,
     expected_calibration_error,
     negative_log_likelihood,

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from stream.emotions import AFFECT
+from ferstream.stream.emotions import AFFECT
 
 from .data.judged import GRADES, Judgements
 from .judged_figures import correlation, expressive, macro_recall

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from calibration.probability import softmax
+from ferstream.calibration.probability import softmax
 
 from .options import field_docs
 from .plots import draw_confusion, draw_curves, draw_reliability

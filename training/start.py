@@ -10,7 +10,7 @@ import torch
 from onnx import numpy_helper
 from torch import Tensor, nn
 
-from engines.bundle import load_bundle
+from ferstream.engines.bundle import load_bundle
 
 from .data.augment import CROP_PX
 from .data.learning_faces import LearningFaces

@@ -19,7 +19,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from engines.bundle import Supervision
+from ferstream.engines.bundle import Supervision
 
 from .checkpoint import load_weights
 from .data.face_splits import Splits, load_splits
@@ -131,7 +131,7 @@ def open_system(name: str) -> System:
     """
     if name not in SYSTEMS:
         raise SystemUnknown(f"there is no system {name!r}: there are {', '.join(SYSTEMS)}")
-    system: System = importlib.import_module(f"training.systems.{name}").SYSTEM
+    system: System = importlib.import_module(f"ferstream.training.systems.{name}").SYSTEM
     return system
 
 

@@ -19,8 +19,8 @@ import numpy as np
 import numpy.typing as npt
 from rich.progress import track
 
-from engines.bundle import Bundle, load_bundle
-from engines.engine import open_engine
+from ferstream.engines.bundle import Bundle, load_bundle
+from ferstream.engines.engine import open_engine
 
 from .data.augment import CROP_PX
 from .data.learning_faces import LearningFaces

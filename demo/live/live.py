@@ -19,9 +19,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from engines.taxonomy import load_taxonomy
-from stream.result import SCHEMA
-from stream.sinks.csv import CsvSink
+from ferstream.engines.taxonomy import load_taxonomy
+from ferstream.stream.result import SCHEMA
+from ferstream.stream.sinks.csv import CsvSink
 
 if TYPE_CHECKING:
     import gradio as gr

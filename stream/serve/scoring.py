@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from engines.bundle import Manifest
+from ferstream.engines.bundle import Manifest
 
 from .. import sandbox
 from ..errors import SourceTimeout, SourceTooLarge, SourceUnreadable

@@ -14,7 +14,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from engines.taxonomy import load_taxonomy, roll_up
+from ferstream.engines.taxonomy import load_taxonomy, roll_up
 
 from ..emotions import Emotions
 from ..result import FaceResult

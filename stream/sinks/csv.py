@@ -26,7 +26,7 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from engines.taxonomy import load_taxonomy
+from ferstream.engines.taxonomy import load_taxonomy
 
 from ..emotions import AFFECT, Emotions
 from ..frame import Frame

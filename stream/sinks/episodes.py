@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cache
 
-from engines.taxonomy import load_taxonomy
+from ferstream.engines.taxonomy import load_taxonomy
 
 from ..emotions import NEUTRAL
 from ..result import FaceResult, Result

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TextIO
 
-from engines.terminal import plain
+from ferstream.engines.terminal import plain
 
 from ..emotions import NEUTRAL
 from ..frame import Frame

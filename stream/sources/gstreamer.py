@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
-from engines.terminal import plain
+from ferstream.engines.terminal import plain
 
 from ..errors import (
     GstreamerMissing,

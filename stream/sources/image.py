@@ -27,7 +27,7 @@ from PIL import (
     WebPImagePlugin,
 )
 
-from engines.terminal import plain
+from ferstream.engines.terminal import plain
 
 from ..errors import SourceTooLarge
 from ..frame import Frame

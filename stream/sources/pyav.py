@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import av
 import av.error
 
-from engines.terminal import plain
+from ferstream.engines.terminal import plain
 
 from ..errors import SourceError, SourceTimeout, SourceUnreadable
 from ..frame import Frame

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import replace
 
-from engines.terminal import plain
+from ferstream.engines.terminal import plain
 
 from ..errors import SourceError, SourceLost, SourceTimeout
 from ..frame import Frame

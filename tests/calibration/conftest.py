@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from engines.bundle import Bundle, load_bundle
+from ferstream.engines.bundle import Bundle, load_bundle
 from tests.training.layout import write_layout
 
 from . import small

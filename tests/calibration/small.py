@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from onnx import TensorProto, numpy_helper
 
-from engines.bundle import Bundle, write_bundle
+from ferstream.engines.bundle import Bundle, write_bundle
 from tests.engines import tiny
 
 CHANNELS = 8

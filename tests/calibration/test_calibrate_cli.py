@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import ferstream
-from engines.bundle import Bundle, load_bundle
+from ferstream.engines.bundle import Bundle, load_bundle
 from tests.training.layout import write_layout
 
 from . import small

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from calibration.check import by_class, checked, overall
-from calibration.data import labelled_faces, photographs
-from calibration.heads import calibrated
-from calibration.page import check_page
-from calibration.store import kept_files, stored
-from engines.bundle import Bundle
+from ferstream.calibration.check import by_class, checked, overall
+from ferstream.calibration.data import labelled_faces, photographs
+from ferstream.calibration.heads import calibrated
+from ferstream.calibration.page import check_page
+from ferstream.calibration.store import kept_files, stored
+from ferstream.engines.bundle import Bundle
 
 
 def test_honest_guesses_pass_and_vain_ones_do_not() -> None:

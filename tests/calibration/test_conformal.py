@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from calibration.conformal import fit_sets, measure, with_threshold
+from ferstream.calibration.conformal import fit_sets, measure, with_threshold
 
 Array = npt.NDArray[np.float64]
 

@@ -8,9 +8,9 @@ import numpy as np
 import onnx
 from onnx import TensorProto
 
-from calibration.fp16 import half_from_onnx
-from engines.bundle import Bundle
-from engines.ort import OrtEngine
+from ferstream.calibration.fp16 import half_from_onnx
+from ferstream.engines.bundle import Bundle
+from ferstream.engines.ort import OrtEngine
 
 CROPS = np.random.default_rng(0).integers(0, 256, (20, 1, 8, 8), dtype=np.uint8)
 

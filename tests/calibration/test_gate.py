@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from calibration.compare import Change, Figures, Said, change, figures
-from calibration.gate import Budget, Speed, Verdict, judged
+from ferstream.calibration.compare import Change, Figures, Said, change, figures
+from ferstream.calibration.gate import Budget, Speed, Verdict, judged
 
 EXACT = Figures(0.85, 0.70, 0.015)
 SAME = Change(0.99, 0.0005, 0.99)

@@ -9,10 +9,10 @@ import onnx
 import pytest
 from onnx import helper
 
-from calibration.graph import fold_pools, layers, prepared
-from engines.bundle import Bundle
-from engines.engine import open_engine
-from engines.ort import OrtEngine
+from ferstream.calibration.graph import fold_pools, layers, prepared
+from ferstream.engines.bundle import Bundle
+from ferstream.engines.engine import open_engine
+from ferstream.engines.ort import OrtEngine
 
 CROPS = np.random.default_rng(0).integers(0, 256, (20, 1, 8, 8), dtype=np.uint8)
 

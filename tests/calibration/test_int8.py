@@ -12,11 +12,11 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from calibration.int8 import TARGETS, Target, qdq_from_onnx
-from calibration.ranges import METHODS, Method
-from engines.contract import NetworkSpec, TensorSpec
-from engines.errors import EngineUnavailable
-from engines.ort import OrtEngine
+from ferstream.calibration.int8 import TARGETS, Target, qdq_from_onnx
+from ferstream.calibration.ranges import METHODS, Method
+from ferstream.engines.contract import NetworkSpec, TensorSpec
+from ferstream.engines.errors import EngineUnavailable
+from ferstream.engines.ort import OrtEngine
 
 SPEC = NetworkSpec(
     "small",

@@ -8,16 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from calibration.compare import Examples
-from calibration.data import photograph_examples
-from calibration.errors import NotFinite
-from calibration.gate import Budget
-from calibration.int8 import measured, quantized
-from calibration.lower import Material, Options, fp16_tried, int8_tried, taken
-from calibration.material import material
-from calibration.samples import fingerprint
-from calibration.sensitivity import LayerError, hurting, layer_errors
-from engines.bundle import Bundle, load_bundle
+from ferstream.calibration.compare import Examples
+from ferstream.calibration.data import photograph_examples
+from ferstream.calibration.errors import NotFinite
+from ferstream.calibration.gate import Budget
+from ferstream.calibration.int8 import measured, quantized
+from ferstream.calibration.lower import Material, Options, fp16_tried, int8_tried, taken
+from ferstream.calibration.material import material
+from ferstream.calibration.samples import fingerprint
+from ferstream.calibration.sensitivity import LayerError, hurting, layer_errors
+from ferstream.engines.bundle import Bundle, load_bundle
 
 from . import small
 
@@ -30,7 +30,7 @@ ANY_SPEED = Options(rounds=0, budget=Budget(top1=0.05, macro_recall=0.05, kl=0.0
 def made(bundle: Bundle) -> Material:
     """Labels are what the float network says, so that it is always right."""
     examples = photograph_examples(bundle, CROPS, np.zeros(len(CROPS), np.int64))
-    from engines.engine import open_engine
+    from ferstream.engines.engine import open_engine
 
     engine = open_engine(bundle, "spatial")
     label = examples.said(engine).basic8.argmax(axis=1)

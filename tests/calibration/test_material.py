@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from calibration.compare import change
-from calibration.data import crop_samples, photographs, representative, sharpness_of
-from calibration.errors import SamplesUnfit
-from calibration.lower import Material, Options, fp16_tried
-from calibration.material import materials
-from engines.bundle import load_bundle
-from engines.engine import open_engine
+from ferstream.calibration.compare import change
+from ferstream.calibration.data import crop_samples, photographs, representative, sharpness_of
+from ferstream.calibration.errors import SamplesUnfit
+from ferstream.calibration.lower import Material, Options, fp16_tried
+from ferstream.calibration.material import materials
+from ferstream.engines.bundle import load_bundle
+from ferstream.engines.engine import open_engine
 from tests.training.layout import write_layout
 
 COUNT = 40

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from calibration.probability import (
+from ferstream.calibration.probability import (
     LEAST,
     MOST,
     choose,
@@ -15,7 +15,7 @@ from calibration.probability import (
     fitted,
     softmax,
 )
-from engines.calibrator import Kind
+from ferstream.engines.calibrator import Kind
 
 Floats = NDArray[np.float64]
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from calibration.errors import NotFinite
-from calibration.graph import float_tensors, prepared
-from calibration.ranges import METHODS, activation_ranges
-from engines.bundle import Bundle
+from ferstream.calibration.errors import NotFinite
+from ferstream.calibration.graph import float_tensors, prepared
+from ferstream.calibration.ranges import METHODS, activation_ranges
+from ferstream.engines.bundle import Bundle
 
 from . import small
 

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from calibration.reliability import (
+from ferstream.calibration.reliability import (
     binned,
     brier_score,
     classwise_error,

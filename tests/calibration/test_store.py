@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from calibration.errors import BundleUnwritten
-from calibration.store import kept_files, stored
-from engines import bundle as bundles
-from engines.bundle import Bundle, load_bundle
+from ferstream.calibration.errors import BundleUnwritten
+from ferstream.calibration.store import kept_files, stored
+from ferstream.engines import bundle as bundles
+from ferstream.engines.bundle import Bundle, load_bundle
 
 
 def content(folder: Path) -> dict[str, bytes]:
@@ -75,8 +75,8 @@ def test_a_read_only_folder_is_said(bundle: Bundle) -> None:
 KILLED = """
     import sys
     from dataclasses import replace
-    from calibration.store import kept_files, stored
-    from engines.bundle import load_bundle
+    from ferstream.calibration.store import kept_files, stored
+    from ferstream.engines.bundle import load_bundle
 
     bundle = load_bundle(sys.argv[1])
     print("ready", flush=True)

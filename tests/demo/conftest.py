@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from stream.recognize import Recognizer
-from stream.sources.sample import SampleSource
+from ferstream.stream.recognize import Recognizer
+from ferstream.stream.sources.sample import SampleSource
 
 from .browser import Picture, Visit, chromium, launched, visit, webcam_file
 from .panel import Served, bare_page

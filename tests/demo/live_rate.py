@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from stream.sources.sample import SampleSource
+from ferstream.stream.sources.sample import SampleSource
 
 from .browser import chromium, launched, visit, webcam_file
 from .panel import bare_page, number

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from stream.recognize import Recognizer
+from ferstream.stream.recognize import Recognizer
 
 from .browser import served
 
@@ -32,9 +32,9 @@ def bare_page(max_visitors: int = 8, port: int = 0) -> Iterator[Served]:
     from fastapi import FastAPI
     from fastapi.responses import HTMLResponse
 
-    from demo.live.live import live_assets, live_page
-    from stream.serve.live import live_router
-    from stream.serve.rounds import Rounds
+    from ferstream.demo.live.live import live_assets, live_page
+    from ferstream.stream.serve.live import live_router
+    from ferstream.stream.serve.rounds import Rounds
 
     app = FastAPI()
     app.mount("/live", live_assets())

@@ -8,9 +8,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from demo.app import Settings, page
-from stream.recognize import Recognizer
-from stream.sources.sample import SampleSource
+from ferstream.demo.app import Settings, page
+from ferstream.stream.recognize import Recognizer
+from ferstream.stream.sources.sample import SampleSource
 
 from .browser import LAPTOP, PHONE, chromium, launched, served, until, visit, webcam_file
 from .panel import await_reading, family, start

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from demo.app import Settings, page
-from stream.recognize import Recognizer
+from ferstream.demo.app import Settings, page
+from ferstream.stream.recognize import Recognizer
 from tests.rtsp_camera import Camera, require_rtsp
 
 from .browser import Visit, served, until, visit

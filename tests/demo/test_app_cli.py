@@ -22,7 +22,7 @@ def run(
 ) -> subprocess.CompletedProcess[str]:
     """A command line that is to end by itself."""
     return subprocess.run(
-        [sys.executable, "ferstream.py", "demo", "--no-open", *arguments],
+        [sys.executable, "-m", "ferstream", "demo", "--no-open", *arguments],
         cwd=repository,
         env={**os.environ, **environment},
         stdin=subprocess.DEVNULL,
@@ -36,7 +36,7 @@ def run(
 def test_it_starts_answers_and_ends_clean(
     repository: Path, tmp_path: Path, number: signal.Signals
 ) -> None:
-    command = [sys.executable, "ferstream.py", "demo", "--no-open", "--port", "0"]
+    command = [sys.executable, "-m", "ferstream", "demo", "--no-open", "--port", "0"]
     with subprocess.Popen(
         command,
         cwd=repository,
@@ -73,7 +73,7 @@ def test_a_killed_page_leaves_nothing_to_the_next(repository: Path, tmp_path: Pa
     left: list[Path] = []
     for number in (signal.SIGKILL, signal.SIGINT):
         with subprocess.Popen(
-            [sys.executable, "ferstream.py", "demo", "--no-open", "--port", "0"],
+            [sys.executable, "-m", "ferstream", "demo", "--no-open", "--port", "0"],
             cwd=repository,
             env={**os.environ, "TMPDIR": str(tmp_path)},
             stdout=subprocess.PIPE,

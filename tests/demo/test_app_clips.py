@@ -14,10 +14,10 @@ import cv2
 import numpy as np
 import pytest
 
-from demo.app import Settings, page
-from demo.clip import harmless
-from stream.recognize import Recognizer
-from stream.serve.limits import Limits
+from ferstream.demo.app import Settings, page
+from ferstream.demo.clip import harmless
+from ferstream.stream.recognize import Recognizer
+from ferstream.stream.serve.limits import Limits
 from tests import media
 
 from .browser import served

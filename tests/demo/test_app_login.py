@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from demo.app import Settings, page
-from stream.recognize import Recognizer
+from ferstream.demo.app import Settings, page
+from ferstream.stream.recognize import Recognizer
 
 from .browser import served, visit
 

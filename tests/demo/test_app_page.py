@@ -13,9 +13,9 @@ import cv2
 import numpy as np
 import pytest
 
-from demo.app import Settings, page
-from stream.recognize import Recognizer
-from stream.serve.limits import Limits
+from ferstream.demo.app import Settings, page
+from ferstream.stream.recognize import Recognizer
+from ferstream.stream.serve.limits import Limits
 
 from .browser import LAPTOP, PHONE, Picture, Visit, served, until, visit
 

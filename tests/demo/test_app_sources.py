@@ -6,9 +6,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from demo.errors import NotAllowed
-from demo.sources import CameraHosts
-from stream.errors import SourceRedirected
+from ferstream.demo.errors import NotAllowed
+from ferstream.demo.sources import CameraHosts
+from ferstream.stream.errors import SourceRedirected
 
 ADDRESSES = {
     "camera.local": ["192.0.2.7"],

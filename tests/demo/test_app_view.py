@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from demo.errors import Busy, SessionGone
-from demo.session import Sessions
-from demo.view import MOST_MOMENTS, MomentSink
-from stream.frame import Frame
-from stream.recognize import Recognizer
-from stream.result import Result
-from stream.sinks.base import SinkInfo
-from stream.sources.sample import SampleSource
+from ferstream.demo.errors import Busy, SessionGone
+from ferstream.demo.session import Sessions
+from ferstream.demo.view import MOST_MOMENTS, MomentSink
+from ferstream.stream.frame import Frame
+from ferstream.stream.recognize import Recognizer
+from ferstream.stream.result import Result
+from ferstream.stream.sinks.base import SinkInfo
+from ferstream.stream.sources.sample import SampleSource
 
 
 @pytest.fixture(scope="module")

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from stream.recognize import Recognizer
-from stream.serve.live import live_json
-from stream.sinks.base import SinkInfo
-from stream.sinks.csv import CsvSink
-from stream.sinks.rows import FrameRows, header, line
-from stream.sources.sample import SampleSource
+from ferstream.stream.recognize import Recognizer
+from ferstream.stream.serve.live import live_json
+from ferstream.stream.sinks.base import SinkInfo
+from ferstream.stream.sinks.csv import CsvSink
+from ferstream.stream.sinks.rows import FrameRows, header, line
+from ferstream.stream.sources.sample import SampleSource
 
 from .browser import served
 
@@ -32,7 +32,7 @@ def page(launch: Callable[..., Browser]) -> Iterator[Page]:
     from starlette.responses import HTMLResponse
     from starlette.routing import Mount, Route
 
-    from demo.live.live import live_assets
+    from ferstream.demo.live.live import live_assets
 
     blank = Route("/", lambda request: HTMLResponse("<!doctype html><title>blank</title>"))
     with served(Starlette(routes=[blank, Mount("/live", live_assets())])) as url:
@@ -170,7 +170,7 @@ def test_sides_of_a_face_are_one_movement(page: Page) -> None:
 
 
 def test_every_movement_has_plain_words(page: Page) -> None:
-    from engines.bundle import load_bundle
+    from ferstream.engines.bundle import load_bundle
 
     for name in load_bundle("default").manifest.head("au").labels:
         if not name.startswith(("_", "eyeLook")):

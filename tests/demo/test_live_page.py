@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from stream.recognize import Recognizer
+from ferstream.stream.recognize import Recognizer
 
 from .browser import LAPTOP, PHONE, Visit, served, until, visit, webcam_file
 from .panel import BROWS, Served, await_reading, family, headline, number, start, stop_button
@@ -209,7 +209,7 @@ def _luminance(rgb: Any) -> float:
 
 def test_panel_lives_in_the_gradio_page(launch: Launch, webcam: Path) -> None:
     pytest.importorskip("gradio")
-    from demo.app import Settings, page
+    from ferstream.demo.app import Settings, page
 
     with Recognizer() as recognizer, served(page(recognizer, Settings())) as url:
         seen = visit(launch(webcam), url, size=LAPTOP, dark=True)

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from engines import cuda, fallback
-from engines.build import BuildOptions, build_bundle
-from engines.bundle import Bundle, load_bundle
-from engines.plan import PLANS_VARIABLE
+from ferstream.engines import cuda, fallback
+from ferstream.engines.build import BuildOptions, build_bundle
+from ferstream.engines.bundle import Bundle, load_bundle
+from ferstream.engines.plan import PLANS_VARIABLE
 
 from . import tiny
 from .cuda_double import DeviceDouble
@@ -34,8 +34,8 @@ def a_machine(patch: pytest.MonkeyPatch) -> Iterator[World]:
     world = World(DeviceDouble(), VERSION, GPU.name)
     patch.setattr(cuda, "_probe", lambda library: GPU)
     patch.setattr(cuda, "_load_found", lambda library: object())
-    patch.setattr("engines.trt_log.cuda_of_tensorrt", lambda: 13)
-    for module in ("engines.trt", "engines.build"):
+    patch.setattr("ferstream.engines.trt_log.cuda_of_tensorrt", lambda: 13)
+    for module in ("ferstream.engines.trt", "ferstream.engines.build"):
         patch.setattr(f"{module}.open_device", lambda: world.device)
     patch.setitem(sys.modules, "tensorrt", make_module(world))
     patch.setattr(fallback, "_told", set())

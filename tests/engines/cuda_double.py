@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from engines.contract import Array
-from engines.errors import EngineFailed, OutOfDeviceMemory
+from ferstream.engines.contract import Array
+from ferstream.engines.errors import EngineFailed, OutOfDeviceMemory
 
 Work = Callable[[], None]
 

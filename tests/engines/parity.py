@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from engines.bundle import Bundle
-from engines.contract import Tensors
-from engines.ort import OrtEngine
+from ferstream.engines.bundle import Bundle
+from ferstream.engines.contract import Tensors
+from ferstream.engines.ort import OrtEngine
 
 from . import tiny
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from engines.basic6 import BASIC6, basic6_guess, basic6_of_fg33
-from engines.taxonomy import NONE, load_taxonomy
+from ferstream.engines.basic6 import BASIC6, basic6_guess, basic6_of_fg33
+from ferstream.engines.taxonomy import NONE, load_taxonomy
 
 LEAVES = load_taxonomy("fg33")
 

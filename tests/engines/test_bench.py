@@ -13,14 +13,14 @@ import pytest
 from onnx import TensorProto, checker, helper, load_model_from_string, numpy_helper
 from typer.testing import CliRunner
 
-from engines.bench import by_turns, measure
-from engines.bundle import Bundle
-from engines.ceilings import Ceilings, ceiling_calls, ceilings_from
-from engines.cli import app
-from engines.count import Cost, cost_of
-from engines.engine import present_backends
-from engines.errors import ContractMismatch, EngineUnavailable
-from engines.graph import one_node, read_model
+from ferstream.engines.bench import by_turns, measure
+from ferstream.engines.bundle import Bundle
+from ferstream.engines.ceilings import Ceilings, ceiling_calls, ceilings_from
+from ferstream.engines.cli import app
+from ferstream.engines.count import Cost, cost_of
+from ferstream.engines.engine import present_backends
+from ferstream.engines.errors import ContractMismatch, EngineUnavailable
+from ferstream.engines.graph import one_node, read_model
 
 from . import tiny
 

@@ -11,16 +11,16 @@ import numpy as np
 import onnx
 import pytest
 
-from engines import cuda, screen
-from engines.build import BuildOptions, Built, build_bundle
-from engines.bundle import Bundle, load_bundle, write_bundle
-from engines.engine import open_engine
-from engines.errors import (
+from ferstream.engines import cuda, screen
+from ferstream.engines.build import BuildOptions, Built, build_bundle
+from ferstream.engines.bundle import Bundle, load_bundle, write_bundle
+from ferstream.engines.engine import open_engine
+from ferstream.engines.errors import (
     CudaUnavailable,
     EngineUnavailable,
     PlanMissing,
 )
-from engines.plan import machine_folder, plans_folder, read_plan
+from ferstream.engines.plan import machine_folder, plans_folder, read_plan
 
 from . import tiny
 from .conftest import GPU, VERSION

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from engines.bundle import Bundle
-from engines.cli import app
-from engines.cuda import has_gpu
-from engines.errors import CudaUnavailable, EngineUnavailable
+from ferstream.engines.bundle import Bundle
+from ferstream.engines.cli import app
+from ferstream.engines.cuda import has_gpu
+from ferstream.engines.errors import CudaUnavailable, EngineUnavailable
 
 from .trt_world import World
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from engines import contract
-from engines.bundle import Bundle, Crop, load_bundle, write_bundle
-from engines.errors import (
+from ferstream.engines import contract
+from ferstream.engines.bundle import Bundle, Crop, load_bundle, write_bundle
+from ferstream.engines.errors import (
     BundleCorrupt,
     BundleError,
     BundleMissing,

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from engines.bundle import load_bundle, write_bundle
-from engines.calibrator import Calibrator, PredictionSets, temperature
-from engines.errors import ContractMismatch
+from ferstream.engines.bundle import load_bundle, write_bundle
+from ferstream.engines.calibrator import Calibrator, PredictionSets, temperature
+from ferstream.engines.errors import ContractMismatch
 
 from . import tiny
 

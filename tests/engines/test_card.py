@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from engines.bundle import load_bundle
-from engines.calibrator import PredictionSets
-from engines.card import AI_ACT, MEANING, card
-from engines.cli import app
-from engines.errors import BundleMissing
+from ferstream.engines.bundle import load_bundle
+from ferstream.engines.calibrator import PredictionSets
+from ferstream.engines.card import AI_ACT, MEANING, card
+from ferstream.engines.cli import app
+from ferstream.engines.errors import BundleMissing
 
 from . import tiny
 

@@ -10,11 +10,16 @@ from typing import Any
 import onnxruntime as ort
 import pytest
 
-from engines import cuda
-from engines.bundle import Bundle
-from engines.engine import gpu_backends, open_engine, run_together, runnable_backends
-from engines.errors import CudaUnavailable, EngineFailed, EngineUnavailable, OutOfDeviceMemory
-from engines.function import FunctionEngine
+from ferstream.engines import cuda
+from ferstream.engines.bundle import Bundle
+from ferstream.engines.engine import gpu_backends, open_engine, run_together, runnable_backends
+from ferstream.engines.errors import (
+    CudaUnavailable,
+    EngineFailed,
+    EngineUnavailable,
+    OutOfDeviceMemory,
+)
+from ferstream.engines.function import FunctionEngine
 
 from . import tiny
 from .parity import assert_same, expected
@@ -155,7 +160,7 @@ def test_auto_takes_the_cuda_provider_where_tensorrt_is_absent(
 
     inputs = tiny.SPECS["spatial"].example(B=2)
     wanted = expected(bundle, "spatial", inputs)
-    monkeypatch.setattr("engines.ort.ort.InferenceSession", Session)
+    monkeypatch.setattr("ferstream.engines.ort.ort.InferenceSession", Session)
     engine = open_engine(bundle, "spatial", backend="onnxruntime-cuda")
     assert open_engine(bundle, "spatial").backend == "onnxruntime-cuda"
     assert (engine.backend, engine.precision) == ("onnxruntime-cuda", "fp32")
@@ -208,8 +213,8 @@ def test_no_plan_leads_to_the_cuda_provider(
         opened.append(provider)
         return FunctionEngine(tiny.SPECS["spatial"], dict)
 
-    monkeypatch.setattr("engines.engine._has_provider", lambda name: True)
-    monkeypatch.setattr("engines.ort.OrtEngine", engine_of)
+    monkeypatch.setattr("ferstream.engines.engine._has_provider", lambda name: True)
+    monkeypatch.setattr("ferstream.engines.ort.OrtEngine", engine_of)
     with caplog.at_level(logging.WARNING):
         open_engine(bundle, "spatial")
     assert opened == ["cuda"]

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from engines.bundle import Bundle, load_bundle, write_bundle
-from engines.cli import app
-from engines.engine import present_backends
-from engines.errors import BundleMissing
+from ferstream.engines.bundle import Bundle, load_bundle, write_bundle
+from ferstream.engines.cli import app
+from ferstream.engines.engine import present_backends
+from ferstream.engines.errors import BundleMissing
 
 from . import tiny
 

@@ -5,8 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from engines.contract import Array, NetworkSpec, TensorSpec, fusion, hold, spatial, temporal
-from engines.errors import ContractMismatch
+from ferstream.engines.contract import (
+    Array,
+    NetworkSpec,
+    TensorSpec,
+    fusion,
+    hold,
+    spatial,
+    temporal,
+)
+from ferstream.engines.errors import ContractMismatch
 
 FUSION = fusion(4)
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from engines import cuda
-from engines.cuda import Gpu, has_driver, has_gpu, probe
-from engines.device import open_device
-from engines.errors import CudaUnavailable, EngineFailed
+from ferstream.engines import cuda
+from ferstream.engines.cuda import Gpu, has_driver, has_gpu, probe
+from ferstream.engines.device import open_device
+from ferstream.engines.errors import CudaUnavailable, EngineFailed
 
 from .stub_library import ZERO, gives, stores, write_stub
 
@@ -103,12 +103,12 @@ def test_the_cpu_path_imports_nothing_for_the_gpu() -> None:
     """Opening the default engine neither imports nor probes more than it must."""
     script = (
         "import sys\n"
-        "from engines.bundle import load_bundle\n"
-        "from engines.engine import open_engine\n"
+        "from ferstream.engines.bundle import load_bundle\n"
+        "from ferstream.engines.engine import open_engine\n"
         "engine = open_engine(load_bundle(), 'spatial', backend='auto')\n"
         "print(engine.backend, [m for m in sys.modules if m.split('.')[0] in\n"
         "    ('tensorrt', 'tensorrt_bindings', 'cuda', 'pycuda') or m in\n"
-        "    ('engines.trt', 'engines.plan', 'engines.build', 'engines.device')])\n"
+        "    [f'ferstream.engines.{n}' for n in ('trt', 'plan', 'build', 'device')]])\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, timeout=120

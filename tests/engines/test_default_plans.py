@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from engines.build import BuildOptions, build_bundle
-from engines.bundle import Bundle, load_bundle
-from engines.errors import BundleMissing
-from engines.plan import PLANS_VARIABLE
+from ferstream.engines.build import BuildOptions, build_bundle
+from ferstream.engines.bundle import Bundle, load_bundle
+from ferstream.engines.errors import BundleMissing
+from ferstream.engines.plan import PLANS_VARIABLE
 
 from .trt_world import World
 

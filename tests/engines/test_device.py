@@ -58,8 +58,8 @@ def test_copies_and_graphs(driver: Path, repository: Path) -> None:
         repository,
         """
         import numpy as np
-        from engines.cuda import probe
-        from engines.device import open_device
+        from ferstream.engines.cuda import probe
+        from ferstream.engines.device import open_device
 
         print(probe())
         device = open_device()
@@ -103,8 +103,8 @@ def test_failures(driver: Path, repository: Path) -> None:
         driver,
         repository,
         """
-        from engines.device import open_device
-        from engines.errors import EngineFailed, OutOfDeviceMemory
+        from ferstream.engines.device import open_device
+        from ferstream.engines.errors import EngineFailed, OutOfDeviceMemory
 
         device = open_device()
         with device.active():
@@ -142,8 +142,8 @@ def test_a_pycuda_of_another_cuda_is_passed_over(
         f"""
         import sys
         sys.path.insert(0, {str(tmp_path)!r})
-        from engines.device import open_device
-        from engines.errors import EngineUnavailable
+        from ferstream.engines.device import open_device
+        from ferstream.engines.errors import EngineUnavailable
 
         print(open_device().name)
         sys.modules["cuda.bindings.driver"] = None

@@ -8,13 +8,13 @@ import numpy as np
 import onnx
 import pytest
 
-from engines import engine as engine_module
-from engines.bundle import Bundle, write_bundle
-from engines.contract import Array, Tensors
-from engines.engine import open_engine, present_backends
-from engines.errors import BundleError, ContractMismatch, EngineUnavailable
-from engines.function import FunctionEngine
-from engines.ort import OrtEngine
+from ferstream.engines import engine as engine_module
+from ferstream.engines.bundle import Bundle, write_bundle
+from ferstream.engines.contract import Array, Tensors
+from ferstream.engines.engine import open_engine, present_backends
+from ferstream.engines.errors import BundleError, ContractMismatch, EngineUnavailable
+from ferstream.engines.function import FunctionEngine
+from ferstream.engines.ort import OrtEngine
 
 from . import tiny
 

@@ -9,15 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engines.build import BuildOptions, build_bundle
-from engines.bundle import NETWORKS, Bundle
-from engines.cuda import has_gpu, tensorrt_is_here
-from engines.device import CudaPythonDevice, Device, PycudaDevice
-from engines.engine import Engine, gpu_backends, open_engine, run_together
-from engines.errors import OutOfDeviceMemory
-from engines.fallback import FallbackEngine
-from engines.plan import PLANS_VARIABLE, plans_folder
-from engines.trt import TrtEngine
+from ferstream.engines.build import BuildOptions, build_bundle
+from ferstream.engines.bundle import NETWORKS, Bundle
+from ferstream.engines.cuda import has_gpu, tensorrt_is_here
+from ferstream.engines.device import CudaPythonDevice, Device, PycudaDevice
+from ferstream.engines.engine import Engine, gpu_backends, open_engine, run_together
+from ferstream.engines.errors import OutOfDeviceMemory
+from ferstream.engines.fallback import FallbackEngine
+from ferstream.engines.plan import PLANS_VARIABLE, plans_folder
+from ferstream.engines.trt import TrtEngine
 
 from . import tiny
 from .parity import assert_same, expected

@@ -16,11 +16,17 @@ from pathlib import Path
 
 import pytest
 
-from engines.build import BuildOptions, Built, build_bundle
-from engines.bundle import Bundle, load_bundle
-from engines.engine import open_engine
-from engines.errors import BuildFailed, BundleCorrupt, PlanMissing, PlanStale, PlanUnwritten
-from engines.plan import fastest_precision, locked, machine_folder, read_plan, write_plan
+from ferstream.engines.build import BuildOptions, Built, build_bundle
+from ferstream.engines.bundle import Bundle, load_bundle
+from ferstream.engines.engine import open_engine
+from ferstream.engines.errors import (
+    BuildFailed,
+    BundleCorrupt,
+    PlanMissing,
+    PlanStale,
+    PlanUnwritten,
+)
+from ferstream.engines.plan import fastest_precision, locked, machine_folder, read_plan, write_plan
 
 from .conftest import GPU, MOST, VERSION
 from .trt_world import World
@@ -164,7 +170,7 @@ def test_a_kill_while_writing_leaves_nothing_that_is_read(
     script = f"""
         import os, signal
         from pathlib import Path
-        from engines import plan
+        from ferstream.engines import plan
         calls = []
         name, owner = {moment!r}, (os if {moment!r} == "fsync" else Path)
         original = getattr(owner, name)

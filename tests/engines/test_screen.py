@@ -12,10 +12,10 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from engines import screen
-from engines.bundle import Bundle, load_bundle
-from engines.cli import app
-from engines.errors import BundleCorrupt, EnginesError
+from ferstream.engines import screen
+from ferstream.engines.bundle import Bundle, load_bundle
+from ferstream.engines.cli import app
+from ferstream.engines.errors import BundleCorrupt, EnginesError
 
 from . import tiny
 

@@ -11,9 +11,9 @@ import pytest
 # Each signal is handled on a stack that was never touched, so that what is left of it shows.
 PROGRAM = """
 import ctypes, os, signal, sys
-from engines.bundle import load_bundle
-from engines.engine import open_engine
-from engines.signal_stack import _Stack
+from ferstream.engines.bundle import load_bundle
+from ferstream.engines.engine import open_engine
+from ferstream.engines.signal_stack import _Stack
 engine = open_engine(load_bundle(sys.argv[1]), "spatial", backend=sys.argv[2])
 stack = _Stack()
 assert ctypes.CDLL(None).sigaltstack(None, ctypes.byref(stack)) == 0

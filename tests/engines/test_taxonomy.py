@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
-from engines.taxonomy import NONE, load_taxonomy, roll_up
+from ferstream.engines.taxonomy import NONE, load_taxonomy, roll_up
 
 FINEST_FIRST = ("emo135", "fg33", "basic8", "family6")
 

@@ -13,10 +13,10 @@ import onnxruntime as ort
 import pytest
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format
 
-from engines.bundle import Bundle
-from engines.contract import Tensors
-from engines.errors import EnginesError, EngineUnavailable, PlanMissing
-from engines.triton import write_repository
+from ferstream.engines.bundle import Bundle
+from ferstream.engines.contract import Tensors
+from ferstream.engines.errors import EnginesError, EngineUnavailable, PlanMissing
+from ferstream.engines.triton import write_repository
 
 from . import tiny
 from .trt_world import World
@@ -112,7 +112,7 @@ def test_the_ensemble_fits_together_and_computes(bundle: Bundle, tmp_path: Path)
 
 
 def by_hand(bundle: Bundle, given: Tensors) -> Tensors:
-    from engines.engine import open_engine
+    from ferstream.engines.engine import open_engine
 
     temporal = open_engine(bundle, "temporal", backend="onnxruntime")
     scores = temporal.run({"motion": given["motion"]})["basic8"]

@@ -11,18 +11,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engines.build import build_bundle
-from engines.bundle import Bundle, write_bundle
-from engines.engine import open_engine, run_together
-from engines.errors import (
+from ferstream.engines.build import build_bundle
+from ferstream.engines.bundle import Bundle, write_bundle
+from ferstream.engines.engine import open_engine, run_together
+from ferstream.engines.errors import (
     ContractMismatch,
     EngineFailed,
     OutOfDeviceMemory,
     PlanStale,
 )
-from engines.lane import Lane
-from engines.plan import read_plan
-from engines.trt import TrtEngine
+from ferstream.engines.lane import Lane
+from ferstream.engines.plan import read_plan
+from ferstream.engines.trt import TrtEngine
 
 from . import tiny
 from .conftest import GPU, MOST, VERSION

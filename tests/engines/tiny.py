@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 from onnx import TensorProto, checker, helper, numpy_helper
 
-from engines import contract
-from engines.bundle import Bundle, Crop, Head, Manifest, Motion, write_bundle
-from engines.taxonomy import Taxonomy, load_taxonomy
+from ferstream.engines import contract
+from ferstream.engines.bundle import Bundle, Crop, Head, Manifest, Motion, write_bundle
+from ferstream.engines.taxonomy import Taxonomy, load_taxonomy
 
 FEATURES, CROP_PX, FIELDS, MOTION_PX, UNITS = 6, 8, 2, 4, 52
 

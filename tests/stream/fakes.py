@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from engines.taxonomy import load_taxonomy
-from stream.emotions import Emotions
-from stream.errors import SinkError
-from stream.frame import Frame
-from stream.quality import Quality
-from stream.result import FaceResult, Result
-from stream.sinks.base import SinkInfo
-from stream.track import Face
+from ferstream.engines.taxonomy import load_taxonomy
+from ferstream.stream.emotions import Emotions
+from ferstream.stream.errors import SinkError
+from ferstream.stream.frame import Frame
+from ferstream.stream.quality import Quality
+from ferstream.stream.result import FaceResult, Result
+from ferstream.stream.sinks.base import SinkInfo
+from ferstream.stream.track import Face
 
 Box = tuple[float, float, float, float]
 

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.frame import Frame
+from ferstream.stream.frame import Frame
 
 Picture = NDArray[np.uint8]
 

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from stream.frame import Frame
-from stream.result import FaceResult, Result
-from stream.sinks.base import Sink, SinkInfo
+from ferstream.stream.frame import Frame
+from ferstream.stream.result import FaceResult, Result
+from ferstream.stream.sinks.base import Sink, SinkInfo
 
 ROW_INFO = SinkInfo("cam", (64, 48), 30.0, live=True, about={"purpose": "a test"})
 

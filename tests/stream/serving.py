@@ -17,15 +17,15 @@ import cv2
 import httpx
 import uvicorn
 
-from stream.frame import Frame
-from stream.recognize import Recognizer
-from stream.report import about
-from stream.serve.app import create_app
-from stream.serve.limits import Limits
-from stream.serve.rounds import Rounds
-from stream.serve.scoring import Scoring
-from stream.serve.server import server_config
-from stream.sources import open_source
+from ferstream.stream.frame import Frame
+from ferstream.stream.recognize import Recognizer
+from ferstream.stream.report import about
+from ferstream.stream.serve.app import create_app
+from ferstream.stream.serve.limits import Limits
+from ferstream.stream.serve.rounds import Rounds
+from ferstream.stream.serve.scoring import Scoring
+from ferstream.stream.serve.server import server_config
+from ferstream.stream.sources import open_source
 
 
 @dataclass

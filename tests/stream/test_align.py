@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from stream.align import (
+from ferstream.stream.align import (
     ANCHOR_LANDMARKS,
     ANCHOR_TEMPLATE,
     anchor_matrix,

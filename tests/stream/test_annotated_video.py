@@ -10,9 +10,9 @@ import av
 import numpy as np
 import pytest
 
-from stream.loop import run
-from stream.outputs import Outputs
-from stream.sources import open_source
+from ferstream.stream.loop import run
+from ferstream.stream.outputs import Outputs
+from ferstream.stream.sources import open_source
 from tests import media
 
 from .fakes import FakeRecognizer

@@ -13,14 +13,14 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from stream.errors import SinkError
-from stream.frame import Frame
-from stream.result import FaceResult, Result
-from stream.sinks.annotation import AnnotationSink
-from stream.sinks.base import SinkInfo
-from stream.sinks.boris import BorisSink
-from stream.sinks.elan import EafSink
-from stream.sinks.notice import NOTICE
+from ferstream.stream.errors import SinkError
+from ferstream.stream.frame import Frame
+from ferstream.stream.result import FaceResult, Result
+from ferstream.stream.sinks.annotation import AnnotationSink
+from ferstream.stream.sinks.base import SinkInfo
+from ferstream.stream.sinks.boris import BorisSink
+from ferstream.stream.sinks.elan import EafSink
+from ferstream.stream.sinks.notice import NOTICE
 
 from .fakes import face
 

@@ -11,7 +11,7 @@ import pytest
 # Threads at once, each with something of its own; the C library tells how many arenas there are.
 PROGRAM = """
 import ctypes, re, sys, tempfile, threading
-from stream.arenas import few_arenas
+from ferstream.stream.arenas import few_arenas
 if sys.argv[1] == "few":
     assert few_arenas()
 together = threading.Barrier(9)

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stream.around import BLIP_S, Around, Seen
-from stream.frame import Frame
-from stream.loop import run
-from stream.memory import WAITING_BYTES
-from stream.recognize import Recognizer, Result
+from ferstream.stream.around import BLIP_S, Around, Seen
+from ferstream.stream.frame import Frame
+from ferstream.stream.loop import run
+from ferstream.stream.memory import WAITING_BYTES
+from ferstream.stream.recognize import Recognizer, Result
 
 from .fakes import FakeSource, ListSink
 from .footage import pictures_of

@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 
-from stream.errors import SinkError, SinkLost, SinkRefused
-from stream.frame import Frame
-from stream.loop import run
-from stream.result import Result
-from stream.sinks.background import BackgroundSink, BackgroundWriter
-from stream.sinks.base import SinkInfo
-from stream.sinks.rows import FrameRows, Row, RowSink
-from stream.sources.backoff import Backoff
-from stream.sources.event import SourceEvent, State
+from ferstream.stream.errors import SinkError, SinkLost, SinkRefused
+from ferstream.stream.frame import Frame
+from ferstream.stream.loop import run
+from ferstream.stream.result import Result
+from ferstream.stream.sinks.background import BackgroundSink, BackgroundWriter
+from ferstream.stream.sinks.base import SinkInfo
+from ferstream.stream.sinks.rows import FrameRows, Row, RowSink
+from ferstream.stream.sources.backoff import Backoff
+from ferstream.stream.sources.event import SourceEvent, State
 
 from .fakes import FakeRecognizer, FakeSource, ListSink
 from .receivers import ROW_INFO, blank, give_rows, until

@@ -7,16 +7,16 @@ from collections.abc import Callable, Iterable
 import numpy as np
 import pytest
 
-from stream.detect import FaceDetector
-from stream.errors import SinkError
-from stream.frame import Frame
-from stream.loop import run
-from stream.recognize import Recognizer
-from stream.result import FaceResult, Result
-from stream.sinks.base import Listener, SinkInfo
-from stream.sinks.blur import LEAD_S, BlurSink, blurred, masked
-from stream.sources import open_source
-from stream.sources.event import SourceEvent, State
+from ferstream.stream.detect import FaceDetector
+from ferstream.stream.errors import SinkError
+from ferstream.stream.frame import Frame
+from ferstream.stream.loop import run
+from ferstream.stream.recognize import Recognizer
+from ferstream.stream.result import FaceResult, Result
+from ferstream.stream.sinks.base import Listener, SinkInfo
+from ferstream.stream.sinks.blur import LEAD_S, BlurSink, blurred, masked
+from ferstream.stream.sources import open_source
+from ferstream.stream.sources.event import SourceEvent, State
 
 from .fakes import Box, ListSink, face
 

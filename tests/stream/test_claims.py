@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from stream.claims import Claim
-from stream.errors import SinkError
-from stream.outputs import Outputs
+from ferstream.stream.claims import Claim
+from ferstream.stream.errors import SinkError
+from ferstream.stream.outputs import Outputs
 from tests import media
 
 
@@ -98,7 +98,7 @@ def test_a_file_has_one_writer_at_a_time(folder: Path) -> None:
 
 
 def test_a_killed_run_holds_nothing(folder: Path) -> None:
-    code = "import sys; from pathlib import Path; from stream.claims import Claim\n"
+    code = "import sys; from pathlib import Path; from ferstream.stream.claims import Claim\n"
     code += "held = Claim(Path('x.csv').resolve()); print(1, flush=True); input()"
     path = (folder / "x.csv").resolve()
     with subprocess.Popen(

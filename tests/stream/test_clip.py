@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from stream.clip import FaceClip
-from stream.flow import MotionEstimator
+from ferstream.stream.clip import FaceClip
+from ferstream.stream.flow import MotionEstimator
 
 FRAMES, DURATION_S, FIELDS, GAP_S = 32, 2.0, 8, 0.1
 

@@ -6,14 +6,14 @@ import cv2
 import numpy as np
 import pytest
 
-from stream.align import crop
-from stream.cropped import CroppedFace
-from stream.detect import FaceDetector
-from stream.face_options import FaceOptions
-from stream.frame import Frame
-from stream.mesh import FaceMesh
-from stream.sources.sample import SampleSource
-from stream.track import Face, FaceTracker
+from ferstream.stream.align import crop
+from ferstream.stream.cropped import CroppedFace
+from ferstream.stream.detect import FaceDetector
+from ferstream.stream.face_options import FaceOptions
+from ferstream.stream.frame import Frame
+from ferstream.stream.mesh import FaceMesh
+from ferstream.stream.sources.sample import SampleSource
+from ferstream.stream.track import Face, FaceTracker
 
 from .footage import Picture
 

@@ -12,9 +12,9 @@ import cv2
 import numpy as np
 import pytest
 
-from stream.detect import FaceDetector, find_meshes, overlap
-from stream.hush import hushed
-from stream.mesh import FaceMesh, Region
+from ferstream.stream.detect import FaceDetector, find_meshes, overlap
+from ferstream.stream.hush import hushed
+from ferstream.stream.mesh import FaceMesh, Region
 
 from .footage import frames_of
 
@@ -130,8 +130,8 @@ def test_hushed_holds_back_chatter_and_nothing_else(capfd: pytest.CaptureFixture
 
 def test_start_is_silent(repository: Path) -> None:
     code = (
-        "import numpy as np; from stream.detect import FaceDetector; "
-        "from stream.mesh import FaceMesh, Region; r = np.zeros((90, 160, 3), np.uint8); "
+        "import numpy as np; from ferstream.stream.detect import FaceDetector; "
+        "from ferstream.stream.mesh import FaceMesh, Region; r = np.zeros((90, 160, 3), np.uint8); "
         "d, m = FaceDetector(), FaceMesh(2); d.detect(r); m.run(r, [Region(9, 9, 9, 0)] * 4); "
         "m.close(); d.close()"
     )

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from engines.bundle import Head, Manifest
-from engines.calibrator import PredictionSets
-from engines.errors import ContractMismatch
-from engines.taxonomy import load_taxonomy
-from stream.emotions import AFFECT, HOLDS, EmotionReader, Emotions, faint, steady
+from ferstream.engines.bundle import Head, Manifest
+from ferstream.engines.calibrator import PredictionSets
+from ferstream.engines.errors import ContractMismatch
+from ferstream.engines.taxonomy import load_taxonomy
+from ferstream.stream.emotions import AFFECT, HOLDS, EmotionReader, Emotions, faint, steady
 from tests.engines import tiny
 
 BASIC8, WORDS = load_taxonomy("basic8"), load_taxonomy("emo135")

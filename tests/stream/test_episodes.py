@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from stream.result import FaceResult, Result
-from stream.sinks.episodes import Episode, Episodes
+from ferstream.stream.result import FaceResult, Result
+from ferstream.stream.sinks.episodes import Episode, Episodes
 
 from .fakes import face
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from stream.result import FaceResult, Result
-from stream.sinks.event_rows import EventRows
-from stream.sinks.rows import RowSink, line
-from stream.sources.event import SourceEvent, State
+from ferstream.stream.result import FaceResult, Result
+from ferstream.stream.sinks.event_rows import EventRows
+from ferstream.stream.sinks.rows import RowSink, line
+from ferstream.stream.sources.event import SourceEvent, State
 
 from .fakes import face
 from .receivers import ROW_INFO, give_rows

@@ -14,12 +14,12 @@ from pathlib import Path
 import av
 import pytest
 
-from stream.frame import Frame
-from stream.loop import run
-from stream.outputs import Outputs
-from stream.sources import open_source
-from stream.sources.base import Source
-from stream.sources.clock import FileClock
+from ferstream.stream.frame import Frame
+from ferstream.stream.loop import run
+from ferstream.stream.outputs import Outputs
+from ferstream.stream.sources import open_source
+from ferstream.stream.sources.base import Source
+from ferstream.stream.sources.clock import FileClock
 from tests import media
 
 from .fakes import FakeRecognizer

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from stream.align import FACE_WIDTH_IN_CROP
-from stream.flow import MOTION_CROP_PX, MOTION_FIELD_PX, MotionEstimator, motion_share
+from ferstream.stream.align import FACE_WIDTH_IN_CROP
+from ferstream.stream.flow import MOTION_CROP_PX, MOTION_FIELD_PX, MotionEstimator, motion_share
 
 FACE_PX = FACE_WIDTH_IN_CROP * MOTION_CROP_PX
 

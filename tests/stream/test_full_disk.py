@@ -12,13 +12,13 @@ from pathlib import Path
 import av
 import pytest
 
-from stream.errors import SinkError, SinkLost
-from stream.frame import Frame
-from stream.outputs import Outputs
-from stream.result import Result
-from stream.sinks.background import BackgroundSink
-from stream.sinks.base import SinkInfo
-from stream.sinks.whole import WholeLines
+from ferstream.stream.errors import SinkError, SinkLost
+from ferstream.stream.frame import Frame
+from ferstream.stream.outputs import Outputs
+from ferstream.stream.result import Result
+from ferstream.stream.sinks.background import BackgroundSink
+from ferstream.stream.sinks.base import SinkInfo
+from ferstream.stream.sinks.whole import WholeLines
 from tests import media
 
 from .fakes import face
@@ -164,7 +164,7 @@ def test_the_exit_status_of_a_live_run(disk: SmallDisk, tmp_path: Path) -> None:
     disk.fill()
     done = subprocess.run(
         [
-            *(sys.executable, "ferstream.py", "live", "sample", "--no-window", "--seconds", "4"),
+            *(sys.executable, "-m", "ferstream", "live", "sample", "--no-window", "--seconds", "4"),
             *("--to", str(disk.path / "o.jsonl"), "--to", str(disk.path / "o.m3u8")),
         ],
         cwd=ROOT,

@@ -9,11 +9,11 @@ import av
 import numpy as np
 import pytest
 
-from stream.errors import SinkError
-from stream.frame import Frame
-from stream.result import Result
-from stream.sinks.base import SinkInfo
-from stream.sinks.hls import LISTED, SEGMENT_S, HlsSink
+from ferstream.stream.errors import SinkError
+from ferstream.stream.frame import Frame
+from ferstream.stream.result import Result
+from ferstream.stream.sinks.base import SinkInfo
+from ferstream.stream.sinks.hls import LISTED, SEGMENT_S, HlsSink
 from tests import media
 
 from .fakes import face

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from stream import cell, jail
-from stream.budget import BASE_BYTES, LEAST_BYTES, Budget, free_memory
-from stream.errors import SourceRefused
-from stream.jail import _MACHINES, _program
-from stream.landlock import landlock_version
-from stream.serve.cli import require_sandbox
-from stream.serve.secret import ServeError
+from ferstream.stream import cell, jail
+from ferstream.stream.budget import BASE_BYTES, LEAST_BYTES, Budget, free_memory
+from ferstream.stream.errors import SourceRefused
+from ferstream.stream.jail import _MACHINES, _program
+from ferstream.stream.landlock import landlock_version
+from ferstream.stream.serve.cli import require_sandbox
+from ferstream.stream.serve.secret import ServeError
 
 MB = 2**20
 ALLOW, KILL, FAIL = 0x7FFF0000, 0x80000000, 0x00050000
@@ -79,7 +79,7 @@ def test_landlock_alone_takes_files_and_networks_away(tmp_path: Path) -> None:
     (tmp_path / "old").write_text("x")
     code = f"""
 import os, socket
-from stream.landlock import give_up_files, landlock_version
+from ferstream.stream.landlock import give_up_files, landlock_version
 listening = socket.create_server(("127.0.0.1", 0))
 port = listening.getsockname()[1]
 held = open({str(tmp_path / "old")!r})

@@ -13,10 +13,10 @@ from xml.etree import ElementTree
 import av
 import pytest
 
-from stream.frame import Frame
-from stream.result import Result
-from stream.sinks.base import SinkInfo
-from stream.sinks.video import VideoSink
+from ferstream.stream.frame import Frame
+from ferstream.stream.result import Result
+from ferstream.stream.sinks.base import SinkInfo
+from ferstream.stream.sinks.video import VideoSink
 from tests import media
 
 from .fakes import face
@@ -27,8 +27,8 @@ _WRITE = """
 import os, signal, sys
 from pathlib import Path
 from tests.stream.test_killed import give
-from stream.outputs import Outputs
-from stream.sinks.base import SinkInfo
+from ferstream.stream.outputs import Outputs
+from ferstream.stream.sinks.base import SinkInfo
 outputs = Outputs(to=(sys.argv[1],))
 ((place,),) = outputs.for_sources(["clip"])
 (sink,) = outputs.sinks([place], print, live=False)

@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ferstream import Frame, Recognizer
-from stream.errors import RecognizerUnusable
-from stream.result import Result
-from stream.sources.sample import SampleSource
+from ferstream.stream.errors import RecognizerUnusable
+from ferstream.stream.result import Result
+from ferstream.stream.sources.sample import SampleSource
 from tests import media
 
 Pixels = NDArray[np.uint8]

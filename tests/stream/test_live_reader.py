@@ -10,9 +10,9 @@ import av
 import numpy as np
 import pytest
 
-from stream.errors import SourceTimeout
-from stream.sources.h264 import H264Numbers
-from stream.sources.live import LiveReader
+from ferstream.stream.errors import SourceTimeout
+from ferstream.stream.sources.h264 import H264Numbers
+from ferstream.stream.sources.live import LiveReader
 from tests import media
 
 GOP, COUNT = 10, 40

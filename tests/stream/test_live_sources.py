@@ -16,7 +16,7 @@ import av.error
 import numpy as np
 import pytest
 
-from stream.errors import (
+from ferstream.stream.errors import (
     SourceDenied,
     SourceLost,
     SourceMissing,
@@ -24,13 +24,13 @@ from stream.errors import (
     SourceTimeout,
     SourceUnreadable,
 )
-from stream.frame import Frame
-from stream.sources import open_live, open_source
-from stream.sources.event import SourceEvent
-from stream.sources.failures import address_failure, camera_failure
-from stream.sources.live import Pace
-from stream.sources.paced import PacedSource
-from stream.sources.pyav import open_address
+from ferstream.stream.frame import Frame
+from ferstream.stream.sources import open_live, open_source
+from ferstream.stream.sources.event import SourceEvent
+from ferstream.stream.sources.failures import address_failure, camera_failure
+from ferstream.stream.sources.live import Pace
+from ferstream.stream.sources.paced import PacedSource
+from ferstream.stream.sources.pyav import open_address
 from tests import media
 
 from .fakes import FakeSource

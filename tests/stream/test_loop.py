@@ -10,12 +10,12 @@ from dataclasses import replace
 
 import pytest
 
-from stream.errors import SinkError, SourceLost
-from stream.frame import Frame
-from stream.interrupt import Stop, stopping_on_signals
-from stream.loop import Route, run, run_many
-from stream.result import FaceResult
-from stream.sources.event import SourceEvent, State
+from ferstream.stream.errors import SinkError, SourceLost
+from ferstream.stream.frame import Frame
+from ferstream.stream.interrupt import Stop, stopping_on_signals
+from ferstream.stream.loop import Route, run, run_many
+from ferstream.stream.result import FaceResult
+from ferstream.stream.sources.event import SourceEvent, State
 
 from .fakes import FakeRecognizer, FakeSource, ListSink, face
 

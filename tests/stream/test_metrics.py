@@ -14,15 +14,15 @@ import pytest
 from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
-from stream.errors import SinkError, SinkLost
-from stream.loop import Route, run_many
-from stream.result import Result
-from stream.sinks.background import BackgroundSink
-from stream.sinks.base import SinkInfo
-from stream.sinks.metrics_sink import MetricsSink
-from stream.sinks.prometheus import MOST_SOURCES, Metrics
-from stream.sinks.recent import Recent
-from stream.sources.event import SourceEvent, State
+from ferstream.stream.errors import SinkError, SinkLost
+from ferstream.stream.loop import Route, run_many
+from ferstream.stream.result import Result
+from ferstream.stream.sinks.background import BackgroundSink
+from ferstream.stream.sinks.base import SinkInfo
+from ferstream.stream.sinks.metrics_sink import MetricsSink
+from ferstream.stream.sinks.prometheus import MOST_SOURCES, Metrics
+from ferstream.stream.sinks.recent import Recent
+from ferstream.stream.sources.event import SourceEvent, State
 
 from .fakes import FakeRecognizer, FakeSource, ListSink, face
 from .receivers import blank
@@ -256,7 +256,7 @@ def test_a_name_made_to_point_here_is_told_nothing(metrics: Metrics) -> None:
 def test_silent_connections_do_not_gather(
     metrics: Metrics, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("stream.sinks.metrics_server._AT_ONCE", 3)
+    monkeypatch.setattr("ferstream.stream.sinks.metrics_server._AT_ONCE", 3)
     metrics.serve("0")
     place = ("127.0.0.1", metrics.port or 0)
     held = [socket.create_connection(place, timeout=60) for _ in range(8)]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from stream.sources import open_clip, open_source
+from ferstream.stream.sources import open_clip, open_source
 from tests import media
 
 COUNT, STEP_S = 30, 0.1

@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from stream.errors import SinkError, SinkLost
-from stream.sinks.background import BackgroundWriter
-from stream.sinks.base import SinkInfo
-from stream.sinks.mqtt import MqttWriter, topic_of
-from stream.sinks.rows import FrameRows, RowSink
-from stream.sources.backoff import Backoff
-from stream.sources.event import SourceEvent, State
+from ferstream.stream.errors import SinkError, SinkLost
+from ferstream.stream.sinks.background import BackgroundWriter
+from ferstream.stream.sinks.base import SinkInfo
+from ferstream.stream.sinks.mqtt import MqttWriter, topic_of
+from ferstream.stream.sinks.rows import FrameRows, RowSink
+from ferstream.stream.sources.backoff import Backoff
+from ferstream.stream.sources.event import SourceEvent, State
 
 from .broker import Broker, Heard, listening
 from .fakes import face
@@ -113,7 +113,7 @@ def test_a_broker_started_late_gets_every_row_that_waited(tmp_path: Path) -> Non
 
 DOOMED = """
 import sys, time
-from stream.sinks.mqtt import MqttWriter
+from ferstream.stream.sinks.mqtt import MqttWriter
 writer = MqttWriter(sys.argv[1], qos=0)
 writer.open({"kind": "header", "source": "cam"})
 writer.write({"frame": 1})

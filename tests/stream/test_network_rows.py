@@ -18,12 +18,12 @@ from typing import Any
 import psutil
 import pytest
 
-from stream.errors import SinkError, SinkLost, SinkRefused
-from stream.sinks.background import BackgroundWriter
-from stream.sinks.http import HttpPost
-from stream.sinks.rows import FrameRows, RowSink
-from stream.sinks.tcp import TcpLines
-from stream.sources.backoff import Backoff
+from ferstream.stream.errors import SinkError, SinkLost, SinkRefused
+from ferstream.stream.sinks.background import BackgroundWriter
+from ferstream.stream.sinks.http import HttpPost
+from ferstream.stream.sinks.rows import FrameRows, RowSink
+from ferstream.stream.sinks.tcp import TcpLines
+from ferstream.stream.sources.backoff import Backoff
 
 from .fakes import face
 from .receivers import ROW_INFO, HttpReceiver, TcpReceiver, free_port, give_rows, until

@@ -7,11 +7,11 @@ from pathlib import Path
 import av
 import pytest
 
-from stream.frame import Frame
-from stream.result import Result
-from stream.sinks.base import SinkInfo
-from stream.sinks.notice import NOTICE, notice_lines
-from stream.sinks.video import VideoSink
+from ferstream.stream.frame import Frame
+from ferstream.stream.result import Result
+from ferstream.stream.sinks.base import SinkInfo
+from ferstream.stream.sinks.notice import NOTICE, notice_lines
+from ferstream.stream.sinks.video import VideoSink
 from tests import media
 
 INFO = SinkInfo(

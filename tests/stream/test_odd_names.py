@@ -32,7 +32,7 @@ def test_every_output_shows_them_as_text(tmp_path: Path, repository: Path) -> No
     out = tmp_path / "out"
     to = [word for kind in KINDS for word in ("--to", f"{out}/{{source}}.{kind}")]
     done = subprocess.run(
-        [sys.executable, "ferstream.py", "score", str(clips), *to],
+        [sys.executable, "-m", "ferstream", "score", str(clips), *to],
         cwd=repository,
         capture_output=True,
     )

@@ -9,20 +9,20 @@ import cv2
 import numpy as np
 import pytest
 
-from stream.cropped import CroppedFace
-from stream.detect import FaceDetector
-from stream.face_options import FaceOptions
-from stream.frame import Frame
-from stream.loop import run
-from stream.mesh import FaceMesh
-from stream.recognize import Recognizer
-from stream.result import Result
-from stream.sight import Track
-from stream.sinks.base import SinkInfo
-from stream.sinks.blur import BlurSink
-from stream.sources import open_source
-from stream.sources.sample import SampleSource
-from stream.track import MOST_PEOPLE, FaceTracker
+from ferstream.stream.cropped import CroppedFace
+from ferstream.stream.detect import FaceDetector
+from ferstream.stream.face_options import FaceOptions
+from ferstream.stream.frame import Frame
+from ferstream.stream.loop import run
+from ferstream.stream.mesh import FaceMesh
+from ferstream.stream.recognize import Recognizer
+from ferstream.stream.result import Result
+from ferstream.stream.sight import Track
+from ferstream.stream.sinks.base import SinkInfo
+from ferstream.stream.sinks.blur import BlurSink
+from ferstream.stream.sources import open_source
+from ferstream.stream.sources.sample import SampleSource
+from ferstream.stream.track import MOST_PEOPLE, FaceTracker
 from tests import media
 
 from .fakes import FakeSource, ListSink

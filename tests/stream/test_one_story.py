@@ -13,18 +13,18 @@ from xml.etree import ElementTree
 
 import pytest
 
-from demo.view import MomentSink
-from stream.loop import run
-from stream.recognize import Recognizer
-from stream.sinks.base import Sink
-from stream.sinks.boris import BorisSink
-from stream.sinks.csv import CsvSink
-from stream.sinks.elan import EafSink
-from stream.sinks.event_rows import EventRows
-from stream.sinks.jsonl import JsonlFile, jsonl_sink
-from stream.sinks.rows import RowSink
-from stream.sinks.subtitles import SubtitleSink
-from stream.sinks.tally import FaceSummary, TallySink
+from ferstream.demo.view import MomentSink
+from ferstream.stream.loop import run
+from ferstream.stream.recognize import Recognizer
+from ferstream.stream.sinks.base import Sink
+from ferstream.stream.sinks.boris import BorisSink
+from ferstream.stream.sinks.csv import CsvSink
+from ferstream.stream.sinks.elan import EafSink
+from ferstream.stream.sinks.event_rows import EventRows
+from ferstream.stream.sinks.jsonl import JsonlFile, jsonl_sink
+from ferstream.stream.sinks.rows import RowSink
+from ferstream.stream.sinks.subtitles import SubtitleSink
+from ferstream.stream.sinks.tally import FaceSummary, TallySink
 
 from .test_around import Shown
 
@@ -174,7 +174,7 @@ def test_the_headline_is_that_of_the_smile(told: Told) -> None:
 
 def test_a_held_smile_keeps_its_word(clips_dir: Path) -> None:
     """Its first word in rows changes less than once a second, though near synonyms take turns."""
-    from stream.sources import open_source
+    from ferstream.stream.sources import open_source
 
     from .fakes import ListSink
 

@@ -11,14 +11,14 @@ from pathlib import Path
 import av
 import pytest
 
-from stream.errors import SinkError
-from stream.loop import Route, run, run_many
-from stream.outputs import Outputs
-from stream.place import BY_SUFFIX, Place, place_of, places_for, stems
-from stream.sinks.background import BackgroundSink
-from stream.sinks.blur import BlurSink
-from stream.sinks.rows import RowSink
-from stream.sinks.video import VideoSink
+from ferstream.stream.errors import SinkError
+from ferstream.stream.loop import Route, run, run_many
+from ferstream.stream.outputs import Outputs
+from ferstream.stream.place import BY_SUFFIX, Place, place_of, places_for, stems
+from ferstream.stream.sinks.background import BackgroundSink
+from ferstream.stream.sinks.blur import BlurSink
+from ferstream.stream.sinks.rows import RowSink
+from ferstream.stream.sinks.video import VideoSink
 from tests import media
 
 from .fakes import FakeRecognizer, FakeSource, face

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engines.taxonomy import load_taxonomy
-from stream.result import FaceResult, Result
-from stream.sinks import overlay
-from stream.sinks.overlay import colour_of, draw
-from stream.sinks.timeline import Timeline
+from ferstream.engines.taxonomy import load_taxonomy
+from ferstream.stream.result import FaceResult, Result
+from ferstream.stream.sinks import overlay
+from ferstream.stream.sinks.overlay import colour_of, draw
+from ferstream.stream.sinks.timeline import Timeline
 
 from .fakes import Box, face
 

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from stream.errors import SourceTooLarge, SourceUnreadable
-from stream.frame import Frame
-from stream.picture import decode_picture
-from stream.sandbox import Limits, open_untrusted
-from stream.sources import open_source
-from stream.sources.base import Source
+from ferstream.stream.errors import SourceTooLarge, SourceUnreadable
+from ferstream.stream.frame import Frame
+from ferstream.stream.picture import decode_picture
+from ferstream.stream.sandbox import Limits, open_untrusted
+from ferstream.stream.sources import open_source
+from ferstream.stream.sources.base import Source
 from tests import heic, media
 
 # What a turn does to the quarters r b / g . is written out by hand.

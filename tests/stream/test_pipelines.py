@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stream import gst
-from stream.errors import (
+from ferstream.stream import gst
+from ferstream.stream.errors import (
     GstreamerMissing,
     SourceDenied,
     SourceError,
@@ -23,11 +23,11 @@ from stream.errors import (
     SourceTimeout,
     SourceUnreadable,
 )
-from stream.frame import Frame
-from stream.sources import open_live, open_source
-from stream.sources.pipeline import PipelineError
-from stream.sources.pipeline_failures import pipeline_failure
-from stream.sources.supervised import SupervisedSource
+from ferstream.stream.frame import Frame
+from ferstream.stream.sources import open_live, open_source
+from ferstream.stream.sources.pipeline import PipelineError
+from ferstream.stream.sources.pipeline_failures import pipeline_failure
+from ferstream.stream.sources.supervised import SupervisedSource
 from tests import media
 
 TEST = "gst:videotestsrc is-live=true"
@@ -214,7 +214,7 @@ def test_without_gstreamer_auto_does_without(monkeypatch: pytest.MonkeyPatch) ->
         raise GstreamerMissing("gi is not here: sudo apt install python3-gi")
 
     monkeypatch.setattr(gst, "load_gst", missing)
-    monkeypatch.setattr("stream.sources.pipeline.load_gst", missing)
+    monkeypatch.setattr("ferstream.stream.sources.pipeline.load_gst", missing)
     assert not gst.has_gst()
     with pytest.raises(SourceUnreadable, match="sudo apt install python3-gi") as caught:
         open_source("gst:rtspsrc location=rtsp://a:s3cret@cam/1")
@@ -225,7 +225,7 @@ def test_without_gstreamer_auto_does_without(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_only_the_bindings_leak_in_from_the_system() -> None:
     program = (
-        "import sys; from stream.gst import load_gst; path = list(sys.path); load_gst();"
+        "import sys; from ferstream.stream.gst import load_gst; path = list(sys.path); load_gst();"
         "load_gst('GstApp'); assert sys.path == path;"
         "others = [m for m, v in sys.modules.items() if 'dist-packages' in "
         "(getattr(v, '__file__', None) or '') and m.split('.')[0] != 'gi'];"

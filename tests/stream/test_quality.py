@@ -8,11 +8,11 @@ import cv2
 import numpy as np
 import pytest
 
-from stream.align import crop
-from stream.detect import FaceDetector, find_meshes
-from stream.flow import MOTION_CROP_PX
-from stream.mesh import FaceMesh, Mesh
-from stream.quality import Quality, measure, pose_deg, sharpness
+from ferstream.stream.align import crop
+from ferstream.stream.detect import FaceDetector, find_meshes
+from ferstream.stream.flow import MOTION_CROP_PX
+from ferstream.stream.mesh import FaceMesh, Mesh
+from ferstream.stream.quality import Quality, measure, pose_deg, sharpness
 
 from .footage import Picture, frames_of
 

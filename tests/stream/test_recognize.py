@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from engines import contract
-from engines.bundle import Bundle, Crop, Motion
-from engines.contract import Array, Tensors
-from engines.engine import Engine
-from engines.errors import ContractMismatch
-from engines.function import FunctionEngine
-from stream.frame import Frame
-from stream.recognize import Recognizer, Result
+from ferstream.engines import contract
+from ferstream.engines.bundle import Bundle, Crop, Motion
+from ferstream.engines.contract import Array, Tensors
+from ferstream.engines.engine import Engine
+from ferstream.engines.errors import ContractMismatch
+from ferstream.engines.function import FunctionEngine
+from ferstream.stream.frame import Frame
+from ferstream.stream.recognize import Recognizer, Result
 from tests.engines import tiny
 
 from .footage import at_rate, frames_of, pictures_of

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from stream.errors import (
+from ferstream.stream.errors import (
     SourceDenied,
     SourceError,
     SourceMissing,
@@ -26,9 +26,9 @@ from stream.errors import (
     SourceUnreadable,
     SourceUntrusted,
 )
-from stream.gst import has_gst
-from stream.sources import open_live, open_source
-from stream.sources.way import Way, lead
+from ferstream.stream.gst import has_gst
+from ferstream.stream.sources import open_live, open_source
+from ferstream.stream.sources.way import Way, lead
 from tests.rtsp_camera import Camera, require_rtsp
 
 from .test_network_rows import certificate

@@ -13,22 +13,22 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engines.taxonomy import load_taxonomy
-from stream import report
-from stream.emotions import EmotionReader
-from stream.frame import Frame
-from stream.loop import run
-from stream.recognize import Recognizer
-from stream.result import FaceResult, Result
-from stream.sinks.base import SinkInfo
-from stream.sinks.columns import COLUMNS
-from stream.sinks.csv import CsvSink
-from stream.sinks.event_rows import EventRows
-from stream.sinks.jsonl import JsonlFile
-from stream.sinks.rows import FrameRows, RowMaker, RowSink
-from stream.sinks.window_rows import WindowRows
-from stream.sources import open_source
-from stream.sources.event import SourceEvent, State
+from ferstream.engines.taxonomy import load_taxonomy
+from ferstream.stream import report
+from ferstream.stream.emotions import EmotionReader
+from ferstream.stream.frame import Frame
+from ferstream.stream.loop import run
+from ferstream.stream.recognize import Recognizer
+from ferstream.stream.result import FaceResult, Result
+from ferstream.stream.sinks.base import SinkInfo
+from ferstream.stream.sinks.columns import COLUMNS
+from ferstream.stream.sinks.csv import CsvSink
+from ferstream.stream.sinks.event_rows import EventRows
+from ferstream.stream.sinks.jsonl import JsonlFile
+from ferstream.stream.sinks.rows import FrameRows, RowMaker, RowSink
+from ferstream.stream.sinks.window_rows import WindowRows
+from ferstream.stream.sources import open_source
+from ferstream.stream.sources.event import SourceEvent, State
 
 from .fakes import face
 from .test_emotions import judged_manifest

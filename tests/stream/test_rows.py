@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from stream.errors import SinkError
-from stream.result import Result
-from stream.sinks.base import SinkInfo
-from stream.sinks.jsonl import JsonlFile, jsonl_sink
-from stream.sinks.rows import FrameRows, RowSink, header, line
-from stream.sources.event import SourceEvent, State
+from ferstream.stream.errors import SinkError
+from ferstream.stream.result import Result
+from ferstream.stream.sinks.base import SinkInfo
+from ferstream.stream.sinks.jsonl import JsonlFile, jsonl_sink
+from ferstream.stream.sinks.rows import FrameRows, RowSink, header, line
+from ferstream.stream.sources.event import SourceEvent, State
 
 from .fakes import face
 from .receivers import ROW_INFO, blank, give_rows
@@ -85,8 +85,8 @@ def test_standard_output_gets_whole_rows_from_several_sources(
 PIPED = """
 import sys
 from pathlib import Path
-from stream.errors import SinkError
-from stream.sinks.jsonl import JsonlFile
+from ferstream.stream.errors import SinkError
+from ferstream.stream.sinks.jsonl import JsonlFile
 file = JsonlFile(Path("-"))
 file.open({"kind": "header"})
 print("ready", file=sys.stderr, flush=True)

@@ -13,12 +13,12 @@ import av
 import numpy as np
 import pytest
 
-from stream.errors import GstreamerMissing, SinkError
-from stream.frame import Frame
-from stream.gst import load_gst
-from stream.result import Result
-from stream.sinks.base import SinkInfo
-from stream.sinks.rtsp import RtspSink
+from ferstream.stream.errors import GstreamerMissing, SinkError
+from ferstream.stream.frame import Frame
+from ferstream.stream.gst import load_gst
+from ferstream.stream.result import Result
+from ferstream.stream.sinks.base import SinkInfo
+from ferstream.stream.sinks.rtsp import RtspSink
 from tests import media
 
 from .fakes import face
@@ -146,7 +146,7 @@ def test_nothing_is_drawn_while_nobody_watches(monkeypatch: pytest.MonkeyPatch) 
         drawn.append(result.frame)
         return pixels
 
-    monkeypatch.setattr("stream.sinks.rtsp.draw", draw)
+    monkeypatch.setattr("ferstream.stream.sinks.rtsp.draw", draw)
     with serving("rtsp://127.0.0.1:0/door") as sink:
         give(sink, 0)
         assert not drawn

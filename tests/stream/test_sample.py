@@ -8,8 +8,8 @@ from itertools import islice
 import numpy as np
 import pytest
 
-from stream.errors import SourceMissing
-from stream.sources import open_source, sample
+from ferstream.stream.errors import SourceMissing
+from ferstream.stream.sources import open_source, sample
 
 
 def test_it_is_the_same_every_time_and_quickly_made() -> None:

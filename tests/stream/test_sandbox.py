@@ -17,8 +17,7 @@ import numpy as np
 import psutil
 import pytest
 
-from stream import sandbox
-from stream.errors import (
+from ferstream.stream.errors import (
     SourceError,
     SourceMissing,
     SourceRefused,
@@ -26,11 +25,11 @@ from stream.errors import (
     SourceTooLarge,
     SourceUnreadable,
 )
-from stream.jail import can_confine
-from stream.sandbox import Limits, PictureDecoder, open_untrusted, printable
-from stream.sources import open_source
-from stream.sources.base import Source
-from stream.wire import Receiver, WireBroken
+from ferstream.stream.jail import can_confine
+from ferstream.stream.sandbox import Limits, PictureDecoder, open_untrusted, printable
+from ferstream.stream.sources import open_source
+from ferstream.stream.sources.base import Source
+from ferstream.stream.wire import Receiver, WireBroken
 from tests import media
 
 from . import hostile
@@ -171,8 +170,8 @@ def test_a_decoder_has_no_rights(tmp_path: Path) -> None:
     target = tmp_path / "target"
     script = f"""
 import os, signal, socket, sys, threading
-sys.path.insert(0, {str(Path(sandbox.__file__).parents[1])!r})
-from stream.jail import confine
+sys.path.insert(0, {os.getcwd()!r})
+from ferstream.stream.jail import confine
 inherited = os.open({str(tmp_path)!r}, os.O_RDONLY)
 tries = {{
     "read": lambda: os.open("/etc/passwd", os.O_RDONLY),
@@ -372,16 +371,15 @@ def test_nothing_leaks(tmp_path: Path) -> None:
 
 def test_a_decoder_ends_when_its_parent_does(long_clip: Path) -> None:
     script = (
-        "import os, sys; from stream.sandbox import *; "
+        "import os, sys; from ferstream.stream.sandbox import *; "
         "source = open_untrusted(sys.argv[1]); decoder = PictureDecoder(); "
         "import contextlib\n"
         "with contextlib.suppress(Exception): decoder.decode(b'x', 9)\n"
         "import psutil; print(*[c.pid for c in psutil.Process().children()], flush=True); "
         "os._exit(1)"
     )
-    root = Path(sandbox.__file__).parents[1]
     done = subprocess.run(
-        [sys.executable, "-c", script, str(long_clip)], cwd=root, capture_output=True, text=True
+        [sys.executable, "-c", script, str(long_clip)], capture_output=True, text=True
     )
     pids = [int(pid) for pid in done.stdout.split()]
     assert len(pids) == 2

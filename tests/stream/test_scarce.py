@@ -13,7 +13,7 @@ def scored(repository: Path, limit: str, value: int) -> subprocess.CompletedProc
     """The sample under one of the shell's limits."""
     bounded = f'ulimit {limit} {value}; exec "$@"'
     return subprocess.run(
-        ["sh", "-c", bounded, "sh", sys.executable, "ferstream.py", "score", "sample", "--json"],
+        ["sh", "-c", bounded, "sh", sys.executable, "-m", "ferstream", "score", "sample", "--json"],
         cwd=repository,
         capture_output=True,
         text=True,

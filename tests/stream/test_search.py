@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from stream.detect import Detection, FaceDetector
-from stream.frame import Frame
-from stream.mesh import FaceMesh
-from stream.sources.sample import SampleSource
-from stream.track import _SCENE_GRID, FaceTracker
-from stream.watch import Watch
+from ferstream.stream.detect import Detection, FaceDetector
+from ferstream.stream.frame import Frame
+from ferstream.stream.mesh import FaceMesh
+from ferstream.stream.sources.sample import SampleSource
+from ferstream.stream.track import _SCENE_GRID, FaceTracker
+from ferstream.stream.watch import Watch
 
 from .footage import Picture
 

@@ -17,11 +17,11 @@ import httpx
 import psutil
 import pytest
 
-from stream.loop import run
-from stream.recognize import Recognizer
-from stream.serve.limits import Limits
-from stream.sinks.tally import TallySink
-from stream.sources import open_source
+from ferstream.stream.loop import run
+from ferstream.stream.recognize import Recognizer
+from ferstream.stream.serve.limits import Limits
+from ferstream.stream.sinks.tally import TallySink
+from ferstream.stream.sources import open_source
 from tests import media
 
 from . import hostile

@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def start(*arguments: str | Path, **environment: str) -> subprocess.Popen[str]:
     plain = {k: v for k, v in os.environ.items() if k != "FERSTREAM_TOKEN"}
     return subprocess.Popen(
-        [sys.executable, "ferstream.py", "serve", *map(str, arguments)],
+        [sys.executable, "-m", "ferstream", "serve", *map(str, arguments)],
         cwd=ROOT,
         env={**plain, "FERSTREAM_TRACE": "", "COLUMNS": "200", **environment},
         stdout=subprocess.PIPE,

@@ -12,10 +12,10 @@ from contextlib import ExitStack
 import httpx
 import pytest
 
-from stream.recognize import Recognizer
-from stream.serve.limits import Limits
-from stream.serve.server import Doors
-from stream.serve.turns import household
+from ferstream.stream.recognize import Recognizer
+from ferstream.stream.serve.limits import Limits
+from ferstream.stream.serve.server import Doors
+from ferstream.stream.serve.turns import household
 
 from .serving import Served, encoded, frames, served
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from stream.recognize import Recognizer
-from stream.serve.limits import Limits
-from stream.serve.watch import Watch
-from stream.sources import open_live
+from ferstream.stream.recognize import Recognizer
+from ferstream.stream.serve.limits import Limits
+from ferstream.stream.serve.watch import Watch
+from ferstream.stream.sources import open_live
 
 from .serving import Served, clip, encoded, frames, served
 

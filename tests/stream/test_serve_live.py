@@ -18,10 +18,10 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from stream.frame import Frame
-from stream.recognize import Recognizer
-from stream.serve.guard import SUBPROTOCOL
-from stream.serve.limits import Limits
+from ferstream.stream.frame import Frame
+from ferstream.stream.recognize import Recognizer
+from ferstream.stream.serve.guard import SUBPROTOCOL
+from ferstream.stream.serve.limits import Limits
 
 from . import hostile
 from .serving import Served, encoded, frames, jpegs, served

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stream.frame import Frame
-from stream.recognize import Recognizer
-from stream.result import Result
-from stream.serve.rounds import RoundFailed, Rounds, RoundsClosed, RoundsFull
-from stream.sources import open_source
+from ferstream.stream.frame import Frame
+from ferstream.stream.recognize import Recognizer
+from ferstream.stream.result import Result
+from ferstream.stream.serve.rounds import RoundFailed, Rounds, RoundsClosed, RoundsFull
+from ferstream.stream.sources import open_source
 
 from .fakes import FakeRecognizer
 

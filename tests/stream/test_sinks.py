@@ -14,16 +14,16 @@ import av
 import numpy as np
 import pytest
 
-from stream.errors import SinkError
-from stream.frame import Frame
-from stream.result import FaceResult, Result
-from stream.sinks.base import Sink, SinkInfo, check_writable
-from stream.sinks.csv import CsvSink
-from stream.sinks.jsonl import jsonl_sink
-from stream.sinks.lines import LinesSink
-from stream.sinks.tally import FaceSummary, TallySink
-from stream.sinks.video import VideoSink
-from stream.sinks.window import WindowSink, check_display
+from ferstream.stream.errors import SinkError
+from ferstream.stream.frame import Frame
+from ferstream.stream.result import FaceResult, Result
+from ferstream.stream.sinks.base import Sink, SinkInfo, check_writable
+from ferstream.stream.sinks.csv import CsvSink
+from ferstream.stream.sinks.jsonl import jsonl_sink
+from ferstream.stream.sinks.lines import LinesSink
+from ferstream.stream.sinks.tally import FaceSummary, TallySink
+from ferstream.stream.sinks.video import VideoSink
+from ferstream.stream.sinks.window import WindowSink, check_display
 from tests import media
 
 from .fakes import face

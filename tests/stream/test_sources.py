@@ -7,18 +7,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stream.errors import (
+from ferstream.stream.errors import (
     SourceError,
     SourceMissing,
     SourceRefused,
     SourceUnreadable,
     StreamError,
 )
-from stream.frame import Frame
-from stream.place import place_of
-from stream.sources import clips_from, open_source, sources_from, without_password
-from stream.sources.base import Source
-from stream.sources.upright import Orientation
+from ferstream.stream.frame import Frame
+from ferstream.stream.place import place_of
+from ferstream.stream.sources import clips_from, open_source, sources_from, without_password
+from ferstream.stream.sources.base import Source
+from ferstream.stream.sources.upright import Orientation
 from tests import media
 
 

@@ -18,7 +18,7 @@ import av
 import numpy as np
 import pytest
 
-from engines import contract
+from ferstream.engines import contract
 from tests import media
 from tests.engines import tiny
 
@@ -44,7 +44,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> str:
 def start(*arguments: str | Path, **environment: str) -> subprocess.Popen[str]:
     plain = {k: v for k, v in os.environ.items() if k not in ("DISPLAY", "WAYLAND_DISPLAY")}
     return subprocess.Popen(
-        [sys.executable, "ferstream.py", *map(str, arguments)],
+        [sys.executable, "-m", "ferstream", *map(str, arguments)],
         cwd=ROOT,
         env={**plain, "FERSTREAM_TRACE": "", **environment},
         stdout=subprocess.PIPE,
@@ -348,7 +348,7 @@ def test_a_real_clip(bundle: str, clips_dir: Path) -> None:
 
 
 def test_faces_are_looked_for_as_asked(bundle: str, tmp_path: Path) -> None:
-    from stream.sources.sample import SampleSource
+    from ferstream.stream.sources.sample import SampleSource
 
     smile = next(SampleSource().frames()).pixels
     pair = np.ascontiguousarray(np.hstack([smile, smile])[::-1, ::-1])

@@ -13,16 +13,16 @@ import av
 import numpy as np
 import pytest
 
-from stream.errors import SinkError
-from stream.frame import Frame
-from stream.loop import run
-from stream.recognize import Recognizer
-from stream.result import FaceResult, Result
-from stream.sinks.base import SinkInfo
-from stream.sinks.episodes import Episode
-from stream.sinks.notice import NOTICE
-from stream.sinks.subtitles import SubtitleSink, _Vtt
-from stream.sources import open_source
+from ferstream.stream.errors import SinkError
+from ferstream.stream.frame import Frame
+from ferstream.stream.loop import run
+from ferstream.stream.recognize import Recognizer
+from ferstream.stream.result import FaceResult, Result
+from ferstream.stream.sinks.base import SinkInfo
+from ferstream.stream.sinks.episodes import Episode
+from ferstream.stream.sinks.notice import NOTICE
+from ferstream.stream.sinks.subtitles import SubtitleSink, _Vtt
+from ferstream.stream.sources import open_source
 
 from .fakes import face
 

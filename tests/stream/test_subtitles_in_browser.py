@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from stream.frame import Frame
-from stream.result import Result
-from stream.sinks.base import Sink, SinkInfo
-from stream.sinks.subtitles import SubtitleSink
-from stream.sinks.video import VideoSink
+from ferstream.stream.frame import Frame
+from ferstream.stream.result import Result
+from ferstream.stream.sinks.base import Sink, SinkInfo
+from ferstream.stream.sinks.subtitles import SubtitleSink
+from ferstream.stream.sinks.video import VideoSink
 from tests import media
 from tests.demo.browser import chromium, launched
 

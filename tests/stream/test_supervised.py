@@ -10,7 +10,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from stream.errors import (
+from ferstream.stream.errors import (
     SourceDenied,
     SourceError,
     SourceLost,
@@ -19,11 +19,11 @@ from stream.errors import (
     SourceTimeout,
     SourceUnreadable,
 )
-from stream.frame import Frame
-from stream.sources.backoff import Backoff
-from stream.sources.base import Source
-from stream.sources.event import SourceEvent, State
-from stream.sources.supervised import SupervisedSource
+from ferstream.stream.frame import Frame
+from ferstream.stream.sources.backoff import Backoff
+from ferstream.stream.sources.base import Source
+from ferstream.stream.sources.event import SourceEvent, State
+from ferstream.stream.sources.supervised import SupervisedSource
 
 from .fakes import FakeSource
 

@@ -8,21 +8,21 @@ from typing import Any
 
 import pytest
 
-from stream.errors import SinkError, SinkLost
-from stream.loop import Route, run_many
-from stream.recognize import Recognizer
-from stream.sinks.background import BackgroundWriter
-from stream.sinks.event_rows import EventRows
-from stream.sinks.http import HttpPost
-from stream.sinks.jsonl import JsonlFile
-from stream.sinks.metrics_sink import MetricsSink
-from stream.sinks.mqtt import MqttWriter
-from stream.sinks.prometheus import Metrics
-from stream.sinks.rows import FrameRows, RowMaker, RowSink
-from stream.sinks.target import row_writer
-from stream.sinks.tcp import TcpLines
-from stream.sinks.window_rows import WindowRows
-from stream.sources import open_source
+from ferstream.stream.errors import SinkError, SinkLost
+from ferstream.stream.loop import Route, run_many
+from ferstream.stream.recognize import Recognizer
+from ferstream.stream.sinks.background import BackgroundWriter
+from ferstream.stream.sinks.event_rows import EventRows
+from ferstream.stream.sinks.http import HttpPost
+from ferstream.stream.sinks.jsonl import JsonlFile
+from ferstream.stream.sinks.metrics_sink import MetricsSink
+from ferstream.stream.sinks.mqtt import MqttWriter
+from ferstream.stream.sinks.prometheus import Metrics
+from ferstream.stream.sinks.rows import FrameRows, RowMaker, RowSink
+from ferstream.stream.sinks.target import row_writer
+from ferstream.stream.sinks.tcp import TcpLines
+from ferstream.stream.sinks.window_rows import WindowRows
+from ferstream.stream.sources import open_source
 
 from .receivers import HttpReceiver, TcpReceiver, until
 from .test_metrics import families, value

@@ -11,11 +11,11 @@ import cv2
 import numpy as np
 import pytest
 
-from stream.detect import FaceDetector
-from stream.face_options import FaceOptions
-from stream.frame import Frame
-from stream.mesh import FaceMesh
-from stream.track import FaceTracker
+from ferstream.stream.detect import FaceDetector
+from ferstream.stream.face_options import FaceOptions
+from ferstream.stream.frame import Frame
+from ferstream.stream.mesh import FaceMesh
+from ferstream.stream.track import FaceTracker
 
 from .footage import (
     PATCH_PX,

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from stream.result import FaceResult, Result
-from stream.sinks.rows import line
-from stream.sinks.window_rows import WindowRows
-from stream.sources.event import SourceEvent, State
+from ferstream.stream.result import FaceResult, Result
+from ferstream.stream.sinks.rows import line
+from ferstream.stream.sinks.window_rows import WindowRows
+from ferstream.stream.sources.event import SourceEvent, State
 
 from .fakes import face
 

@@ -14,23 +14,23 @@ import numpy as np
 import pytest
 import torch
 
-from calibration.gate import Budget
-from calibration.lower import Options
-from engines.bundle import Bundle
-from training.data.fer import FerPlus, load_fer_plus
-from training.data.motion import FaceShape, fit_face_shape
-from training.export import export
-from training.run_folder import RunFolder
-from training.stages import (
+from ferstream.calibration.gate import Budget
+from ferstream.calibration.lower import Options
+from ferstream.engines.bundle import Bundle
+from ferstream.training.data.fer import FerPlus, load_fer_plus
+from ferstream.training.data.motion import FaceShape, fit_face_shape
+from ferstream.training.export import export
+from ferstream.training.run_folder import RunFolder
+from ferstream.training.stages import (
     DEFAULT,
     train_attention,
     train_heads,
     train_spatial,
     train_temporal,
 )
-from training.systems.attention import AttentionOptions
-from training.systems.heads import HeadsOptions
-from training.systems.temporal import TemporalOptions
+from ferstream.training.systems.attention import AttentionOptions
+from ferstream.training.systems.heads import HeadsOptions
+from ferstream.training.systems.temporal import TemporalOptions
 
 from .judged_layout import rewritten, write_wild, write_words
 from .layout import write_layout

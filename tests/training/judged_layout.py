@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 from skimage.data import astronaut
 
-from engines.taxonomy import load_taxonomy
-from training.data.fer import SPLITS
+from ferstream.engines.taxonomy import load_taxonomy
+from ferstream.training.data.fer import SPLITS
 
 WORDS = load_taxonomy("emo135").labels
 BOX = (176.0, 66.0, 100.0, 128.0)

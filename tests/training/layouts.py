@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from engines.taxonomy import load_taxonomy
+from ferstream.engines.taxonomy import load_taxonomy
 
 from .clip_layouts import afew as afew
 from .clip_layouts import bp4d as bp4d

@@ -16,8 +16,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from calibration.int8 import qdq_from_onnx
-from training.onnx import onnx_from_module
+from ferstream.calibration.int8 import qdq_from_onnx
+from ferstream.training.onnx import onnx_from_module
 
 Arrays = dict[str, NDArray[Any]]
 Shapes = dict[str, tuple[int | str, ...]]

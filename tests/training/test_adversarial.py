@@ -11,13 +11,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import Dataset
 
-from training.adversarial import AdversarialLearner
-from training.checkpoint import read_checkpoint
-from training.draws import Draw
-from training.fit import fit
-from training.learner import Batch, Recipe
-from training.options import Options
-from training.system import loader_of
+from ferstream.training.adversarial import AdversarialLearner
+from ferstream.training.checkpoint import read_checkpoint
+from ferstream.training.draws import Draw
+from ferstream.training.fit import fit
+from ferstream.training.learner import Batch, Recipe
+from ferstream.training.options import Options
+from ferstream.training.system import loader_of
 
 from .conftest import lightning_warns
 

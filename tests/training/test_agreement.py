@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from training.agreement import Level, coincidences, krippendorff_alpha, read_ratings
-from training.data_cli import app
-from training.errors import OptionsWrong
+from ferstream.training.agreement import Level, coincidences, krippendorff_alpha, read_ratings
+from ferstream.training.data_cli import app
+from ferstream.training.errors import OptionsWrong
 
 # Krippendorff, Computing Krippendorff's Alpha-Reliability (2011), sections A to C.
 BINARY = ["0100000010", "1110010000"]

@@ -6,16 +6,21 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from training.networks.blocks import RegionLayer, ResidualBlock, SqueezeExcite, residual_stages
-from training.networks.compact_msau import (
+from ferstream.training.networks.blocks import (
+    RegionLayer,
+    ResidualBlock,
+    SqueezeExcite,
+    residual_stages,
+)
+from ferstream.training.networks.compact_msau import (
     CompactBody,
     descriptor,
     normalised,
     strongest_cell,
     zoom_in,
 )
-from training.networks.fusion import CascadedAttention, Fusion, FusionOutput
-from training.networks.motion_net import MotionNet
+from ferstream.training.networks.fusion import CascadedAttention, Fusion, FusionOutput
+from ferstream.training.networks.motion_net import MotionNet
 
 FEATURES = 12
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from training.data.cleaning import cleaned, neighbour_distance
-from training.errors import OptionsWrong
-from training.expression_similarity import (
+from ferstream.training.data.cleaning import cleaned, neighbour_distance
+from ferstream.training.errors import OptionsWrong
+from ferstream.training.expression_similarity import (
     FLOOR,
     expression_similarity,
     hausdorff,

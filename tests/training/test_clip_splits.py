@@ -8,16 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stream.flow import MotionEstimator
-from training.data.clip_sets import CropClips, FlowStacks, FrameFeatures, middle_stack
-from training.data.clip_splits import ClipSplits, load_clips
-from training.data.learning_clips import LearningClips
-from training.data.readers.prepared import FORMAT, SET, shard_path
-from training.data.readers.shards import write_shard
-from training.data.synthetic import write_packed
-from training.draws import Draw
-from training.errors import OptionsWrong
-from training.six_classes import NONE_OF_SIX, SIX, six_class_figures, six_of
+from ferstream.stream.flow import MotionEstimator
+from ferstream.training.data.clip_sets import CropClips, FlowStacks, FrameFeatures, middle_stack
+from ferstream.training.data.clip_splits import ClipSplits, load_clips
+from ferstream.training.data.learning_clips import LearningClips
+from ferstream.training.data.readers.prepared import FORMAT, SET, shard_path
+from ferstream.training.data.readers.shards import write_shard
+from ferstream.training.data.synthetic import write_packed
+from ferstream.training.draws import Draw
+from ferstream.training.errors import OptionsWrong
+from ferstream.training.six_classes import NONE_OF_SIX, SIX, six_class_figures, six_of
 
 from .tiny_head import tiny_kit
 

@@ -9,13 +9,27 @@ import numpy as np
 import pytest
 from mediapipe.python.solutions import face_mesh_connections as mesh
 
-from engines.taxonomy import load_taxonomy
-from training.data.contours import BROWS, EYES, JAW, LIPS, MESH_OF_68, NOSE, contours_of, in_crop
-from training.data.face_splits import load_splits
-from training.data.synthetic import POSES, SyntheticFaces, SyntheticOptions, load_synthetic_head
-from training.data.synthetic.landmarks import MESH_NUMBERS
-from training.errors import OptionsWrong
-from training.label_maps import basic8_shares, f2ed_words, word_shares
+from ferstream.engines.taxonomy import load_taxonomy
+from ferstream.training.data.contours import (
+    BROWS,
+    EYES,
+    JAW,
+    LIPS,
+    MESH_OF_68,
+    NOSE,
+    contours_of,
+    in_crop,
+)
+from ferstream.training.data.face_splits import load_splits
+from ferstream.training.data.synthetic import (
+    POSES,
+    SyntheticFaces,
+    SyntheticOptions,
+    load_synthetic_head,
+)
+from ferstream.training.data.synthetic.landmarks import MESH_NUMBERS
+from ferstream.training.errors import OptionsWrong
+from ferstream.training.label_maps import basic8_shares, f2ed_words, word_shares
 
 
 def test_they_stand_in_mediapipes_own_groups() -> None:

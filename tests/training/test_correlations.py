@@ -11,19 +11,19 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from engines.taxonomy import load_taxonomy
-from training.correlations import find_correlations, load_correlations
-from training.data.word_meaning import word_meaning
-from training.emo135_figures import meaning_tops, models_table
-from training.errors import OptionsWrong
-from training.label_similarity import (
+from ferstream.engines.taxonomy import load_taxonomy
+from ferstream.training.correlations import find_correlations, load_correlations
+from ferstream.training.data.word_meaning import word_meaning
+from ferstream.training.emo135_figures import meaning_tops, models_table
+from ferstream.training.errors import OptionsWrong
+from ferstream.training.label_similarity import (
     matrix_of_labels,
     rolled_up,
     shared_similarity,
     similarity_of_labels,
 )
-from training.losses_emo135 import all_triplets_loss, triplet_loss
-from training.word_distance import word_matrix
+from ferstream.training.losses_emo135 import all_triplets_loss, triplet_loss
+from ferstream.training.word_distance import word_matrix
 
 Array = npt.NDArray[Any]
 BASIC8 = load_taxonomy("basic8").labels

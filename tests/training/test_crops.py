@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 import torch
 
-from stream.align import ANCHOR_LANDMARKS
-from stream.align import crop as run_time_crop
-from training.data.augment import CROP_PX, Augmentation, random_matrix, vary_light
-from training.data.face_images import MIRROR_IMAGES, FaceImages
-from training.data.face_splits import load_splits
-from training.data.fer import FerPlus
-from training.data.learning_faces import LearningFaces
-from training.data.synthetic.action_units import ARKIT_NAMES
-from training.draws import Draw
-from training.evaluate import crops_of
+from ferstream.stream.align import ANCHOR_LANDMARKS
+from ferstream.stream.align import crop as run_time_crop
+from ferstream.training.data.augment import CROP_PX, Augmentation, random_matrix, vary_light
+from ferstream.training.data.face_images import MIRROR_IMAGES, FaceImages
+from ferstream.training.data.face_splits import load_splits
+from ferstream.training.data.fer import FerPlus
+from ferstream.training.data.learning_faces import LearningFaces
+from ferstream.training.data.synthetic.action_units import ARKIT_NAMES
+from ferstream.training.draws import Draw
+from ferstream.training.evaluate import crops_of
 
 Item = dict[str, torch.Tensor]
 

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 import typer.testing
 
-from stream.sources import open_source
-from training.data.readers import DataError, read_set
-from training.data.readers.pixels import read_picture
-from training.data.readers.sheet import SheetOptions, draw_sheet, row_count, write_sheet
-from training.data_cli import app
+from ferstream.stream.sources import open_source
+from ferstream.training.data.readers import DataError, read_set
+from ferstream.training.data.readers.pixels import read_picture
+from ferstream.training.data.readers.sheet import SheetOptions, draw_sheet, row_count, write_sheet
+from ferstream.training.data_cli import app
 
 from . import layouts
 
@@ -136,7 +136,7 @@ def test_where_no_sheet_can_be_written(root: Path, tmp_path: Path) -> None:
 def test_wrong_input_is_one_line(tmp_path: Path, repository: Path) -> None:
     code = (
         "import sys, ferstream\n"
-        "from training.data_cli import app\n"
+        "from ferstream.training.data_cli import app\n"
         "try: app(sys.argv[1:], standalone_mode=False)\n"
         "except Exception as error: print(ferstream._one_line(error), file=sys.stderr)\n"
     )

@@ -11,15 +11,22 @@ import numpy as np
 import pytest
 import torch
 
-from engines.taxonomy import load_taxonomy
-from training.data.face_images import FaceImages
-from training.data.face_splits import Splits, load_splits
-from training.data.parsing import BISENET_TO_CLASSES, CLASSES, IGNORED, Parsing, dominant, polygons
-from training.draws import Draw, DrawBatches, DrawLoader
-from training.errors import OptionsWrong
-from training.label_maps import basic8_shares, word_shares
-from training.options import Options, field_docs
-from training.systems.slfer import SlferOptions, component_loss, segmentation_loss
+from ferstream.engines.taxonomy import load_taxonomy
+from ferstream.training.data.face_images import FaceImages
+from ferstream.training.data.face_splits import Splits, load_splits
+from ferstream.training.data.parsing import (
+    BISENET_TO_CLASSES,
+    CLASSES,
+    IGNORED,
+    Parsing,
+    dominant,
+    polygons,
+)
+from ferstream.training.draws import Draw, DrawBatches, DrawLoader
+from ferstream.training.errors import OptionsWrong
+from ferstream.training.label_maps import basic8_shares, word_shares
+from ferstream.training.options import Options, field_docs
+from ferstream.training.systems.slfer import SlferOptions, component_loss, segmentation_loss
 
 from .layout import GROUPS, INDEX
 from .toy_runs import toy_options

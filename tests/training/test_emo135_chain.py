@@ -6,13 +6,21 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from training.data.cleaning import cleaned
-from training.data.triplets import draw_triplets, vote_distance
-from training.expression_similarity import expression_similarity, hausdorff_matrix
-from training.losses_emo135 import transformed_cross_entropy, triplet_accuracy, triplet_loss
-from training.networks.correlation import CorrelationNet
-from training.networks.expression_embedding import ExpressionEmbedding, FaceTrunk, embedded
-from training.word_distance import semantic_distances, word_matrix
+from ferstream.training.data.cleaning import cleaned
+from ferstream.training.data.triplets import draw_triplets, vote_distance
+from ferstream.training.expression_similarity import expression_similarity, hausdorff_matrix
+from ferstream.training.losses_emo135 import (
+    transformed_cross_entropy,
+    triplet_accuracy,
+    triplet_loss,
+)
+from ferstream.training.networks.correlation import CorrelationNet
+from ferstream.training.networks.expression_embedding import (
+    ExpressionEmbedding,
+    FaceTrunk,
+    embedded,
+)
+from ferstream.training.word_distance import semantic_distances, word_matrix
 
 WORDS = 6
 ALIKE = (np.kron(np.eye(2), np.full((3, 3), 0.5)) + np.eye(6) / 2).astype(np.float32)

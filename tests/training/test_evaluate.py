@@ -11,11 +11,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from calibration.outputs import photograph_logits
-from engines.taxonomy import load_taxonomy, roll_up
-from tests.engines import tiny as tiny_networks
-from training.data.fer import BASIC8, FerPlus
-from training.evaluate import (
+from ferstream.calibration.outputs import photograph_logits
+from ferstream.engines.taxonomy import load_taxonomy, roll_up
+from ferstream.training.data.fer import BASIC8, FerPlus
+from ferstream.training.evaluate import (
     Scores,
     basic8_figures,
     crops_of,
@@ -23,6 +22,7 @@ from training.evaluate import (
     figures,
     score,
 )
+from tests.engines import tiny as tiny_networks
 
 WORDS = load_taxonomy("emo135")
 Floats = NDArray[np.float32]
@@ -186,7 +186,7 @@ def test_measuring_needs_no_torch(block: str, repository: Path) -> None:
         "    def find_spec(self, name, *rest):",
         f"        if name.split('.')[0] == {block!r}: raise ImportError(name)",
         "sys.meta_path.insert(0, Blocked())",
-        *(f"import training.{name}" for name in PLAIN),
+        *(f"import ferstream.training.{name}" for name in PLAIN),
     ]
     code = "\n".join(program)
     subprocess.run([sys.executable, "-c", code], check=True, cwd=repository, timeout=120)

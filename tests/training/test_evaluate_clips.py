@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from training.data.fer import FerPlus
-from training.data.motion import FaceShape
-from training.data.views import SPOILS
-from training.evaluate_clips import ClipScorer, attention_figures, motion_figures
+from ferstream.training.data.fer import FerPlus
+from ferstream.training.data.motion import FaceShape
+from ferstream.training.data.views import SPOILS
+from ferstream.training.evaluate_clips import ClipScorer, attention_figures, motion_figures
 
 from .conftest import Exported
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engines.bundle import Bundle
+from ferstream.engines.bundle import Bundle
+from ferstream.training.data.fer import FerPlus
+from ferstream.training.data.judged import LabelsWrong, load_fairface, load_wild
+from ferstream.training.evaluate import crops_of
+from ferstream.training.evaluate_judged import disturbed, found_crops, intersection, judged_sections
 from tests.engines import tiny as tiny_networks
-from training.data.fer import FerPlus
-from training.data.judged import LabelsWrong, load_fairface, load_wild
-from training.evaluate import crops_of
-from training.evaluate_judged import disturbed, found_crops, intersection, judged_sections
 
 from .judged_layout import rewritten, write_fairface, write_wild, write_words
 

@@ -12,18 +12,19 @@ import pytest
 import torch
 from torch import nn
 
-from calibration.gate import Budget
-from calibration.lower import Options
-from calibration.outputs import photograph_logits
-from calibration.probability import fit_temperature, softmax
-from engines.bundle import NETWORKS, load_bundle, write_bundle
-from engines.engine import open_engine
-from training.assemble import WEIGHTS, fold, sampled_prior
-from training.data.fer import BASIC8, FerPlus, load_fer_plus
-from training.data.judged import judged_columns
-from training.data.synthetic.action_units import ARKIT_NAMES
-from training.evaluate import crops_of, figures
-from training.export import (
+from ferstream.calibration import heads as measured_heads
+from ferstream.calibration.gate import Budget
+from ferstream.calibration.lower import Options
+from ferstream.calibration.outputs import photograph_logits
+from ferstream.calibration.probability import fit_temperature, softmax
+from ferstream.engines.bundle import NETWORKS, load_bundle, write_bundle
+from ferstream.engines.engine import open_engine
+from ferstream.training.assemble import WEIGHTS, fold, sampled_prior
+from ferstream.training.data.fer import BASIC8, FerPlus, load_fer_plus
+from ferstream.training.data.judged import judged_columns
+from ferstream.training.data.synthetic.action_units import ARKIT_NAMES
+from ferstream.training.evaluate import crops_of, figures
+from ferstream.training.export import (
     current_commit,
     export,
     gated,
@@ -31,7 +32,7 @@ from training.export import (
     taught_by,
     with_probabilities,
 )
-from training.stages import DEFAULT, StageMissing, trained_spatial
+from ferstream.training.stages import DEFAULT, StageMissing, trained_spatial
 
 from .conftest import Exported
 
@@ -147,7 +148,7 @@ def test_temperatures_are_fitted_on_the_deployed_outputs(
         ("photograph_outputs", (outputs, "onnxruntime", "int8")),
         ("photograph_logits", (basic8, emo135, "onnxruntime", "int8")),
     ):
-        monkeypatch.setattr(f"calibration.heads.{name}", lambda *given, answer=answer: answer)
+        monkeypatch.setattr(measured_heads, name, lambda *given, answer=answer: answer)
     again = with_probabilities(load_bundle(tmp_path / "bundle"), validation, str(judged_dir))
     before = exported[0].manifest
     heads = {head.name: head.temperature for head in again.manifest.heads}

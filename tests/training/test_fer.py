@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engines.taxonomy import load_taxonomy
-from stream.align import ANCHOR_TEMPLATE
-from training.data.fer import BASIC8, DataMissing, FerPlus, data_folder, load_fer_plus
+from ferstream.engines.taxonomy import load_taxonomy
+from ferstream.stream.align import ANCHOR_TEMPLATE
+from ferstream.training.data.fer import BASIC8, DataMissing, FerPlus, data_folder, load_fer_plus
 
 from .layout import BLENDSHAPES, INDEX
 

@@ -9,14 +9,14 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from engines.taxonomy import roll_up
-from training.data.face_splits import load_splits
-from training.data.fer import load_fer_plus
-from training.data.judged import GRADES, judged_columns, load_judged_photographs
-from training.data.wild_faces import wild_faces
-from training.losses import affect_loss, judged_loss, label_loss
-from training.networks.compact_msau import CompactMSAU, JudgedHeads
-from training.systems.heads import face_features, kept_features
+from ferstream.engines.taxonomy import roll_up
+from ferstream.training.data.face_splits import load_splits
+from ferstream.training.data.fer import load_fer_plus
+from ferstream.training.data.judged import GRADES, judged_columns, load_judged_photographs
+from ferstream.training.data.wild_faces import wild_faces
+from ferstream.training.losses import affect_loss, judged_loss, label_loss
+from ferstream.training.networks.compact_msau import CompactMSAU, JudgedHeads
+from ferstream.training.systems.heads import face_features, kept_features
 
 
 def test_labels_that_do_not_exclude_each_other() -> None:

@@ -14,23 +14,23 @@ import pytest
 import torch
 
 import ferstream
-from engines import contract
-from engines.bundle import Bundle, load_bundle
-from engines.engine import open_engine
-from engines.ort import OrtEngine
-from engines.taxonomy import load_taxonomy
-from stream.recognize import Recognizer
-from stream.sources import open_source
-from training import cli
-from training.compare import compare
-from training.data.face_splits import load_splits
-from training.errors import RunMismatch, RunUnfinished
-from training.image_attention import learned_attention, spoiled_clips
-from training.image_bundle import bundle_from_run, taught_heads, write_image_networks
-from training.metrics import classifier_figures
-from training.run_folder import RunFolder
-from training.system import open_system, trained_network
-from training.systems.attention import AttentionOptions
+from ferstream.engines import contract
+from ferstream.engines.bundle import Bundle, load_bundle
+from ferstream.engines.engine import open_engine
+from ferstream.engines.ort import OrtEngine
+from ferstream.engines.taxonomy import load_taxonomy
+from ferstream.stream.recognize import Recognizer
+from ferstream.stream.sources import open_source
+from ferstream.training import cli
+from ferstream.training.compare import compare
+from ferstream.training.data.face_splits import load_splits
+from ferstream.training.errors import RunMismatch, RunUnfinished
+from ferstream.training.image_attention import learned_attention, spoiled_clips
+from ferstream.training.image_bundle import bundle_from_run, taught_heads, write_image_networks
+from ferstream.training.metrics import classifier_figures
+from ferstream.training.run_folder import RunFolder
+from ferstream.training.system import open_system, trained_network
+from ferstream.training.systems.attention import AttentionOptions
 
 from .conftest import lightning_warns
 from .layout import write_layout

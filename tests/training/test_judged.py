@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from ferstream import _one_line
-from training.data.fer import DataMissing
-from training.data.judged import (
+from ferstream.training.data.fer import DataMissing
+from ferstream.training.data.judged import (
     GRADES,
     LabelsWrong,
     load_fairface,

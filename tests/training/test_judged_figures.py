@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from engines.taxonomy import load_taxonomy
-from training.data.judged import GRADES, Judgements
-from training.judged_figures import (
+from ferstream.engines.taxonomy import load_taxonomy
+from ferstream.training.data.judged import GRADES, Judgements
+from ferstream.training.judged_figures import (
     affect_section,
     basic_section,
     by_group,
@@ -23,7 +23,13 @@ from training.judged_figures import (
     steady_section,
     words_section,
 )
-from training.word_figures import log_odds, overlap_within, ranking, ridge_residuals, word_gaps
+from ferstream.training.word_figures import (
+    log_odds,
+    overlap_within,
+    ranking,
+    ridge_residuals,
+    word_gaps,
+)
 
 WORDS = len(load_taxonomy("emo135").labels)
 

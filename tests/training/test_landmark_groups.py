@@ -9,7 +9,11 @@ from mediapipe.python.solutions import face_mesh_connections as mesh
 
 
 def test_groups_are_those_of_mediapipes_table() -> None:
-    text = resources.files("training.data").joinpath("landmark_groups.json").read_text("utf-8")
+    text = (
+        resources.files("ferstream.training.data")
+        .joinpath("landmark_groups.json")
+        .read_text("utf-8")
+    )
     groups: dict[str, list[int]] = json.loads(text)
     assert len(groups) == 9
     for name, numbers in groups.items():

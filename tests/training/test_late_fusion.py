@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from training.late_fusion import WEIGHTS, fused, fusion_curve
+from ferstream.training.late_fusion import WEIGHTS, fused, fusion_curve
 
 # Three clips of class 0 and one of class 1. The spatial stream is a little wrong about the third
 # and right about the last; the temporal one is right about the third and sure of it.

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from training.losses import (
+from ferstream.training.losses import (
     action_unit_loss,
     focal_loss,
     ranking_loss,

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from stream.align import FACE_WIDTH_IN_CROP, warp
-from stream.flow import MOTION_CROP_PX, MOTION_FIELD_PX, MotionEstimator
-from training.data.fer import FerPlus
-from training.data.motion import (
+from ferstream.stream.align import FACE_WIDTH_IN_CROP, warp
+from ferstream.stream.flow import MOTION_CROP_PX, MOTION_FIELD_PX, MotionEstimator
+from ferstream.training.data.fer import FerPlus
+from ferstream.training.data.motion import (
     FIELDS,
     GAPS_S,
     KINDS,
@@ -20,7 +20,7 @@ from training.data.motion import (
     level_curve,
     motion_target,
 )
-from training.data.motion_set import load_motion_set, make_motion_set, save_motion_set
+from ferstream.training.data.motion_set import load_motion_set, make_motion_set, save_motion_set
 
 from .layout import BLENDSHAPES, landmark_map, typical_blendshapes
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from training.networks.blocks import RegionLayer
-from training.networks.c3d_lstm import C3dLstm
-from training.networks.drml import Drml
-from training.networks.googlenet import GoogLeNet
-from training.networks.msau import VARIANTS, Msau
-from training.networks.tmsau import SpatialStream
-from training.networks.vgg16_lstm import Vgg16Lstm
+from ferstream.training.networks.blocks import RegionLayer
+from ferstream.training.networks.c3d_lstm import C3dLstm
+from ferstream.training.networks.drml import Drml
+from ferstream.training.networks.googlenet import GoogLeNet
+from ferstream.training.networks.msau import VARIANTS, Msau
+from ferstream.training.networks.tmsau import SpatialStream
+from ferstream.training.networks.vgg16_lstm import Vgg16Lstm
 
 from . import network_grid as grid
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from training.failure_cases import failure_cases, frames_about_peak
-from training.neighborhood import (
+from ferstream.training.failure_cases import failure_cases, frames_about_peak
+from ferstream.training.neighborhood import (
     answers_loss,
     batch_threshold,
     masked_mean,

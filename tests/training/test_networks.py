@@ -15,17 +15,22 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from calibration.int8 import qdq_from_onnx
-from engines import contract
-from engines.ort import OrtEngine
-from training.data.fer import FerPlus
-from training.data.motion import FIELDS, FaceShape, MotionMaker
-from training.evaluate import crops_of
-from training.export import HEARD, MORE
-from training.networks.compact_msau import CompactMSAU
-from training.networks.fusion import CascadedAttention, Fusion
-from training.networks.motion_net import MotionNet
-from training.onnx import SpatialGraph, onnx_from_fusion, onnx_from_spatial, onnx_from_temporal
+from ferstream.calibration.int8 import qdq_from_onnx
+from ferstream.engines import contract
+from ferstream.engines.ort import OrtEngine
+from ferstream.training.data.fer import FerPlus
+from ferstream.training.data.motion import FIELDS, FaceShape, MotionMaker
+from ferstream.training.evaluate import crops_of
+from ferstream.training.export import HEARD, MORE
+from ferstream.training.networks.compact_msau import CompactMSAU
+from ferstream.training.networks.fusion import CascadedAttention, Fusion
+from ferstream.training.networks.motion_net import MotionNet
+from ferstream.training.onnx import (
+    SpatialGraph,
+    onnx_from_fusion,
+    onnx_from_spatial,
+    onnx_from_temporal,
+)
 
 FEATURES = 672
 Arrays = dict[str, NDArray[Any]]

@@ -10,16 +10,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from training.networks.c3d_lstm import C3dLstm, C3dLstmSize
-from training.networks.drml import DrmlSize
-from training.networks.flow_net import FlowNet, FlowNetSize
-from training.networks.googlenet import GoogLeNet
-from training.networks.heads import TreeScores
-from training.networks.msau import Msau, answer
-from training.networks.resnet_se import three_channels
-from training.networks.tmsau import SpatialStream, Tmsau
-from training.networks.vgg16_lstm import Vgg16Lstm, Vgg16LstmSize
-from training.networks.zoom import magnified
+from ferstream.training.networks.c3d_lstm import C3dLstm, C3dLstmSize
+from ferstream.training.networks.drml import DrmlSize
+from ferstream.training.networks.flow_net import FlowNet, FlowNetSize
+from ferstream.training.networks.googlenet import GoogLeNet
+from ferstream.training.networks.heads import TreeScores
+from ferstream.training.networks.msau import Msau, answer
+from ferstream.training.networks.resnet_se import three_channels
+from ferstream.training.networks.tmsau import SpatialStream, Tmsau
+from ferstream.training.networks.vgg16_lstm import Vgg16Lstm, Vgg16LstmSize
+from ferstream.training.networks.zoom import magnified
 
 from . import network_grid as grid
 from .network_grid import Arrays, Case

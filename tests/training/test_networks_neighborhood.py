@@ -10,13 +10,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from training.networks.asymmetric_autoencoder import (
+from ferstream.training.networks.asymmetric_autoencoder import (
     AsymmetricAutoencoder,
     AutoencoderSize,
     Critic,
     grey_picture,
 )
-from training.networks.two_scale import TwoScale, TwoScaleSize
+from ferstream.training.networks.two_scale import TwoScale, TwoScaleSize
 
 from . import network_grid as grid
 from .network_grid import Arrays, Case

@@ -18,17 +18,22 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from calibration.int8 import qdq_from_onnx
-from engines import contract
-from engines.contract import NetworkSpec
-from engines.ort import OrtEngine
-from training.data.fer import FerPlus
-from training.evaluate import crops_of
-from training.networks.compact_msau import CompactBody, CompactMSAU
-from training.networks.image_stream import FrameAggregation, ImageSpatial, LabelRollUp, NoMotion
-from training.networks.resnet_se import ResNet18, StageMaps
-from training.networks.slfer import ComponentTask, SegmentationTask, Slfer
-from training.onnx import onnx_from_module
+from ferstream.calibration.int8 import qdq_from_onnx
+from ferstream.engines import contract
+from ferstream.engines.contract import NetworkSpec
+from ferstream.engines.ort import OrtEngine
+from ferstream.training.data.fer import FerPlus
+from ferstream.training.evaluate import crops_of
+from ferstream.training.networks.compact_msau import CompactBody, CompactMSAU
+from ferstream.training.networks.image_stream import (
+    FrameAggregation,
+    ImageSpatial,
+    LabelRollUp,
+    NoMotion,
+)
+from ferstream.training.networks.resnet_se import ResNet18, StageMaps
+from ferstream.training.networks.slfer import ComponentTask, SegmentationTask, Slfer
+from ferstream.training.onnx import onnx_from_module
 
 Arrays = dict[str, NDArray[Any]]
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from training.data import peak_sequences
-from training.data.face_splits import load_splits
-from training.data.peak_sequences import NEIGHBOURS, sequences_for, synthetic_sequences
-from training.data.synthetic import SyntheticFaces, SyntheticHead, write_packed
+from ferstream.training.data import peak_sequences
+from ferstream.training.data.face_splits import load_splits
+from ferstream.training.data.peak_sequences import NEIGHBOURS, sequences_for, synthetic_sequences
+from ferstream.training.data.synthetic import SyntheticFaces, SyntheticHead, write_packed
 
 from .test_draws import write_prepared
 from .tiny_head import tiny_kit

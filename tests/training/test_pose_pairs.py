@@ -12,11 +12,16 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import nn
 
-from training.data.pose_pairs import Wanted, balancing_pairs, landmark_picture, training_pairs
-from training.errors import OptionsWrong
-from training.losses_gan import BETAS, RATE, discriminator_loss, gan_step, generator_loss
-from training.networks.fape_gan import FaPEDiscriminator, FaPEGenerator
-from training.pose_synthesis import centred, pixels, synthesised
+from ferstream.training.data.pose_pairs import (
+    Wanted,
+    balancing_pairs,
+    landmark_picture,
+    training_pairs,
+)
+from ferstream.training.errors import OptionsWrong
+from ferstream.training.losses_gan import BETAS, RATE, discriminator_loss, gan_step, generator_loss
+from ferstream.training.networks.fape_gan import FaPEDiscriminator, FaPEGenerator
+from ferstream.training.pose_synthesis import centred, pixels, synthesised
 
 Codes = NDArray[np.int64]
 

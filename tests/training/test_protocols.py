@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from training.errors import OptionsWrong
-from training.protocols import (
+from ferstream.training.errors import OptionsWrong
+from ferstream.training.protocols import (
     Parts,
     leaks,
     standard,

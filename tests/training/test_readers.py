@@ -10,9 +10,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from training.data.fer import BASIC8, MIN_VOTES
-from training.data.readers import LAYOUTS, FaceSet, LabelError, LayoutError, read_set, recognise
-from training.data.readers.sequences import peak_frames
+from ferstream.training.data.fer import BASIC8, MIN_VOTES
+from ferstream.training.data.readers import (
+    LAYOUTS,
+    FaceSet,
+    LabelError,
+    LayoutError,
+    read_set,
+    recognise,
+)
+from ferstream.training.data.readers.sequences import peak_frames
 
 from ..media import level
 from . import layouts
@@ -270,7 +277,7 @@ def test_frames_are_ordered_by_number(tmp_path: Path) -> None:
 
 
 def read_back(path: Path) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
-    from training.data.readers.pixels import read_picture
+    from ferstream.training.data.readers.pixels import read_picture
 
     return read_picture(path)
 
@@ -286,7 +293,8 @@ def test_pixels_are_read_when_asked_for(written: dict[str, tuple[Path, Written]]
 def test_nothing_needs_pytorch(repository: Path) -> None:
     code = (
         "import sys; sys.modules['torch'] = sys.modules['lightning'] = None\n"
-        "import training.data_cli, training.data.readers.prepare, training.data.readers.sheet\n"
+        "from ferstream.training import data_cli\n"
+        "from ferstream.training.data.readers import prepare, sheet\n"
         "assert 'mediapipe' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", code], cwd=repository, check=True, timeout=60)

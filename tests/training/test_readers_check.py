@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from training.data.readers import read_set
-from training.data.readers.check import check
-from training.data.readers.duplicates import difference_hash, leaking, near_pairs, twins
-from training.data.readers.pixels import read_picture
+from ferstream.training.data.readers import read_set
+from ferstream.training.data.readers.check import check
+from ferstream.training.data.readers.duplicates import difference_hash, leaking, near_pairs, twins
+from ferstream.training.data.readers.pixels import read_picture
 
 from . import layouts
 
@@ -146,7 +146,7 @@ def test_near_pairs_are_those_of_a_full_comparison(monkeypatch: pytest.MonkeyPat
     wanted = slow_pairs(hashes, keys, 7)
     assert len(wanted) > 100
     for block in (1 << 20, 8):
-        monkeypatch.setattr("training.data.readers.duplicates._BLOCK", block)
+        monkeypatch.setattr("ferstream.training.data.readers.duplicates._BLOCK", block)
         found = list(near_pairs(hashes, keys))
         assert set(found) == wanted and len(found) == len(wanted), "each pair once"
     with pytest.raises(ValueError, match="8 bits"):

@@ -16,14 +16,14 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from stream.align import ANCHOR_LANDMARKS, ANCHOR_TEMPLATE, crop
-from stream.detect import FaceDetector, FaceMesh, find_meshes
-from stream.sources import open_source
-from training.data.readers import LabelError, PreparedError, read_set
-from training.data.readers import prepare as module
-from training.data.readers.finder import FaceFinder
-from training.data.readers.prepare import PrepareOptions, prepare
-from training.data.readers.prepared import Prepared, load_prepared, shard_path
+from ferstream.stream.align import ANCHOR_LANDMARKS, ANCHOR_TEMPLATE, crop
+from ferstream.stream.detect import FaceDetector, FaceMesh, find_meshes
+from ferstream.stream.sources import open_source
+from ferstream.training.data.readers import LabelError, PreparedError, read_set
+from ferstream.training.data.readers import prepare as module
+from ferstream.training.data.readers.finder import FaceFinder
+from ferstream.training.data.readers.prepare import PrepareOptions, prepare
+from ferstream.training.data.readers.prepared import Prepared, load_prepared, shard_path
 
 from . import layouts
 
@@ -234,7 +234,7 @@ def test_a_killed_run_goes_on(
 ) -> None:
     code = (
         "import sys\n"
-        "from training.data.readers import prepare as module, read_set\n"
+        "from ferstream.training.data.readers import prepare as module, read_set\n"
         "module.IMAGES_A_SHARD = 2\n"
         "module.prepare(read_set(sys.argv[1]), sys.argv[2], progress=print)\n"
     )

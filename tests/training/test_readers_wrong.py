@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 import pytest
 
-from training.data.readers import LabelError, PictureError, read_set
-from training.data.readers.check import check
-from training.data.readers.pixels import read_picture, video_frames
+from ferstream.training.data.readers import LabelError, PictureError, read_set
+from ferstream.training.data.readers.check import check
+from ferstream.training.data.readers.pixels import read_picture, video_frames
 
 from ..media import oriented_jpeg, truncated
 from . import layout_files, layouts

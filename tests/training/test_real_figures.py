@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from skimage.data import astronaut
 
-from engines.bundle import load_bundle
-from training.data.judged import Judgements
-from training.evaluate_real import real_section
-from training.real_figures import (
+from ferstream.engines.bundle import load_bundle
+from ferstream.training.data.judged import Judgements
+from ferstream.training.evaluate_real import real_section
+from ferstream.training.real_figures import (
     Said,
     Stretch,
     agreement,

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 
-from training.networks.asymmetric_autoencoder import (
+from ferstream.training.networks.asymmetric_autoencoder import (
     AsymmetricAutoencoder,
     AutoencoderSize,
     Critic,
 )
-from training.reconstruction import (
+from ferstream.training.reconstruction import (
     RefiningWeights,
     adversarial_loss,
     critic_loss,

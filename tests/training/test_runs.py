@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 import torch
 
-from training.checkpoint import MARK, load_weights, read_checkpoint
-from training.errors import (
+from ferstream.training.checkpoint import MARK, load_weights, read_checkpoint
+from ferstream.training.errors import (
     CheckpointDamaged,
     CheckpointForeign,
     DoesNotFit,
@@ -27,11 +27,11 @@ from training.errors import (
     RunUnfinished,
     SystemUnknown,
 )
-from training.networks.pretrained import load_pretrained
-from training.networks.resnet_se import ResNet18
-from training.run_folder import RunFolder, open_run
-from training.system import open_system, trained_network
-from training.systems.slfer import SlferLearner, slfer_network
+from ferstream.training.networks.pretrained import load_pretrained
+from ferstream.training.networks.resnet_se import ResNet18
+from ferstream.training.run_folder import RunFolder, open_run
+from ferstream.training.system import open_system, trained_network
+from ferstream.training.systems.slfer import SlferLearner, slfer_network
 
 from .conftest import lightning_warns
 from .toy_runs import one_thread, python, toy_command, toy_options, train_toy

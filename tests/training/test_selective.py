@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from training.errors import OptionsWrong
-from training.selective import class_weights, selective_batches
+from ferstream.training.errors import OptionsWrong
+from ferstream.training.selective import class_weights, selective_batches
 
 LABEL = np.repeat([0, 1, 2], [70, 16, 3])
 

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import torch
 
-from training.data.fer import FerPlus
-from training.data.judged import judged_columns
-from training.data.motion_set import load_motion_set
-from training.draws import sampling_weights
-from training.fit import fit
-from training.stages import (
+from ferstream.training.data.fer import FerPlus
+from ferstream.training.data.judged import judged_columns
+from ferstream.training.data.motion_set import load_motion_set
+from ferstream.training.draws import sampling_weights
+from ferstream.training.fit import fit
+from ferstream.training.stages import (
     StageMissing,
     averaged_weights,
     train_attention,
@@ -25,8 +25,8 @@ from training.stages import (
     trained_spatial,
     trained_temporal,
 )
-from training.systems.attention import features_of
-from training.systems.temporal import (
+from ferstream.training.systems.attention import features_of
+from ferstream.training.systems.temporal import (
     MotionDataset,
     TemporalTraining,
     movable,

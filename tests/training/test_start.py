@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 import torch
 
-from engines.bundle import load_bundle
-from engines.engine import open_engine
+from ferstream.engines.bundle import load_bundle
+from ferstream.engines.engine import open_engine
+from ferstream.training.data.face_splits import load_splits
+from ferstream.training.data.learning_faces import LearningFaces
+from ferstream.training.errors import OptionsWrong
+from ferstream.training.networks.compact_msau import CompactMSAU
+from ferstream.training.start import start_from_bundle
 from tests.engines import tiny as tiny_networks
-from training.data.face_splits import load_splits
-from training.data.learning_faces import LearningFaces
-from training.errors import OptionsWrong
-from training.networks.compact_msau import CompactMSAU
-from training.start import start_from_bundle
 
 from .conftest import Exported
 

@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 import pytest
 
-from stream.align import ANCHOR_TEMPLATE, anchor_matrix
-from training.data.synthetic import (
+from ferstream.stream.align import ANCHOR_TEMPLATE, anchor_matrix
+from ferstream.training.data.synthetic import (
     ACTION_UNITS,
     ARKIT_NAMES,
     MOMENTS,
@@ -29,8 +29,8 @@ from training.data.synthetic import (
     person_of,
     synthetic_sheet,
 )
-from training.data.synthetic.curves import level_curve
-from training.data.synthetic.expressions import recipe
+from ferstream.training.data.synthetic.curves import level_curve
+from ferstream.training.data.synthetic.expressions import recipe
 
 from .tiny_head import tiny_kit
 
@@ -275,5 +275,5 @@ def test_wrong_questions_are_refused(faces: SyntheticFaces) -> None:
 
 
 def test_no_torch_is_needed() -> None:
-    code = "import sys, training.data.synthetic; sys.exit('torch' in sys.modules)"
+    code = "import sys, ferstream.training.data.synthetic; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

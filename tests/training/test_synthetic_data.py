@@ -8,11 +8,11 @@ import cv2
 import numpy as np
 import pytest
 
-from stream.align import ANCHOR_LANDMARKS
-from stream.detect import FaceDetector
-from stream.mesh import FaceMesh, Region
-from training.data.readers.finder import FaceFinder
-from training.data.synthetic import (
+from ferstream.stream.align import ANCHOR_LANDMARKS
+from ferstream.stream.detect import FaceDetector
+from ferstream.stream.mesh import FaceMesh, Region
+from ferstream.training.data.readers.finder import FaceFinder
+from ferstream.training.data.synthetic import (
     ACTION_UNITS,
     ARKIT_NAMES,
     LANDMARK_VERTICES,

@@ -7,11 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from training.data.fer import DataMissing
-from training.data.synthetic import SyntheticHead, load_face_kit, load_synthetic_head, write_packed
-from training.data.synthetic.kit import FaceKit
-from training.data.synthetic.raster import rasterize
-from training.data.synthetic.simplify import simplify
+from ferstream.training.data.fer import DataMissing
+from ferstream.training.data.synthetic import (
+    SyntheticHead,
+    load_face_kit,
+    load_synthetic_head,
+    write_packed,
+)
+from ferstream.training.data.synthetic.kit import FaceKit
+from ferstream.training.data.synthetic.raster import rasterize
+from ferstream.training.data.synthetic.simplify import simplify
 
 from .tiny_head import tiny_kit, write_objects
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from training.data import synthetic_splits
-from training.data.face_splits import load_splits
-from training.data.rendered import cache_folder, rendered
-from training.data.synthetic import ACTION_UNITS, load_synthetic_head, write_packed
-from training.errors import OptionsWrong
+from ferstream.training.data import synthetic_splits
+from ferstream.training.data.face_splits import load_splits
+from ferstream.training.data.rendered import cache_folder, rendered
+from ferstream.training.data.synthetic import ACTION_UNITS, load_synthetic_head, write_packed
+from ferstream.training.errors import OptionsWrong
 
 from .tiny_head import tiny_kit
 

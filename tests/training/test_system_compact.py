@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 import torch
 
-from engines.bundle import Bundle, load_bundle
-from stream.recognize import Recognizer
-from stream.sources import open_source
-from training import cli
-from training.data.face_splits import Splits, load_splits
-from training.data.synthetic.action_units import ARKIT_NAMES
-from training.errors import OptionsWrong
-from training.run_folder import RunFolder, open_run, start_run
-from training.system import loader_of, open_system, train_system, trained_network
-from training.systems.compact import (
+from ferstream.engines.bundle import Bundle, load_bundle
+from ferstream.stream.recognize import Recognizer
+from ferstream.stream.sources import open_source
+from ferstream.training import cli
+from ferstream.training.data.face_splits import Splits, load_splits
+from ferstream.training.data.synthetic.action_units import ARKIT_NAMES
+from ferstream.training.errors import OptionsWrong
+from ferstream.training.run_folder import RunFolder, open_run, start_run
+from ferstream.training.system import loader_of, open_system, train_system, trained_network
+from ferstream.training.systems.compact import (
     BEFORE,
     BLENDSHAPES,
     JOINT,
@@ -29,7 +29,7 @@ from training.systems.compact import (
     compact_stages,
     told_blendshapes,
 )
-from training.systems.compact_options import CompactOptions
+from ferstream.training.systems.compact_options import CompactOptions
 
 from .conftest import lightning_warns
 from .toy_runs import stage_weights, train_by_command

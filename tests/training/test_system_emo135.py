@@ -13,24 +13,24 @@ import pytest
 import torch
 
 import ferstream
-from engines.bundle import load_bundle
-from engines.taxonomy import load_taxonomy
-from stream.recognize import Recognizer
-from stream.sources import open_source
-from training import cli
-from training.correlations import Correlations, load_correlations
-from training.data.face_splits import Splits, load_splits
-from training.data.face_triplets import FaceTriplets
-from training.data.learning_faces import LearningFaces
-from training.errors import OptionsWrong
-from training.expression_similarity import expression_similarity
-from training.image_bundle import manifest_of
-from training.losses import vote_cross_entropy
-from training.losses_emo135 import transformed_cross_entropy, triplet_loss
-from training.networks.correlation import CorrelationLayer
-from training.run_folder import RunFolder
-from training.system import loader_of, open_system, train_system
-from training.systems.emo135 import VARIANTS, Emo135Options, WordLearner, emo135_stages
+from ferstream.engines.bundle import load_bundle
+from ferstream.engines.taxonomy import load_taxonomy
+from ferstream.stream.recognize import Recognizer
+from ferstream.stream.sources import open_source
+from ferstream.training import cli
+from ferstream.training.correlations import Correlations, load_correlations
+from ferstream.training.data.face_splits import Splits, load_splits
+from ferstream.training.data.face_triplets import FaceTriplets
+from ferstream.training.data.learning_faces import LearningFaces
+from ferstream.training.errors import OptionsWrong
+from ferstream.training.expression_similarity import expression_similarity
+from ferstream.training.image_bundle import manifest_of
+from ferstream.training.losses import vote_cross_entropy
+from ferstream.training.losses_emo135 import transformed_cross_entropy, triplet_loss
+from ferstream.training.networks.correlation import CorrelationLayer
+from ferstream.training.run_folder import RunFolder
+from ferstream.training.system import loader_of, open_system, train_system
+from ferstream.training.systems.emo135 import VARIANTS, Emo135Options, WordLearner, emo135_stages
 
 from .conftest import lightning_warns
 from .toy_runs import command_of, stage_weights, train_by_command

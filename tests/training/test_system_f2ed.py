@@ -14,19 +14,25 @@ import numpy as np
 import pytest
 import torch
 
-from stream.recognize import Recognizer
-from stream.sources import open_source
-from training import cli
-from training.data.face_splits import load_splits
-from training.data.pose_images import held_out_pairs, pairs_to_learn, with_made
-from training.data.synthetic import write_packed
-from training.data.task_faces import TaskFaces, load_task, people_of, pose_codes
-from training.draws import Draw
-from training.errors import OptionsWrong, RunMismatch
-from training.pose_gan import FaPELearner, kept_faces
-from training.run_folder import RunFolder
-from training.system import train_system
-from training.systems.f2ed import SYSTEM, F2edOptions, FaNetLearner, f2ed_faces, f2ed_stages
+from ferstream.stream.recognize import Recognizer
+from ferstream.stream.sources import open_source
+from ferstream.training import cli
+from ferstream.training.data.face_splits import load_splits
+from ferstream.training.data.pose_images import held_out_pairs, pairs_to_learn, with_made
+from ferstream.training.data.synthetic import write_packed
+from ferstream.training.data.task_faces import TaskFaces, load_task, people_of, pose_codes
+from ferstream.training.draws import Draw
+from ferstream.training.errors import OptionsWrong, RunMismatch
+from ferstream.training.pose_gan import FaPELearner, kept_faces
+from ferstream.training.run_folder import RunFolder
+from ferstream.training.system import train_system
+from ferstream.training.systems.f2ed import (
+    SYSTEM,
+    F2edOptions,
+    FaNetLearner,
+    f2ed_faces,
+    f2ed_stages,
+)
 
 from .conftest import lightning_warns
 from .layout import write_layout
@@ -90,7 +96,7 @@ def test_the_report_tells_of_the_task(run: RunFolder) -> None:
     made, wanted = kept_faces(run)
     assert rows["faces that FaPE-GAN made"][0] == f"{len(made):,}" and len(made) > 54
     assert len(made) == len(wanted.source) and made.std() > 5
-    assert int(rows["of them known from training or validation"][-1]) > 0
+    assert int(rows["of them known from ferstream.training or validation"][-1]) > 0
     assert [row[0] for row in tables["Pose by pose"]["rows"]] == ["half_left"]
     assert len(tables["The rarest fifth of the expressions"]["rows"]) == 11
     sheet = cv2.imread(str(run.path / "samples.png"))

@@ -11,15 +11,15 @@ import numpy as np
 import pytest
 import torch
 
-from engines.bundle import Bundle, load_bundle
-from stream.recognize import Recognizer
-from stream.sources import open_source
-from training import cli
-from training.data.face_splits import Splits, load_splits
-from training.errors import OptionsWrong
-from training.run_folder import RunFolder, open_run, start_run
-from training.system import loader_of, open_system, train_system, trained_network
-from training.systems.msau import (
+from ferstream.engines.bundle import Bundle, load_bundle
+from ferstream.stream.recognize import Recognizer
+from ferstream.stream.sources import open_source
+from ferstream.training import cli
+from ferstream.training.data.face_splits import Splits, load_splits
+from ferstream.training.errors import OptionsWrong
+from ferstream.training.run_folder import RunFolder, open_run, start_run
+from ferstream.training.system import loader_of, open_system, train_system, trained_network
+from ferstream.training.systems.msau import (
     JOINT,
     UNITS,
     JointLearner,

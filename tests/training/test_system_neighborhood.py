@@ -14,21 +14,21 @@ import numpy as np
 import pytest
 import torch
 
-from stream.recognize import Recognizer
-from stream.sources import open_source
-from training import cli
-from training.checkpoint import read_checkpoint
-from training.data import peak_sequences
-from training.data.face_splits import load_splits
-from training.data.synthetic import write_packed
-from training.errors import OptionsWrong, RunUnfinished
-from training.masked_learner import ExpressionLearner
-from training.neighborhood_figures import divergences
-from training.networks.asymmetric_autoencoder import grey_picture
-from training.run_folder import RunFolder, open_run
-from training.semantic_neighbours import RefiningLearner, neighbour_maker
-from training.system import loader_of, open_system, train_system, trained_network
-from training.systems.neighborhood import NeighborhoodOptions
+from ferstream.stream.recognize import Recognizer
+from ferstream.stream.sources import open_source
+from ferstream.training import cli
+from ferstream.training.checkpoint import read_checkpoint
+from ferstream.training.data import peak_sequences
+from ferstream.training.data.face_splits import load_splits
+from ferstream.training.data.synthetic import write_packed
+from ferstream.training.errors import OptionsWrong, RunUnfinished
+from ferstream.training.masked_learner import ExpressionLearner
+from ferstream.training.neighborhood_figures import divergences
+from ferstream.training.networks.asymmetric_autoencoder import grey_picture
+from ferstream.training.run_folder import RunFolder, open_run
+from ferstream.training.semantic_neighbours import RefiningLearner, neighbour_maker
+from ferstream.training.system import loader_of, open_system, train_system, trained_network
+from ferstream.training.systems.neighborhood import NeighborhoodOptions
 
 from .conftest import lightning_warns
 from .tiny_head import tiny_kit

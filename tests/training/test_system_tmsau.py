@@ -13,27 +13,27 @@ import numpy as np
 import pytest
 import torch
 
-from calibration.probability import softmax
-from engines import contract
-from engines.bundle import Bundle, load_bundle
-from engines.ort import OrtEngine
-from engines.taxonomy import load_taxonomy
-from stream.recognize import Recognizer
-from stream.sources import open_source
-from training import cli
-from training.checkpoint import read_checkpoint
-from training.clip_frames import frames_px, trained_frames
-from training.clip_measure import frame_features, motion_of
-from training.data.synthetic import write_packed
-from training.errors import OptionsWrong, RunMismatch
-from training.late_fusion import fusion_curve
-from training.networks.clip_graphs import ClipFusion
-from training.networks.clip_streams import ClipNetwork
-from training.networks.image_stream import LabelRollUp
-from training.run_folder import RunFolder
-from training.system import open_system, train_system, trained_network
-from training.systems.tmsau import AttentionLearner, TemporalLearner, tmsau_stages
-from training.systems.tmsau_options import TmsauOptions
+from ferstream.calibration.probability import softmax
+from ferstream.engines import contract
+from ferstream.engines.bundle import Bundle, load_bundle
+from ferstream.engines.ort import OrtEngine
+from ferstream.engines.taxonomy import load_taxonomy
+from ferstream.stream.recognize import Recognizer
+from ferstream.stream.sources import open_source
+from ferstream.training import cli
+from ferstream.training.checkpoint import read_checkpoint
+from ferstream.training.clip_frames import frames_px, trained_frames
+from ferstream.training.clip_measure import frame_features, motion_of
+from ferstream.training.data.synthetic import write_packed
+from ferstream.training.errors import OptionsWrong, RunMismatch
+from ferstream.training.late_fusion import fusion_curve
+from ferstream.training.networks.clip_graphs import ClipFusion
+from ferstream.training.networks.clip_streams import ClipNetwork
+from ferstream.training.networks.image_stream import LabelRollUp
+from ferstream.training.run_folder import RunFolder
+from ferstream.training.system import open_system, train_system, trained_network
+from ferstream.training.systems.tmsau import AttentionLearner, TemporalLearner, tmsau_stages
+from ferstream.training.systems.tmsau_options import TmsauOptions
 
 from .conftest import lightning_warns
 from .tiny_head import tiny_kit

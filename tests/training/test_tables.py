@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 
 import ferstream
-from training import tables
-from training.errors import OptionsWrong
-from training.run_folder import RunFolder
-from training.systems import SYSTEMS
-from training.table_rows import ROWS, TITLES, Row
-from training.tables import Queue, command, finished, markdown, run_rows
+from ferstream.training import tables
+from ferstream.training.errors import OptionsWrong
+from ferstream.training.run_folder import RunFolder
+from ferstream.training.systems import SYSTEMS
+from ferstream.training.table_rows import ROWS, TITLES, Row
+from ferstream.training.tables import Queue, command, finished, markdown, run_rows
 
 from .toy_runs import TOY
 

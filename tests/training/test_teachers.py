@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engines.bundle import load_bundle
-from training.data.face_splits import load_splits
-from training.data.learning_faces import LearningFaces
-from training.errors import OptionsWrong
-from training.systems.compact import compact_faces
-from training.systems.compact_options import CompactOptions
-from training.teachers import answers_of, taught
+from ferstream.engines.bundle import load_bundle
+from ferstream.training.data.face_splits import load_splits
+from ferstream.training.data.learning_faces import LearningFaces
+from ferstream.training.errors import OptionsWrong
+from ferstream.training.systems.compact import compact_faces
+from ferstream.training.systems.compact_options import CompactOptions
+from ferstream.training.teachers import answers_of, taught
 
 SHARE = 0.25
 

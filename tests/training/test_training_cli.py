@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import typer
 
-from training import cli
-from training.data.fer import DataMissing
-from training.stages import DEFAULT, StageMissing
+from ferstream.training import cli, stages
+from ferstream.training.data.fer import DataMissing
+from ferstream.training.stages import DEFAULT, StageMissing
 
 from .conftest import Exported
 
@@ -53,7 +53,7 @@ def test_a_stage_takes_its_options(
     stage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[tuple[Any, ...]] = []
-    monkeypatch.setattr(f"training.stages.train_{stage}", lambda *given: asked.append(given))
+    monkeypatch.setattr(stages, f"train_{stage}", lambda *given: asked.append(given))
     getattr(cli, stage)(run=tmp_path, data="here", epochs=3, seed=7)
     getattr(cli, stage)(run=tmp_path)
     (run, data, options), (_, _, usual) = asked
@@ -65,9 +65,11 @@ def test_default_runs_the_stages_in_order(monkeypatch: pytest.MonkeyPatch) -> No
     asked: list[str] = []
     for stage in ("spatial", "heads", "temporal", "attention"):
         monkeypatch.setattr(
-            f"training.stages.train_{stage}", lambda *given, stage=stage: asked.append(stage)
+            stages,
+            f"train_{stage}",
+            lambda *given, stage=stage: asked.append(stage),
         )
-    monkeypatch.setattr("training.stages.take_over", lambda *given: asked.append(given[-1]))
+    monkeypatch.setattr(stages, "take_over", lambda *given: asked.append(given[-1]))
     cli.default()
     assert asked == ["spatial", "heads", "temporal", "attention"]
     asked.clear()

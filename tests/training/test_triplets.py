@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from training.data.triplets import (
+from ferstream.training.data.triplets import (
     Rows,
     blended,
     blendshape_distance,
@@ -19,8 +19,8 @@ from training.data.triplets import (
     read_triplets,
     vote_distance,
 )
-from training.errors import OptionsWrong
-from training.losses_emo135 import triplet_accuracy, triplet_loss
+from ferstream.training.errors import OptionsWrong
+from ferstream.training.losses_emo135 import triplet_accuracy, triplet_loss
 
 Crowd = tuple[NDArray[np.float32], NDArray[np.int64]]
 

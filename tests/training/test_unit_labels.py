@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from engines.taxonomy import load_taxonomy
-from training.basic_parents import basic_parents, parent_shares
-from training.data.face_images import FaceImages
-from training.data.face_splits import load_splits
-from training.data.learning_faces import LearningFaces
-from training.data.synthetic.action_units import ARKIT_NAMES
-from training.data.unit_labels import (
+from ferstream.engines.taxonomy import load_taxonomy
+from ferstream.training.basic_parents import basic_parents, parent_shares
+from ferstream.training.data.face_images import FaceImages
+from ferstream.training.data.face_splits import load_splits
+from ferstream.training.data.learning_faces import LearningFaces
+from ferstream.training.data.synthetic.action_units import ARKIT_NAMES
+from ferstream.training.data.unit_labels import (
     UnitImages,
     strengths,
     teaching_shares,
@@ -23,8 +23,8 @@ from training.data.unit_labels import (
     unit_sets,
     unit_values,
 )
-from training.draws import Draw
-from training.errors import OptionsWrong
+from ferstream.training.draws import Draw
+from ferstream.training.errors import OptionsWrong
 
 from .unit_layout import write_prepared
 

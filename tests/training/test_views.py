@@ -5,12 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from stream.flow import MOTION_CROP_PX
-from training.data.augment import CROP_PX
-from training.data.fer import FerPlus
-from training.data.motion import Crop, FaceShape, MovingFace, aligned_landmarks
-from training.data.views import SPOILS, ViewMaker
-from training.evaluate import crops_of
+from ferstream.stream.flow import MOTION_CROP_PX
+from ferstream.training.data.augment import CROP_PX
+from ferstream.training.data.fer import FerPlus
+from ferstream.training.data.motion import Crop, FaceShape, MovingFace, aligned_landmarks
+from ferstream.training.data.views import SPOILS, ViewMaker
+from ferstream.training.evaluate import crops_of
 
 ROWS = range(12, 96, 5)
 

@@ -14,16 +14,24 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from calibration.int8 import qdq_from_onnx
-from engines.contract import NetworkSpec, TensorSpec
-from engines.ort import OrtEngine
-from training.data.word_meaning import word_meaning
-from training.networks.correlation import CorrelationClassifier, CorrelationLayer, CorrelationNet
-from training.networks.expression_embedding import ExpressionEmbedding, FaceTrunk, embedded
-from training.networks.fape_gan import FaPEDiscriminator, FaPEGenerator
-from training.networks.light_cnn import FaNet, LightCNN, MaxFeatureMap
-from training.onnx import onnx_from_module
-from training.word_distance import word_matrix
+from ferstream.calibration.int8 import qdq_from_onnx
+from ferstream.engines.contract import NetworkSpec, TensorSpec
+from ferstream.engines.ort import OrtEngine
+from ferstream.training.data.word_meaning import word_meaning
+from ferstream.training.networks.correlation import (
+    CorrelationClassifier,
+    CorrelationLayer,
+    CorrelationNet,
+)
+from ferstream.training.networks.expression_embedding import (
+    ExpressionEmbedding,
+    FaceTrunk,
+    embedded,
+)
+from ferstream.training.networks.fape_gan import FaPEDiscriminator, FaPEGenerator
+from ferstream.training.networks.light_cnn import FaNet, LightCNN, MaxFeatureMap
+from ferstream.training.onnx import onnx_from_module
+from ferstream.training.word_distance import word_matrix
 
 Array = NDArray[Any]
 WORDS = 12

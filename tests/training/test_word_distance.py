@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from engines.taxonomy import load_taxonomy
-from training.data.fer import BASIC8
-from training.data.word_meaning import word_meaning
-from training.errors import OptionsWrong
-from training.losses_emo135 import transformed_cross_entropy
-from training.word_distance import (
+from ferstream.engines.taxonomy import load_taxonomy
+from ferstream.training.data.fer import BASIC8
+from ferstream.training.data.word_meaning import word_meaning
+from ferstream.training.errors import OptionsWrong
+from ferstream.training.losses_emo135 import transformed_cross_entropy
+from ferstream.training.word_distance import (
     correlation_of_word_models,
     cosine,
     read_similarity,

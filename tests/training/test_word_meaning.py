@@ -7,16 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engines.taxonomy import load_taxonomy
-from training.data.judged import LabelsWrong
-from training.data.word_meaning import (
+from ferstream.engines.taxonomy import load_taxonomy
+from ferstream.training.data.judged import LabelsWrong
+from ferstream.training.data.word_meaning import (
     meaning_of,
     meaning_of_data,
     norm_similarity,
     word_meaning,
     write_meaning,
 )
-from training.data_cli import meaning
+from ferstream.training.data_cli import meaning
 
 WORDS = load_taxonomy("emo135")
 
@@ -89,7 +89,7 @@ def test_a_word_resembles_its_own_family_most() -> None:
 
 def test_it_is_what_the_command_makes(data_dir: Path, tmp_path: Path) -> None:
     meaning(tmp_path / "made.csv", str(data_dir))
-    import training.data as package
+    import ferstream.training.data as package
 
     shipped = Path(package.__file__).with_name("word_meaning.csv")
     assert (tmp_path / "made.csv").read_bytes() == shipped.read_bytes()

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import torch
 
-from training.correlations import find_correlations, load_correlations
-from training.data.face_splits import Splits, load_splits
-from training.data.judged import GRADES, load_judged_photographs
-from training.data.learning_faces import LearningFaces
-from training.data.word_meaning import word_meaning
-from training.data.word_sets import (
+from ferstream.training.correlations import find_correlations, load_correlations
+from ferstream.training.data.face_splits import Splits, load_splits
+from ferstream.training.data.judged import GRADES, load_judged_photographs
+from ferstream.training.data.learning_faces import LearningFaces
+from ferstream.training.data.word_meaning import word_meaning
+from ferstream.training.data.word_sets import (
     NAME,
     judged_word_faces,
     kept_faces,
@@ -24,11 +24,11 @@ from training.data.word_sets import (
     set_targets,
     spread_faces,
 )
-from training.emo135_figures import meaning_figures, set_figures
-from training.run_folder import RunFolder
-from training.system import loader_of
-from training.systems.emo135 import emo135_stages
-from training.word_distance import word_matrix
+from ferstream.training.emo135_figures import meaning_figures, set_figures
+from ferstream.training.run_folder import RunFolder
+from ferstream.training.system import loader_of
+from ferstream.training.systems.emo135 import emo135_stages
+from ferstream.training.word_distance import word_matrix
 
 from .conftest import lightning_warns
 from .judged_layout import write_words

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from training.data.words import word_affinity
+from ferstream.training.data.words import word_affinity
 
 
 def test_every_word_fits_an_emotion_and_none_fits_neutral() -> None:

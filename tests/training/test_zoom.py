@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from training.networks.drml import Drml, DrmlSize
-from training.networks.receptive_field import ReceptiveField, receptive_field
-from training.networks.zoom import magnified, strongest_cells, window_corners
+from ferstream.training.networks.drml import Drml, DrmlSize
+from ferstream.training.networks.receptive_field import ReceptiveField, receptive_field
+from ferstream.training.networks.zoom import magnified, strongest_cells, window_corners
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,9 @@ import pytest
 import torch
 
 import ferstream
-from training.checkpoint import read_checkpoint
-from training.run_folder import RunFolder, open_run
-from training.system import open_system, train_system
+from ferstream.training.checkpoint import read_checkpoint
+from ferstream.training.run_folder import RunFolder, open_run
+from ferstream.training.system import open_system, train_system
 
 TOY: dict[str, Any] = {
     "epochs": 2,

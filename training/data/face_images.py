@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from stream.align import warp
+from ferstream.stream.align import warp
 
 from ..draws import Draw
 from .augment import CORNER_CROPS, RANDOM_CROPS, Augmentation, random_matrix, vary_light

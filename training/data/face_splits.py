@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from stream.align import ANCHOR_LANDMARKS
+from ferstream.stream.align import ANCHOR_LANDMARKS
 
 from ..errors import OptionsWrong
 from .fer import BASIC8, SPLITS, load_fer_plus

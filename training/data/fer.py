@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from stream.align import ANCHOR_LANDMARKS, ANCHOR_TEMPLATE, anchor_matrix
+from ferstream.stream.align import ANCHOR_LANDMARKS, ANCHOR_TEMPLATE, anchor_matrix
 
 BASIC8 = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt")
 SPLITS = {"train": 0, "validation": 1, "test": 2}

@@ -21,7 +21,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from engines.taxonomy import load_taxonomy
+from ferstream.engines.taxonomy import load_taxonomy
 
 from .arrays import ArraysUnreadable, stored_arrays
 from .fer import BASIC8, SPLITS, DataMissing, FerPlus, data_folder, load_fer_plus

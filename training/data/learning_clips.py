@@ -13,8 +13,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from stream.align import ANCHOR_TEMPLATE
-from stream.flow import MOTION_CROP_PX, MOTION_FIELD_PX, MotionEstimator
+from ferstream.stream.align import ANCHOR_TEMPLATE
+from ferstream.stream.flow import MOTION_CROP_PX, MOTION_FIELD_PX, MotionEstimator
 
 from .learning_faces import LearningFaces
 

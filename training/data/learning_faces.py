@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from stream.align import anchor_matrix, warp
+from ferstream.stream.align import anchor_matrix, warp
 
 Image = npt.NDArray[np.uint8]
 Images = Sequence[Image] | Image

@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from stream.flow import MOTION_CROP_PX, MotionEstimator
+from ferstream.stream.flow import MOTION_CROP_PX, MotionEstimator
 
 from .fer import FerPlus
 

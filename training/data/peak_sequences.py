@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from stream.align import ANCHOR_LANDMARKS
+from ferstream.stream.align import ANCHOR_LANDMARKS
 
 from ..failure_cases import frames_about_peak
 from .face_splits import Splits, shown_frame

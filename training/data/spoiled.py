@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from stream.align import ANCHOR_TEMPLATE
+from ferstream.stream.align import ANCHOR_TEMPLATE
 
 Crop = npt.NDArray[np.uint8]
 Points = npt.NDArray[np.float32]

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from stream.align import warp
+from ferstream.stream.align import warp
 
 from .augment import CROP_PX, Augmentation, random_matrix, vary_light
 from .fer import FerPlus

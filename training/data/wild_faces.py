@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from stream.align import anchors_of
-from stream.detect import FaceMesh, Region
+from ferstream.stream.align import anchors_of
+from ferstream.stream.detect import FaceMesh, Region
 
 from .fer import BASIC8
 from .judged import GRADES, JudgedFaces, load_wild

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from engines.taxonomy import load_taxonomy
+from ferstream.engines.taxonomy import load_taxonomy
 
 from .judged import GRADES, load_judged_photographs
 from .learning_faces import Floats, LearningFaces

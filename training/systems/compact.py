@@ -27,8 +27,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from engines.bundle import Supervision
-from engines.taxonomy import roll_up
+from ferstream.engines.bundle import Supervision
+from ferstream.engines.taxonomy import roll_up
 
 from ..checkpoint import load_weights
 from ..data.augment import CROP_PX

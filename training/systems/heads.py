@@ -22,7 +22,7 @@ from rich.progress import track
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset, WeightedRandomSampler
 
-from engines.taxonomy import roll_up
+from ferstream.engines.taxonomy import roll_up
 
 from ..data.augment import CROP_PX
 from ..data.face_images import FaceImages

@@ -11,8 +11,10 @@ Every message is one line: what is wrong, where, and what to do next.
 
 from __future__ import annotations
 
+from ferstream.errors import FerstreamError
 
-class DataError(Exception):
+
+class DataError(FerstreamError):
     """Root of what the readers raise on purpose."""
 
 

@@ -8,9 +8,17 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from stream.align import crop as aligned_crop
-from stream.align import crop_matrix
-from stream.detect import MIN_FACE_PX, FaceDetector, FaceMesh, Mesh, Region, find_meshes, overlap
+from ferstream.stream.align import crop as aligned_crop
+from ferstream.stream.align import crop_matrix
+from ferstream.stream.detect import (
+    MIN_FACE_PX,
+    FaceDetector,
+    FaceMesh,
+    Mesh,
+    Region,
+    find_meshes,
+    overlap,
+)
 
 from .pixels import Picture
 

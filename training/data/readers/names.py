@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from engines.taxonomy import load_taxonomy
+from ferstream.engines.taxonomy import load_taxonomy
 
 BASIC7 = ("neutral", "anger", "disgust", "fear", "happiness", "sadness", "surprise")
 

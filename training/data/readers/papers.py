@@ -19,7 +19,7 @@ import csv
 from collections.abc import Iterator
 from pathlib import Path
 
-from engines.taxonomy import load_taxonomy
+from ferstream.engines.taxonomy import load_taxonomy
 
 from .folders import class_folders, class_names, holds, media, read_classes, subfolders
 from .layout import Found, Layout

@@ -12,9 +12,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from stream.errors import StreamError
-from stream.picture import decode_picture
-from stream.sources import open_source
+from ferstream.stream.errors import StreamError
+from ferstream.stream.picture import decode_picture
+from ferstream.stream.sources import open_source
 
 from .errors import PictureError
 

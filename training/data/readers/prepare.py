@@ -22,8 +22,8 @@ from typing import Any
 
 import numpy as np
 
-from stream.align import ANCHOR_LANDMARKS, ANCHOR_TEMPLATE
-from stream.flow import MOTION_CROP_PX
+from ferstream.stream.align import ANCHOR_LANDMARKS, ANCHOR_TEMPLATE
+from ferstream.stream.flow import MOTION_CROP_PX
 
 from .duplicates import digest, leaking, twins
 from .errors import PictureError, PreparedError

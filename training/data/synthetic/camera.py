@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from stream.align import anchor_matrix
+from ferstream.stream.align import anchor_matrix
 
 Floats = npt.NDArray[np.float32]
 Image = npt.NDArray[np.uint8]

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-import engines.taxonomy
+from ferstream.engines import taxonomy
 
 from .action_units import ACTION_UNITS, SIDED
 from .camera import Pose
@@ -25,7 +25,7 @@ Floats = npt.NDArray[np.float32]
 TAXONOMIES = ("basic8", "fg33", "f2ed54")
 """Label sets with a recipe for every word."""
 _RECIPES = Path(__file__).with_name("expressions.json")
-_LISTS = Path(engines.taxonomy.__file__).parent / "taxonomies"
+_LISTS = Path(taxonomy.__file__).parent / "taxonomies"
 
 
 @dataclass(frozen=True)

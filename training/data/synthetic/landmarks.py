@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from stream.align import ANCHOR_LANDMARKS
+from ferstream.stream.align import ANCHOR_LANDMARKS
 
 LANDMARK_VERTICES = (
     *(1225, 1888, 1052, 367, 1719, 1722, 2199, 1447, 966),

@@ -22,16 +22,31 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+_HERE = Path(__file__).parent
+if not (_HERE / "engines").is_dir():
+    __path__.append(str(_HERE.parent))  # in a checkout the packages lie beside this folder
+
+from .engines import offline as offline  # noqa: E402  before any library is imported
+from .errors import FerstreamError  # noqa: E402
+
 if TYPE_CHECKING:
     from typer.core import TyperGroup
 
-    from stream.face_options import FaceOptions as FaceOptions
-    from stream.frame import Frame as Frame
-    from stream.recognize import Recognizer as Recognizer
-    from stream.sources import open_source as open_source
+    from .stream.face_options import FaceOptions as FaceOptions
+    from .stream.frame import Frame as Frame
+    from .stream.recognize import Recognizer as Recognizer
+    from .stream.sources import open_source as open_source
 
 __version__ = "0.1.0"
-__all__ = ["FaceOptions", "Frame", "Recognizer", "__version__", "main", "open_source"]
+__all__ = [
+    "FaceOptions",
+    "FerstreamError",
+    "Frame",
+    "Recognizer",
+    "__version__",
+    "main",
+    "open_source",
+]
 
 _PUBLIC = {
     "FaceOptions": "stream.face_options",
@@ -45,7 +60,7 @@ class Command(NamedTuple):
     """Where a command's code is, and the line that `ferstream --help` shows without loading it."""
 
     target: str
-    """module:attribute; a function is a command, a Typer app a group of commands."""
+    """module:attribute, below ferstream; a function is a command, a Typer app a group of them."""
     help: str
 
 
@@ -78,7 +93,6 @@ _EXTRAS = {
 }
 """Which extra of the package brings a module that the base installation lacks."""
 
-_PACKAGES = ("stream", "engines", "training", "calibration", "demo")
 _INTERRUPTED = 130
 _TOO_LITTLE = ("can't start new thread", "failed to map segment", "annot allocate memory")
 """What Python, the loader and the system say where memory or threads run out."""
@@ -86,7 +100,7 @@ _TOO_LITTLE = ("can't start new thread", "failed to map segment", "annot allocat
 
 def __getattr__(name: str) -> Any:
     if name in _PUBLIC:
-        return getattr(importlib.import_module(_PUBLIC[name]), name)
+        return getattr(importlib.import_module(f"ferstream.{_PUBLIC[name]}"), name)
     raise AttributeError(f"module 'ferstream' has no attribute {name!r}")
 
 
@@ -102,7 +116,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except Exception as error:
         if os.environ.get("FERSTREAM_TRACE") == "1":
             raise
-        from engines.terminal import plain
+        from .engines.terminal import plain
 
         print(plain(f"ferstream: {_one_line(error)}"), file=sys.stderr)
         sys.exit(1)
@@ -142,7 +156,7 @@ def _load(target: str) -> Any:
     import typer
 
     module, attribute = target.split(":")
-    found = getattr(importlib.import_module(module), attribute)
+    found = getattr(importlib.import_module(f"ferstream.{module}"), attribute)
     if isinstance(found, typer.Typer):
         return typer.main.get_group(found)
     app = typer.Typer(add_completion=False)
@@ -153,7 +167,7 @@ def _load(target: str) -> Any:
 def _is_here(target: str) -> bool:
     """Whether this installation has the command's module; looks without importing."""
     file = target.partition(":")[0].replace(".", "/") + ".py"
-    return (Path(__file__).parent / file).is_file()
+    return any((Path(folder) / file).is_file() for folder in __path__)
 
 
 def _one_line(error: Exception) -> str:
@@ -165,11 +179,6 @@ def _one_line(error: Exception) -> str:
     text = " ".join(str(error).split()) or type(error).__name__
     if isinstance(error, MemoryError) or any(words in text for words in _TOO_LITTLE):
         return "there is not enough memory, or too few threads are allowed: see `ulimit -a`"
-    ours = any(kind.__module__.partition(".")[0] in _PACKAGES for kind in type(error).__mro__)
-    if ours or isinstance(error, OSError):
+    if isinstance(error, (FerstreamError, OSError)):
         return text
     return f"unexpected {type(error).__name__}: {text} (FERSTREAM_TRACE=1 shows where)"
-
-
-if __name__ == "__main__":
-    main()

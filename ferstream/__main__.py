@@ -1,0 +1,5 @@
+"""`python -m ferstream`: the command line."""
+
+from . import main
+
+main()
