@@ -172,6 +172,55 @@ def shifted(by_s: float) -> Fault:
     return shift
 
 
+def stopped(packet: bytes) -> bytes:
+    """Its RTP time is 0."""
+    return packet[: _HEADER + 4] + bytes(4) + packet[_HEADER + 8 :]
+
+
+def doubled() -> Fault:
+    """Every second picture has the RTP time of the one before."""
+    last, told, second = b"", b"", True
+
+    def double(packet: bytes) -> bytes:
+        nonlocal last, told, second
+        stamp = packet[_HEADER + 4 : _HEADER + 8]
+        if stamp != last:
+            last, second = stamp, not second
+            told = told if second else stamp
+        return packet[: _HEADER + 4] + told + packet[_HEADER + 8 :]
+
+    return double
+
+
+def renamed(every: int) -> Fault:
+    """Its sender (SSRC) is another, and another again after so many packets."""
+    count = 0
+
+    def rename(packet: bytes) -> bytes:
+        nonlocal count
+        count += 1
+        source = struct.pack(">I", 4711 + count // every)
+        return packet[: _HEADER + 8] + source + packet[_HEADER + 12 :]
+
+    return rename
+
+
+def swapped(every: int) -> Fault:
+    """Of so many packets one comes after the next."""
+    count, held = 0, b""
+
+    def swap(packet: bytes) -> bytes:
+        nonlocal count, held
+        count += 1
+        if count % every == 0:
+            held = packet
+            return b""
+        late, held = held, b""
+        return packet + late
+
+    return swap
+
+
 def _split(data: bytes) -> tuple[list[bytes], bytes]:
     """Whole answers and packets at the front of what came, and the rest."""
     whole = []

@@ -148,10 +148,13 @@ class _Lag:
         self._least_s = self._next_s = self._until_s = self._stamp_s = float("inf")
 
     def of(self, packet: Packet[VideoStream], now_s: float) -> float:
-        """Seconds; 0 without a stamp, and after the camera's clock was turned back."""
+        """Seconds; 0 without a stamp, with the last one's, and after the camera's clock was turned
+        back."""
         if packet.pts is None or packet.time_base is None:
             return 0.0
         stamp_s = float(packet.pts * packet.time_base)
+        if stamp_s == self._stamp_s:
+            return 0.0
         offset_s = now_s - stamp_s
         if not stamp_s >= self._stamp_s - _TURNED_BACK_S:
             self._least_s = self._next_s = offset_s

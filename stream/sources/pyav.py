@@ -42,6 +42,8 @@ _RTSP_OPTIONS = {
     "rtsp_transport": "tcp",
     "analyzeduration": "300000",
     "probesize": "200000",
+    # Within the connection packets should come in order; those of some cameras do not.
+    "reorder_queue_size": "32",
 }
 # Formats that come as files of several seconds each, so that nothing comes for long in between.
 _SEGMENTED = ("hls", "dash")
