@@ -32,6 +32,7 @@ _SAME_SOON, _SAME_HERE, _SAME_ANYWHERE = 0.42, 0.48, 0.56
 within `HERE_S`, and anywhere. BENCHMARKS.md says how often different people have as much."""
 _SAME_COVERED = 0.3
 """The same of a poor view at one place: a hand before the face is likelier than another face."""
+_NO_FACE = 0.1  # `Quality.clear` of what is hardly a face
 _POOR = 0.25  # `Quality.score` of a view that says little, and is kept only where none is better
 _PLACE_SAYS = 0.1  # what being a face's size away costs where several could be meant
 _LOOK_S = 1.0  # time between views of a face that is followed
@@ -111,6 +112,16 @@ class Sight:
         """Whether both are one face: their landmarks lie on each other."""
         apart = float(np.linalg.norm(self.mesh.xy - other.mesh.xy, axis=1).mean())
         return apart < _SAME_PLACE * max(self.size_px, other.size_px)
+
+    def misread(self, other: Sight) -> bool:
+        """Whether it is another's face, its features taken for others: it lies on one in plain view
+        and shows none itself."""
+        return (
+            other is not self
+            and overlap(self.box, other.box) > 0.5
+            and self.quality.clear < _NO_FACE
+            and other.quality.clear > 0.5
+        )
 
     def touches(self, other: Sight) -> bool:
         """Whether another face may hide part of this one."""

@@ -38,6 +38,8 @@ SEARCH_S = 0.1
 """Time between detections while a face is missing or nobody is there."""
 ALONE_S = 0.4
 """A frame that comes so long after the one before is searched as thoroughly as a picture."""
+SCENE_S = 5.0
+"""Scenes of a recording are searched for small faces where they begin, but not more often."""
 TURN_S = 2.0
 """Time between looks at the frame turned, until the first face tells which way is up."""
 JOIN_S = 0.5
@@ -61,8 +63,10 @@ class Search(Enum):
     """The whole of it by one network, and one part; the next frame goes on."""
     BROAD = auto()
     """The whole of it and its large tiles."""
+    SCENE = auto()
+    """Its small tiles too."""
     THOROUGH = auto()
-    """Its small tiles too, and all of that but these turned, where nobody stands upright."""
+    """All of that, and the whole and its large tiles turned, where nobody stands upright."""
 
 
 class FaceTracker:
@@ -94,6 +98,7 @@ class FaceTracker:
         self._last_s: float | None = None
         self._shape: tuple[int, ...] | None = None
         self._detected_s, self._awaits = -math.inf, False
+        self._scene_s = -math.inf
         self._turned_s, self._next_turn = -math.inf, 0
         self._part = 0
         self.left_out = 0
@@ -128,8 +133,11 @@ class FaceTracker:
         waited_s = now_s - self._detected_s
         if alone or cut or lost or doubted or self._is_due(rgb, now_s, waited_s):
             search = Search.QUICK
-            if alone or (cut and waited_s >= SEARCH_S):
-                search = Search.THOROUGH if alone and not frame.dense else Search.BROAD
+            if alone or (cut and (frame.ahead or waited_s >= SEARCH_S)):
+                # In a recording everybody is found in a scene's first frame.
+                whole = frame.ahead and now_s - self._scene_s >= SCENE_S
+                search = Search.SCENE if whole else Search.BROAD
+                search = Search.THOROUGH if alone and not frame.dense else search
             self._find(rgb, now_s, doubted, search)
         self.joined = self._join(now_s) if frame.ahead else {}
         self._last_s, self._shape = now_s, rgb.shape
@@ -210,6 +218,8 @@ class FaceTracker:
     ) -> None:
         """Detect; give faces that come back their ids, and new ones new ids."""
         self._detected_s, self._awaits = now_s, bool(self._here(now_s))
+        if search in (Search.SCENE, Search.THOROUGH):
+            self._scene_s = now_s
         self._watch.looked(self._scene)
         known = [track.sight for track in self._tracks if self._sees(track)]
         fresh = self._fresh(rgb, known, search, self._turn_deg or 0)
@@ -239,7 +249,7 @@ class FaceTracker:
         """Faces that are none of the known ones, in the frame turned so far."""
         upright = turned(rgb, turn_deg)
         if search is not Search.QUICK:
-            fine = search is Search.THOROUGH and not turn_deg
+            fine = search is not Search.BROAD and not turn_deg
             detections = self._detector.detect(upright, thorough=True, fine=fine)
         else:
             # Where nobody is, the networks take turns: it is looked often, and mostly for nothing.
@@ -256,7 +266,7 @@ class FaceTracker:
                     sight.covers(other) for other in (*known, *fresh)
                 ):
                     fresh.append(sight)
-        return fresh
+        return [one for one in fresh if not any(one.misread(o) for o in (*known, *fresh))]
 
     def _fresh_turned(self, rgb: NDArray[np.uint8], now_s: float, search: Search) -> list[Sight]:
         """Faces in the frame turned, as long as nobody knows which way is up: every turn in a

@@ -26,6 +26,7 @@ MIN_S = 0.5
 """For so long in all another expression must lead before it takes over."""
 GONE_S = 1.5
 """After so long out of sight a face's episode ends; the tracker's ids wait as long."""
+_ROUNDING_S = 1e-6
 
 Key = tuple[str, bool]
 """Basic expression, and whether it is uncertain: what makes one episode different from the next."""
@@ -121,25 +122,24 @@ class Episodes:
         for found in result.faces:
             state = self._faces.get(found.face.id)
             if state is not None and result.time_s - state.seen_s > self._gone_s:
-                ended.append(state.last())
+                ended += state.last(self._min_s)
                 state = None
             if state is None:
                 state = _FaceState(found, result.time_s)
                 self._faces[found.face.id] = state
             else:
-                state.see(found, result.time_s, self._smooth_s, self._min_s)
-                before = state.changed(self._min_s) or state.split(self._longest_s)
-                if before is not None:
-                    ended.append(before)
+                ended += state.held(result.time_s - state.seen_s, self._min_s)
+                state.see(found, result.time_s, self._smooth_s)
+                ended += state.changed(self._min_s) or state.split(self._longest_s)
         for face_id, state in list(self._faces.items()):
             if result.time_s - state.seen_s > self._gone_s:
-                ended.append(state.last())
+                ended += state.last(self._min_s)
                 del self._faces[face_id]
         return _in_order(ended)
 
     def finish(self) -> list[Episode]:
         """End what is going on and return it, in the order of the starts."""
-        ended = [state.last() for state in self._faces.values()]
+        ended = [one for state in self._faces.values() for one in state.last(self._min_s)]
         self._faces.clear()
         return _in_order(ended)
 
@@ -157,36 +157,44 @@ class _FaceState:
 
     def __init__(self, found: FaceResult, time_s: float) -> None:
         self.seen_s = time_s
+        self._step_s = self._step_before_s = 0.0  # between the latest three frames
         self._id = found.face.id
         self.start_s = time_s
         self._smooth = vector(found.emotions)
         self._key = _key_of(self._smooth)
-        self._lead = _Lead()
+        self._lead = self._leads = _Lead()  # of the episode, and of the latest frame
         self._left_s: float | None = None  # since when the frames have shown something else
         self._away_s: float | None = None
         self._rivals: dict[Key, _Lead] = {}
         # Frames that show another expression than the one that leads, and which.
         self._aside, self._aside_of = Mean(), ""
-        self._note(self._smooth, found, 0.0)
+        self._note(self._smooth, found)
 
-    def see(self, found: FaceResult, time_s: float, smooth_s: float, min_s: float) -> None:
+    def held(self, passed_s: float, min_s: float) -> list[Episode]:
+        """The latest frame has stood for so long: what it shows has led meanwhile. So a slow
+        rate's pictures count as long as a player shows them; a pause of the frames is no evidence
+        for what stands at either end."""
+        self._leads.led_s += min(passed_s, max(2 * self._step_s, min_s / 2))
+        return self.changed(min_s)
+
+    def see(self, found: FaceResult, time_s: float, smooth_s: float) -> None:
         """Take one more frame."""
-        passed_s = time_s - self.seen_s
+        self._step_before_s = self._step_s
+        self._step_s = time_s - self.seen_s
         self.seen_s = time_s
         values = vector(found.emotions)
-        share = 1 - math.exp(-passed_s / smooth_s) if smooth_s > 0 else 1.0
+        share = 1 - math.exp(-self._step_s / smooth_s) if smooth_s > 0 else 1.0
         self._smooth = self._smooth + share * (values - self._smooth)
         if _key_of(values) == self._key:
             self._left_s = None
         elif self._left_s is None:
             self._left_s = time_s
-        # A pause of the frames is no evidence for what stands at its end.
-        self._note(values, found, min(passed_s, min_s / 2))
+        self._note(values, found)
 
-    def changed(self, min_s: float) -> Episode | None:
+    def changed(self, min_s: float) -> list[Episode]:
         """The episode before, if another expression has now led long enough to take over."""
         for key, rival in self._rivals.items():
-            if rival.led_s < min_s:
+            if rival.led_s < min_s - _ROUNDING_S:
                 continue
             assert self._away_s is not None
             before = replace(self.episode(), end_s=self._away_s)
@@ -196,17 +204,18 @@ class _FaceState:
             self.start_s = self._away_s if whole else self.start_s
             self._left_s = self._away_s = None
             self._rivals = {}
-            return before if whole else None
-        return None
+            return [before] if whole else []
+        return []
 
-    def split(self, longest_s: float) -> Episode | None:
+    def split(self, longest_s: float) -> list[Episode]:
         """The episode up to now, if it has grown too long; the rest is a new one."""
         if self.seen_s - self.start_s < longest_s or self._away_s is not None:
-            return None
+            return []
         before = self.episode()
         self.start_s, self._lead = self.seen_s, _Lead()
+        self._leads = self._lead
         self._lead.mean.add(self._smooth, 1e-6)  # until there is a frame of it
-        return before
+        return [before]
 
     def episode(self) -> Episode:
         """What goes on, up to when the face was last seen."""
@@ -230,16 +239,18 @@ class _FaceState:
             mean=self._lead.mean.copy(),
         )
 
-    def last(self) -> Episode:
-        """The same as the face's last."""
-        return replace(self.episode(), gone=True)
+    def last(self, min_s: float) -> list[Episode]:
+        """The same as the face's last, and what ends with it: the latest frame stands as long as
+        the shorter of the two before it did."""
+        stands_s = min(self._step_s, self._step_before_s or self._step_s)
+        return [*self.held(stands_s, min_s), replace(self.episode(), gone=True)]
 
-    def _note(self, values: Vector, found: FaceResult, led_s: float) -> None:
+    def _note(self, values: Vector, found: FaceResult) -> None:
         """Count a frame for what leads in it."""
         key, shown = _key_of(self._smooth), expression_of(values)
-        weight = weight_of(found, shown)
+        weight, led_s = weight_of(found, shown), 0.0
         if key == self._key:
-            lead, self._away_s = self._lead, None
+            self._leads, self._away_s = self._lead, None
             self._rivals = {}
             if shown != self._aside_of:
                 self._aside, self._aside_of = Mean(), shown
@@ -250,14 +261,14 @@ class _FaceState:
                 self._away_s = self.seen_s if self._left_s is None else self._left_s
                 self._away_s = max(self._away_s, self.start_s)
                 led_s = self.seen_s - self._away_s
-            lead = self._rivals.setdefault(key, _Lead())
+            lead = self._leads = self._rivals.setdefault(key, _Lead())
+            lead.led_s += led_s
             if self._aside_of == key[0] and not lead.mean.frames:
                 lead.mean.merge(self._aside)
                 self._aside = Mean()
-        lead.led_s += led_s
         # A mean is of frames that show what it is of; at least of one.
-        if shown == key[0] or not lead.mean.frames:
-            lead.mean.add(values, weight)
+        if shown == key[0] or not self._leads.mean.frames:
+            self._leads.mean.add(values, weight)
 
 
 def _key_of(values: Vector) -> Key:

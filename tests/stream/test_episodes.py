@@ -159,6 +159,18 @@ def test_a_pause_does_not_lend_its_length_to_what_has_just_begun_to_lead() -> No
     assert episodes.current[0].label == JOYFUL
 
 
+@pytest.mark.parametrize("step_s", [0.5, 1.0, 1.11, 2.0])
+def test_a_picture_that_stands_for_long_is_an_episode(step_s: float) -> None:
+    """At a slow rate each picture is shown until the next one."""
+    episodes, ended = Episodes(), []
+    for index in range(6):
+        shown = face(1, label="happiness" if index % 2 else "neutral")
+        ended += episodes.add(Result(index, index * step_s, "clip", [shown]))
+    ended += episodes.finish()
+    assert [e.expression for e in ended] == ["neutral", "happiness"] * 3
+    assert [e.start_s for e in ended] == pytest.approx([index * step_s for index in range(6)])
+
+
 def test_a_change_is_not_dated_back_to_an_earlier_flicker() -> None:
     labels = ["happiness"] * 25 + ["sadness"] * 5 + ["happiness"] * 45 + ["sadness"] * 50
     ended, _ = played(labels, smooth_s=0)

@@ -97,6 +97,20 @@ def test_a_gallery_shows_all_its_faces(
     assert len(found) == 25
 
 
+def test_a_recordings_scenes_show_their_faces_from_the_first_frame(
+    smile: Picture, whole: Mesh, networks: Networks
+) -> None:
+    """Small ones too, and right after another scene, though the next frames would show them."""
+    tracker = FaceTracker(detector=networks[0], mesh=networks[1])
+    shown = [gallery(smile, whole, (44,)), np.asarray(cv2.resize(smile, (1920, 1080)), np.uint8)]
+    counts = [
+        len(tracker.update(Frame(picture, n / 25, n, "clip", ahead=True, dense=True)))
+        for n, picture in enumerate(shown)
+    ]
+    assert counts[0] >= 24
+    assert counts[1] == 1
+
+
 def test_small_faces_may_be_left_out(smile: Picture, whole: Mesh, networks: Networks) -> None:
     picture = gallery(smile, whole, (91, 57))
     tracker = FaceTracker(FaceOptions(min_face_px=75), *networks)

@@ -284,6 +284,13 @@ def test_who_stood_in_for_a_moment_was_the_same_person(
     assert not her.was(hand), "they were seen at once"
 
 
+def test_a_face_half_covered_is_one_face(clips_dir: Path, new_tracker: New) -> None:
+    """A hand before the mouth: two looks at it once gave two faces, one on the other."""
+    pictures = pictures_of(clips_dir / "book.mkv")[86:92]
+    rows = [len(new_tracker(rotate=0).update(Frame(p, 0.0, 0, "x"))) for p in pictures]
+    assert rows == [1] * 6
+
+
 def test_crops_tell_people_apart_and_know_them_again(
     portrait: list[Picture], man: list[Picture], networks: tuple[FaceDetector, FaceMesh]
 ) -> None:
