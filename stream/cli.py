@@ -6,6 +6,8 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -49,6 +51,7 @@ if TYPE_CHECKING:
     from .frame import Frame
     from .place import Place
     from .result import Result
+    from .sinks.base import Sink
 
 
 def score(
@@ -110,6 +113,7 @@ def score(
     from .interrupt import Stop, stopping_on_signals
     from .loop import run
     from .result import SCHEMA
+    from .sinks.settled import SettledSink
     from .sinks.tally import TallySink
 
     documents: list[dict[str, Any]] = []
@@ -125,16 +129,20 @@ def score(
             tally = TallySink()
             try:
                 source = first or open_clip(name, track)
+                sinks: list[Sink] = [
+                    *outputs.sinks(unfinished, complain, live=False, sound_of=clip, units=units),
+                    tally,
+                ]
+                # What is read over the network may not come a second time.
+                if clip is not None or name == "sample":
+                    pictures = any(place.has_pictures for place in places)
+                    again = partial(open_clip, name, track) if pictures else None
+                    sinks = [SettledSink(sinks, again)]
                 with _progress(name, source.duration_s) as on_result:
                     summary = run(
                         source,
                         recognizer,
-                        [
-                            *outputs.sinks(
-                                unfinished, complain, live=False, sound_of=clip, units=units
-                            ),
-                            tally,
-                        ],
+                        sinks,
                         about=about,
                         stop=stop,
                         on_result=on_result,
@@ -154,6 +162,7 @@ def score(
                 for place in places:
                     if not place.shared:
                         place.finish()
+            summary = replace(summary, faces=len(tally.faces()))
             faces = None if aggregate_only else tally.faces()
             documents.append(report.summary_json(summary, faces, top))
             if not (as_json or outputs.on_standard_output):

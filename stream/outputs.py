@@ -22,7 +22,6 @@ Rows = Literal["frames", "events", "windows"]
 Say = Callable[[str], None]
 
 _FINISH_S = 120.0
-_PICTURES: tuple[Kind, ...] = ("video", "hls", "rtsp")
 _FOLDERS: tuple[tuple[str, Kind, str], ...] = (
     ("jsonl", "rows", ".jsonl"),
     ("csv", "csv", ".csv"),
@@ -183,11 +182,11 @@ class Outputs:
                 return sink
         else:
             sink = make()
-            if place.kind in _PICTURES:
+            if place.has_pictures:
                 sink = self.masked(sink)
             if not (live or place.kind == "rtsp"):
                 return sink
-        pixels = place.kind in _PICTURES
+        pixels = place.has_pictures
         # Pictures that the encoder still holds are written at the end, and a file is finished,
         # which takes as long as copying it.
         within_s = _FINISH_S if pixels and place.is_file else CLOSE_S

@@ -64,6 +64,11 @@ class Place(NamedTuple):
         return self.target != STANDARD_OUTPUT and not is_address(self.target)
 
     @property
+    def has_pictures(self) -> bool:
+        """Whether pictures are written to it."""
+        return self.kind in ("video", "hls", "rtsp")
+
+    @property
     def name(self) -> str:
         """What people are told of it; free of passwords."""
         if self.target == STANDARD_OUTPUT:

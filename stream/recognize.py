@@ -231,10 +231,16 @@ class Recognizer:
         return self._read([due for one in waiting for due in self._memory.due(one)])
 
     def finish(self, source: str) -> list[Result]:
-        """The results of a recording's last frames, which nothing follows any more."""
+        """The results of a recording's last frames, which nothing follows any more.
+
+        The last one says who of all its people are one person (`Result.joined`).
+        """
         self._check()
-        with self._scoring:
-            return self._read(self._memory.finish(source))
+        with self._finding, self._scoring:
+            results = self._read(self._memory.finish(source))
+            if results and source in self._trackers:
+                results[-1] = replace(results[-1], joined=self._trackers[source].settled())
+            return results
 
     def reset(self, source: str | None = None) -> None:
         """Forget faces and clips of one source, or of all; ids go on counting.

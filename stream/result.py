@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -82,6 +83,9 @@ class Result:
     together, the last three are each frame's even share."""
     left_out: int = 0
     """Faces seen beyond those that are followed at most, when new ones were last looked for."""
+    joined: Mapping[int, int] = field(default_factory=dict)
+    """With a recording's last frame: ids that the whole of it shows to be of somebody else, and
+    that one's id."""
 
     def to_json(self, top: int = 10) -> dict[str, Any]:
         """One row of a .jsonl file (schema 2); a frame without a face gives a row too."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import cv2
@@ -30,6 +31,8 @@ _SURELY_SAME_LOOKS = 0.85  # as `SAME_LOOKS`, of moments between which nobody lo
 _SAME_SOON, _SAME_HERE, _SAME_ANYWHERE = 0.42, 0.48, 0.56
 """`Looks.likeness` from which two views are of one face: at one place within `SOON_S`, at one place
 within `HERE_S`, and anywhere. BENCHMARKS.md says how often different people have as much."""
+_SAME_IN_ALL = 0.6
+"""The same of the best of many views."""
 _SAME_COVERED = 0.3
 """The same of a poor view at one place: a hand before the face is likelier than another face."""
 _NO_FACE = 0.1  # `Quality.clear` of what is hardly a face
@@ -133,7 +136,7 @@ class Track:
 
     __slots__ = (
         *("born_in", "born_s", "id", "jumped", "moved_scene", "seen_in", "seen_s", "sight"),
-        *("away_in", "velocity", "views"),
+        *("away_in", "took_place_of", "velocity", "views"),
         *("_looked_s", "_looks", "_usual"),
     )
 
@@ -146,6 +149,8 @@ class Track:
         self.seen_in = self.away_in = -1
         """Numbers of the frame in which it was last seen, as times may repeat, and of the one
         before it."""
+        self.took_place_of: Collection[int] = ()
+        """Ids of those at whose place it came, soon after they were last seen there."""
         self.moved_scene = self.jumped = False
         """What happened since it was last seen: its place says nothing any more; nobody looked for
         a moment, so that another face may be there."""
@@ -194,6 +199,18 @@ class Track:
         if likeness < enough:
             return -math.inf
         return likeness - _PLACE_SAYS * (apart if stays else 1.0)
+
+    def left_place_to(self, sight: Sight, now_s: float) -> bool:
+        """Whether this face was last seen where another one is now, and soon before."""
+        apart = float(np.linalg.norm(sight.centre - self.sight.centre))
+        soon = 0 < now_s - self.seen_s <= HERE_S and not self.moved_scene
+        return soon and self.fits(sight) and apart < self.sight.size_px
+
+    def enough_for(self, old: Track) -> float:
+        """How alike the views of this face and of one known before must be for both to be one, in
+        a recording that is over: as at one place, or a little more than anywhere, as there are
+        many views to choose from."""
+        return _SAME_HERE if old.id in self.took_place_of else _SAME_IN_ALL
 
     def was(self, other: Track) -> bool:
         """Whether it was this face that was seen as another for a moment, at this one's place and

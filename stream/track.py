@@ -20,6 +20,7 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
+from .company import Company
 from .detect import Detection, FaceDetector, find_meshes, mesh_of, overlap, tiles_of
 from .face_options import FaceOptions
 from .frame import Frame
@@ -94,6 +95,7 @@ class FaceTracker:
         rotate = self._options.rotate
         self._turn_deg: int | None = None if rotate == "auto" else rotate
         self._tracks: list[Track] = []
+        self._company = Company()
         self._frame = 0
         self._last_s: float | None = None
         self._shape: tuple[int, ...] | None = None
@@ -146,7 +148,12 @@ class FaceTracker:
             track.sight.let_go()
         least_px = self._options.min_face_px
         seen = [t for t in self._tracks if self._sees(t) and t.sight.box[2] >= least_px]
+        self._company.seen(seen)
         return [track.face() for track in sorted(seen, key=lambda track: track.id)]
+
+    def settled(self) -> dict[int, int]:
+        """Ids that a whole recording shows to be somebody else's, each with that one's."""
+        return self._company.one_person(self._tracks)
 
     def _sees(self, track: Track) -> bool:
         """Whether the face is in the frame at hand."""
@@ -236,6 +243,7 @@ class FaceTracker:
         strangers = self._welcome_back(fresh, known, now_s)
         for sight in (one for one in strangers if one not in doubted):
             track = Track(self._next_id, sight)
+            track.took_place_of = {o.id for o in self._tracks if o.left_place_to(sight, now_s)}
             self._next_id += 1
             self._tracks.append(track)
             self._see(track, sight, now_s, [*known, *fresh])
@@ -334,6 +342,7 @@ class FaceTracker:
             known = self._known(young, now_s) if self._sees(young) else self._stood_in(young)
             if known is not None:
                 joined[young.id] = known.id
+                self._company.join(young.id, known.id)
                 known.views.take_over(young.views)
                 if self._sees(young):
                     self._see(known, young.sight, now_s, [])
@@ -404,7 +413,9 @@ def _without_doubles(
     """Where two tracks have come to lie on one face, only the one that it looks like keeps it."""
     losers: set[int] = set()
     for (one, first), (other, second) in combinations(found, 2):
-        if overlap(first.box, second.box) > 0.5 and first.covers(second):
+        if first.misread(second) or second.misread(first):
+            losers.add(one.id if first.misread(second) else other.id)
+        elif overlap(first.box, second.box) > 0.5 and first.covers(second):
             stays = one.surety(first, now_s) >= other.surety(second, now_s)
             losers.add(other.id if stays else one.id)
     return [(track, sight) for track, sight in found if track.id not in losers]

@@ -50,14 +50,16 @@ class Bench:
         return [[face.id for face in tracker.update(frame)] for frame in frames]
 
     def people(self, frames: Sequence[Frame]) -> str:
-        """How many ids there are live, and in a recording."""
+        """How many ids there are live, in a recording's rows as they come, and at its end."""
         tracker = FaceTracker(FaceOptions(rotate=0), *self.networks)
         told: set[int] = set()
         joined: dict[int, int] = {}
         for frame in frames:
             told |= {face.id for face in tracker.update(replace(frame, ahead=True))}
             joined |= tracker.joined
-        return f"{len(told)} ids live, {len(told - set(joined))} in a recording"
+        passing = told - set(joined)
+        settled = passing - set(tracker.settled())
+        return f"{len(told)} ids live, {len(passing)} as it is read, {len(settled)} at the end"
 
     def face(self, picture: Picture) -> Face | None:
         """The largest face."""
@@ -130,6 +132,30 @@ def absences(bench: Bench, clips: Path) -> None:
         print(f"{name}, six times three seconds away: {people} people, {bench.people(frames)}")
 
 
+def covered(picture: Picture, box: tuple[float, float, float, float]) -> Picture:
+    """Something before the mouth of the face in this box."""
+    x, y, width, height = (round(value) for value in box)
+    hidden = picture.copy()
+    hidden[
+        y + height * 55 // 100 : y + height * 115 // 100, x - width // 8 : x + width * 9 // 8
+    ] = (40, 60, 90)
+    return hidden
+
+
+def comes_back_covered(bench: Bench, clips: Path) -> None:
+    """There, three seconds away, back elsewhere with something before the mouth for two seconds."""
+    for name in CLIPS[:4]:  # of one person
+        pictures = [frame.pixels for frame in frames_of(clips / name)]
+        face = bench.face(pictures[0])
+        assert face is not None
+        away = [np.full_like(pictures[0], 110)] * 30
+        back = [covered(p, face.box) for p in pictures[10:30]] + pictures[20:35]
+        moved = [np.roll(p, round(face.box[2] / 2), axis=1) for p in back]
+        shown = [*pictures[:15], *away, *map(np.ascontiguousarray, moved)]
+        frames = [Frame(picture, n / 10, n, name, dense=True) for n, picture in enumerate(shown)]
+        print(f"{name}, back covered: 1 person, {bench.people(frames)}")
+
+
 def on_ground(bench: Bench, picture: Picture, face: Face) -> Picture:
     """The face, cut out, on a plain ground that is everybody's."""
     ground = canvas(480, 360)
@@ -198,6 +224,7 @@ def main(data: Path, clips: Path) -> None:
     grey_pairs(data / "fer2013plus", 2000)
     slow(bench, clips)
     absences(bench, clips)
+    comes_back_covered(bench, clips)
     swaps(bench, fairface, 150)
     changes(bench, fairface, 60)
 
