@@ -13,19 +13,19 @@ import av
 import numpy as np
 import pytest
 
-from stream.company import Company
-from stream.detect import FaceDetector, FaceMesh
-from stream.errors import SinkError
-from stream.frame import Frame
-from stream.recognize import Recognizer
-from stream.result import Result
-from stream.sight import Track
-from stream.sinks.base import SinkInfo
-from stream.sinks.columns import COLUMNS, more
-from stream.sinks.settled import SettledSink
-from stream.sources.sample import SampleSource
-from stream.spool import Spool
-from stream.track import FaceTracker
+from ferstream.stream.company import Company
+from ferstream.stream.detect import FaceDetector, FaceMesh
+from ferstream.stream.errors import SinkError
+from ferstream.stream.frame import Frame
+from ferstream.stream.recognize import Recognizer
+from ferstream.stream.result import Result
+from ferstream.stream.sight import Track
+from ferstream.stream.sinks.base import SinkInfo
+from ferstream.stream.sinks.columns import COLUMNS, more
+from ferstream.stream.sinks.settled import SettledSink
+from ferstream.stream.sources.sample import SampleSource
+from ferstream.stream.spool import Spool
+from ferstream.stream.track import FaceTracker
 from tests import media
 
 from .fakes import FakeSource, ListSink
