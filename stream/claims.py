@@ -51,21 +51,26 @@ class Claim:
             os.close(self._handle)
 
 
-def files_of(each: Sequence[Sequence[Place]], sources: Sequence[str]) -> list[Path]:
+def files_of(
+    each: Sequence[Sequence[Place]], sources: Sequence[str], inputs: Sequence[str | Path] = ()
+) -> list[Path]:
     """The files of all places, `each` holding those of one of the sources.
 
-    Raises `SinkError` where one that would be made or deleted is a source or a part of one, or
-    would be made twice.
+    Raises `SinkError` where one that would be made or deleted is a source or a part of one, or one
+    of `inputs` (files that are read beside; of folders, all in them), or would be made twice.
     """
-    inputs = {_identity(path): path for source in sources for path in _parts(source)}
-    inputs.pop(None, None)
+    read = [path for name in inputs for path in _within(Path(name))]
+    taken_by = {_identity(path): f"{path}, which is read" for path in read}
+    sourced = [path for source in sources for path in _parts(source)]
+    taken_by |= {_identity(path): f"the source {path}" for path in sourced}
+    taken_by.pop(None, None)
     made: dict[Path, Place] = {}
     files = []
     for place in (place for places in each for place in places if place.is_file):
         for path in _made_by(place):
-            taken = inputs.get(_identity(path))
+            taken = taken_by.get(_identity(path))
             if taken is not None:
-                raise SinkError(f"{place.name} would replace the source {taken}: name another file")
+                raise SinkError(f"{place.name} would replace {taken}: name another file")
             if path in made and made[path] is not place:
                 raise SinkError(f"{place.name} and {made[path].name} are the same file: name two")
             if place not in made.values():
@@ -81,6 +86,12 @@ def _identity(path: Path) -> tuple[int, int] | None:
         if path.is_file():
             return found.st_dev, found.st_ino
     return None
+
+
+def _within(path: Path) -> Iterator[Path]:
+    """A file, or the files in a folder."""
+    with suppress(OSError, ValueError):
+        yield from path.iterdir() if path.is_dir() else (path,)
 
 
 def _parts(source: str) -> Iterator[Path]:

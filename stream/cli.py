@@ -43,6 +43,7 @@ from .options import (
     face_options,
     facts,
     leave,
+    read_beside,
     recogniser,
     tell_skipped,
 )
@@ -104,6 +105,7 @@ def score(
         blur=blur,
         aggregate_only=aggregate_only,
         overwrite=overwrite,
+        inputs=read_beside(clips, bundle),
     )
     each = outputs.for_sources(names)
     # A single clip that cannot be read says so before the networks are loaded.

@@ -42,6 +42,7 @@ from .options import (
     face_options,
     facts,
     leave,
+    read_beside,
     recogniser,
     tell_skipped,
 )
@@ -154,6 +155,7 @@ def live(
         blur=blur,
         aggregate_only=aggregate_only,
         overwrite=overwrite,
+        inputs=read_beside(sources, bundle),
     )
     if as_json and outputs.on_standard_output:
         raise typer.BadParameter("--json and rows both want standard output: name a file for one")

@@ -183,6 +183,16 @@ def facts(recognizer: Recognizer, purpose: str) -> dict[str, Any]:
     return {**report.about(recognizer), **({"purpose": purpose} if purpose else {})}
 
 
+def read_beside(words: Sequence[str], bundle: str) -> tuple[Path, ...]:
+    """What a command reads beside its sources: lists of them, and the bundle's folder."""
+    from ferstream.engines.bundle import DEFAULT
+
+    from .sources.specs import LIST_SUFFIX
+
+    lists = [Path(word) for word in words if word.lower().endswith(LIST_SUFFIX)]
+    return (*lists, DEFAULT if bundle == "default" else Path(bundle))
+
+
 def complain(error: Exception | str) -> None:
     """One line on standard error."""
     print(plain(f"ferstream: {' '.join(str(error).split())}"), file=sys.stderr, flush=True)

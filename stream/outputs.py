@@ -55,6 +55,8 @@ class Outputs:
     """Whether nothing is written that is about one person: rows of windows alone."""
     overwrite: bool = False
     """Whether files that exist are written anew."""
+    inputs: tuple[str | Path, ...] = ()
+    """What is read beside the sources, and not to be replaced: lists, the bundle's folder."""
 
     _tables: dict[str, CsvTable] = field(default_factory=dict, init=False, repr=False)
     _claims: list[Claim] = field(default_factory=list, init=False, repr=False, compare=False)
@@ -102,7 +104,7 @@ class Outputs:
                         f"{place.name} would tell of single people: with --aggregate-only only "
                         "rows are written, to .jsonl, -, tcp, http or mqtt"
                     )
-        files = files_of(each, sources)
+        files = files_of(each, sources, self.inputs)
         for places in each:
             for place in places:
                 place.check(self.overwrite)

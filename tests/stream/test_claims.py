@@ -15,6 +15,7 @@ from ferstream.stream.claims import Claim
 from ferstream.stream.errors import SinkError
 from ferstream.stream.outputs import Outputs
 from tests import media
+from tests.engines import tiny
 
 
 @pytest.fixture
@@ -52,6 +53,27 @@ def test_a_source_is_no_output(folder: Path, overwrite: bool) -> None:
         if "bin.mp4" in sources:
             shutil.copy("a.mp4", "bin.mp4")
         refused("would replace the source", to, *sources, overwrite=overwrite)
+
+
+def test_what_is_read_beside_the_sources_is_no_output(folder: Path) -> None:
+    """A list of one source, and the bundle's files."""
+    (folder / "one.streams").write_text("a.mp4\n")
+    tiny.bundle(folder / "own")
+    for words in (
+        ("one.streams", "--jsonl", "one.streams"),
+        ("a.mp4", "--bundle", "own", "--jsonl", "own/manifest.json"),
+        ("a.mp4", "--bundle", "own", "--csv", "own/fusion.onnx"),
+    ):
+        before = Path(words[-1]).read_bytes()
+        for command in ("score", "live"):
+            done = subprocess.run(
+                [sys.executable, "-m", "ferstream", command, *words, "--overwrite"],
+                capture_output=True,
+                text=True,
+            )
+            assert done.returncode == 1
+            assert f"{words[-1]} would replace {words[-1]}, which is read" in done.stderr
+        assert Path(words[-1]).read_bytes() == before
 
 
 def test_a_source_under_the_name_of_an_unfinished_output(folder: Path) -> None:
