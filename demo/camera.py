@@ -11,6 +11,7 @@ import asyncio
 import json
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -25,6 +26,7 @@ from ferstream.stream.frame import Frame
 from ferstream.stream.result import Result
 from ferstream.stream.serve.live import live_json
 from ferstream.stream.serve.rounds import Rounds, RoundsClosed, Visitor
+from ferstream.stream.serve.turns import household
 from ferstream.stream.sinks.base import Sink, SinkInfo
 from ferstream.stream.sinks.blur import BlurSink
 from ferstream.stream.slot import Latest, SlotClosed
@@ -56,27 +58,34 @@ _SAID = {
 def camera_router(
     rounds: Rounds, hosts: CameraHosts, units: tuple[str, ...], *, most: int = 4
 ) -> APIRouter:
-    """The WebSocket at `PATH`; `most` cameras are watched at once."""
+    """The WebSocket at `PATH`; `most` cameras are watched at once, half of them at most by visitors
+    of one network address."""
     router = APIRouter()
-    here: set[WebSocket] = set()
+    here: Counter[str] = Counter()
 
     @router.websocket(PATH)
     async def camera(socket: WebSocket) -> None:
         await socket.accept()
+        home = household(socket.client)
         with suppress(WebSocketDisconnect, RuntimeError):
             try:
                 address, blur = await _asked(socket)
                 target = await asyncio.to_thread(hosts.target, address)
-                if len(here) >= most:
+                if here.total() >= most:
                     raise Busy(f"{most} cameras are being watched already; try again later")
-                here.add(socket)
-                await _Watch(socket, rounds, target, hosts, units, blur).run()
+                if here[home] >= max(most // 2, 1):
+                    raise Busy(f"{here[home]} cameras are being watched from your address already")
+                here[home] += 1
+                try:
+                    await _Watch(socket, rounds, target, hosts, units, blur).run()
+                finally:
+                    here[home] -= 1
+                    if not here[home]:
+                        del here[home]
             except (PageError, StreamError) as error:
                 code = getattr(error, "code", "BUSY")
                 await socket.send_json({"error": {"code": code, "message": str(error)}})
                 await socket.close(1008)
-            finally:
-                here.discard(socket)
 
     return router
 

@@ -142,12 +142,15 @@ def demo(
         # From the line on, whoever comes waits for an answer instead of being refused.
         listening.listen(config.backlog)
         print(f"ferstream: {address}  (Ctrl-C ends)", flush=True)
-        if user is None and not is_loopback(host):
-            print(
-                "ferstream: anybody who reaches this address can use it; --login asks for a "
-                "password",
-                file=sys.stderr,
-            )
+        if not is_loopback(host):
+            if user is None:
+                said = "anybody who reaches this address can use it; --login asks for a password"
+            elif certificate is None:
+                said = (
+                    "password and pictures travel in clear: give --certificate and --key, or "
+                    "put a proxy with TLS before it"
+                )
+            print(f"ferstream: {said}", file=sys.stderr)
         if open_browser or (open_browser is None and _has_display()):
             threading.Timer(1.0, webbrowser.open, [address]).start()
         run(config, listening, limits, stop)

@@ -129,3 +129,22 @@ def test_taken_port_is_said_in_one_line(repository: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         done = run(repository, ["--port", str(taken.getsockname()[1])])
     assert done.returncode == 1 and "already in use" in done.stderr
+
+
+def test_a_password_in_clear_is_told_of(repository: Path) -> None:
+    """And a page without one; on this machine alone neither matters."""
+    for words, said in ((["--login", "me"], "travel in clear"), ([], "--login asks")):
+        command = [sys.executable, "-m", "ferstream", "demo", "--no-open", "--port", "0", *words]
+        with subprocess.Popen(
+            [*command, "--host", "0.0.0.0"],
+            cwd=repository,
+            env={**os.environ, "FERSTREAM_PASSWORD": "long enough"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as process:
+            try:
+                assert process.stderr is not None
+                assert said in process.stderr.readline()
+            finally:
+                process.kill()

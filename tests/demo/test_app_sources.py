@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+from contextlib import ExitStack
 from urllib.parse import urlsplit
 
 import pytest
@@ -105,3 +107,35 @@ def test_where_a_redirect_leads_is_asked_like_what_was_named() -> None:
     for host, port in (("192.0.2.9", 554), ("127.0.0.1", 554), ("evil.example", 554)):
         with pytest.raises(SourceRedirected, match=f"{host}:{port} is no camera that this page"):
             named.reach(host, port)
+
+
+def test_one_address_leaves_cameras_to_others() -> None:
+    pytest.importorskip("fastapi")
+    from fastapi import FastAPI
+    from starlette.testclient import TestClient
+
+    from ferstream.demo.camera import PATH, camera_router
+
+    class Nobody:
+        def join(self, take: object) -> Nobody:
+            return self
+
+        def leave(self) -> None:
+            pass
+
+    with socket.create_server(("127.0.0.1", 0)) as silent, ExitStack() as open_:
+        place = f"127.0.0.1:{silent.getsockname()[1]}"
+        app = FastAPI()
+        app.include_router(camera_router(Nobody(), CameraHosts([place]), (), most=4))  # type: ignore[arg-type]
+
+        def asked(host: str) -> dict[str, object]:
+            client = open_.enter_context(TestClient(app, client=(host, 1)))
+            visit = open_.enter_context(client.websocket_connect(PATH))
+            visit.send_json({"address": f"rtsp://{place}/film"})
+            answer: dict[str, object] = visit.receive_json()
+            return answer
+
+        first = [asked("192.0.2.1") for _ in range(3)]
+        assert [one.get("state") for one in first] == ["connecting", "connecting", None]
+        assert "from your address" in str(first[2]["error"])
+        assert asked("192.0.2.2")["state"] == "connecting"
