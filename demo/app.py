@@ -184,6 +184,7 @@ _HEAD = (
     '<meta name="color-scheme" content="light dark">'
     '<link rel="stylesheet" href="page/assets/page.css">'
     '<script type="module" src="page/assets/page.js"></script>'
+    '<script type="module" src="live/live.js"></script>'
 )
 
 _TOP = """
@@ -197,6 +198,5 @@ _TOP = """
 
 
 def _html(gr: Any, markup: str, name: str) -> None:
-    gr.HTML(
-        markup, elem_id=f"fs-{name}", elem_classes="fs-page", apply_default_css=False, padding=False
-    )
+    # Not gr.HTML: that runs its text as a program (`eval`), which the page's policy forbids.
+    gr.Markdown(markup, elem_id=f"fs-{name}", elem_classes="fs-page", sanitize_html=False)

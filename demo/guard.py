@@ -30,8 +30,7 @@ _GRADIO = re.compile(
 _POLICY = "; ".join(
     (
         "default-src 'self'",
-        # Gradio's front end and its components' loading code are inline scripts.
-        "script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:",
+        "script-src 'self'",
         "style-src 'self' 'unsafe-inline'",
         "img-src 'self' data: blob:",
         "media-src 'self' blob:",
@@ -45,15 +44,26 @@ _POLICY = "; ".join(
     )
 )
 _CSP = b"content-security-policy"
+# Gradio writes its configuration into scripts of the page itself, which are named by their hashes.
+_INLINE_SCRIPT = re.compile(rb"<script(?![^>]*\bsrc\s*=)[^>]*>(.*?)</script>", re.S)
 _LOGIN_STYLE = re.compile(r"<style>(.*?)</style>", re.S)
+
+
+def _policy_of(page: bytes) -> bytes:
+    """The page's own scripts run, by what they say; none that got into it in some other way."""
+    scripts = dict.fromkeys(_hash(script) for script in _INLINE_SCRIPT.findall(page))
+    return _POLICY.replace("script-src 'self'", " ".join(("script-src 'self'", *scripts))).encode()
+
+
+def _hash(content: bytes) -> str:
+    return f"'sha256-{b64encode(sha256(content).digest()).decode()}'"
 
 
 @cache
 def _login_policy() -> bytes:
     """Of the page to log in, which is this program's own: no script at all, one style."""
     page = (Path(__file__).parent / "assets" / "login.html").read_text("utf-8")
-    styles = [sha256(style.encode()).digest() for style in _LOGIN_STYLE.findall(page)]
-    allowed = " ".join(f"'sha256-{b64encode(digest).decode()}'" for digest in styles)
+    allowed = " ".join(_hash(style.encode()) for style in _LOGIN_STYLE.findall(page))
     return (
         f"default-src 'none'; style-src {allowed}; img-src data:; form-action 'self'; "
         "base-uri 'none'; frame-ancestors 'none'"
@@ -84,12 +94,11 @@ class Paths:
             return
         private = re.match(r"/(page/visits|v1)", scope["path"]) is not None
 
-        async def with_headers(message: Message) -> None:
+        async def with_headers(message: Message, page: bytes = b"") -> None:
             if message["type"] == "http.response.start":
                 own = [(k, v) for k, v in message.get("headers", []) if k.lower() not in _HEADERS]
-                own += list(_HEADERS.items())
-                if scope["path"] == "/login":
-                    own = [(k, v) for k, v in own if k != _CSP] + [(_CSP, _login_policy())]
+                policy = _login_policy() if scope["path"] == "/login" else _policy_of(page)
+                own += list({**_HEADERS, _CSP: policy}.items())
                 if scope.get("scheme") == "https":
                     own.append((b"strict-transport-security", b"max-age=31536000"))
                 if private and not any(k.lower() == b"cache-control" for k, _ in own):
@@ -97,11 +106,30 @@ class Paths:
                 message = {**message, "headers": own}
             await send(message)
 
-        if _is_known(scope):
-            await self._app(scope, receive, with_headers)
-        else:
+        if not _is_known(scope):
             said = "there is nothing of that name"
             await refuse(scope, receive, with_headers, 404, "NOT_FOUND", said)
+        elif scope["path"] == "/":
+            await self._front(scope, receive, with_headers)
+        else:
+            await self._app(scope, receive, with_headers)
+
+    async def _front(
+        self, scope: Scope, receive: Receive, send: Callable[[Message, bytes], Awaitable[None]]
+    ) -> None:
+        """The page itself: its headers wait for all of it, as they name the scripts in it."""
+        waiting: list[Message] = []
+
+        async def whole(message: Message) -> None:
+            waiting.append(message)
+            if not message.get("more_body") and message["type"] == "http.response.body":
+                page = b"".join(one.get("body", b"") for one in waiting)
+                for one in waiting:
+                    await send(one, page)
+
+        # Packed it could not be read here.
+        headers = [(k, v) for k, v in scope["headers"] if k.lower() != b"accept-encoding"]
+        await self._app({**scope, "headers": headers}, receive, whole)
 
 
 def _is_known(scope: Scope) -> bool:

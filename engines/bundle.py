@@ -17,7 +17,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal
@@ -28,7 +28,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from .calibrator import Calibrator, Finite, PredictionSets
 from .calibrator import temperature as by_temperature
-from .contract import MORE_HEADS, OWN, NetworkSpec, fusion, hold, spatial, temporal
+from .contract import MORE_HEADS, OWN, NetworkSpec, TensorSpec, fusion, hold, spatial, temporal
 from .errors import BundleCorrupt, BundleMissing, BundleTooNew, ContractMismatch
 from .screen import screen
 
@@ -371,7 +371,7 @@ def _verify_labels(head: Head) -> None:
 
 def _contract(manifest: Manifest) -> tuple[NetworkSpec, ...]:
     """The networks that go with the manifest's sizes and label lists."""
-    fed = {tensor.name: tensor.shape[-1] for tensor in manifest.networks["fusion"].inputs}
+    fed = _last_sizes(manifest.networks["fusion"].inputs)
     features = fed.get("feature")
     if not isinstance(features, int):
         raise ContractMismatch(f"bundle {manifest.name}: fusion takes no feature of a fixed size")
@@ -379,7 +379,7 @@ def _contract(manifest: Manifest) -> tuple[NetworkSpec, ...]:
     crop, motion = manifest.crop, manifest.motion
     channels = 1 if crop.colour == "grey" else 3
     more = {head.name: len(head.labels) for head in manifest.more_heads}
-    told = {tensor.name: tensor.shape[-1] for tensor in manifest.networks["temporal"].outputs}
+    told = _last_sizes(manifest.networks["temporal"].outputs)
     heard = {name: size for name, size in {"emo135": words, **more}.items() if name in told}
     if isinstance(own := told.get(OWN), int):
         heard[OWN] = own
@@ -388,6 +388,10 @@ def _contract(manifest: Manifest) -> tuple[NetworkSpec, ...]:
         temporal(motion.fields, motion_px=motion.px, more=heard),
         fusion(features, words=words, more=more, heard=heard),
     )
+
+
+def _last_sizes(tensors: Iterable[TensorSpec]) -> dict[str, int | str]:
+    return {tensor.name: tensor.shape[-1] for tensor in tensors if tensor.shape}
 
 
 def _inside(name: str) -> str:

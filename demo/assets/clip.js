@@ -1,5 +1,6 @@
 // The clip tab: choose a clip, watch it being scored, look through what was found.
 
+import { bare } from "./bare.js";
 import { Viewer } from "./viewer.js";
 import { Visit } from "./visit.js";
 
@@ -32,6 +33,7 @@ const WORKING = `
 
 class Clip extends HTMLElement {
   connectedCallback() {
+    bare(this);
     if (this.visit) return;
     this.visit = new Visit(() => {
       this.turn = (this.turn ?? 0) + 1;

@@ -1,9 +1,12 @@
 // What visitors are told first, until they have said that they read it.
 
+import { bare } from "./bare.js";
+
 const READ = "ferstream.notice.1";
 
 class Notice extends HTMLElement {
   connectedCallback() {
+    bare(this);
     if (this.firstChild) return;
     if (remembered()) {
       this._short();

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 import time
+from base64 import b64encode
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -319,6 +322,18 @@ def test_other_pages_and_other_names_are_kept_out(client: Any) -> None:
     assert client.get("", headers={"host": "rebound.example"}).status_code == 421
     policy = client.get("").headers["content-security-policy"]
     assert "default-src 'self'" in policy and "frame-ancestors 'self'" in policy
+
+
+def test_no_script_but_the_page_s_own(client: Any) -> None:
+    """tests/demo/test_app_page.py has a browser hold it, and shows that nothing is missed."""
+    page = client.get("", headers={"accept-encoding": "br, gzip"})
+    named = re.search(r"script-src ([^;]*)", page.headers["content-security-policy"])
+    assert named and "unsafe" not in named[1] and "blob" not in named[1]
+    inline = re.findall(r"<script(?![^>]* src=)[^>]*>(.*?)</script>", page.text, re.S)
+    wanted = {f"'sha256-{b64encode(sha256(text.encode()).digest()).decode()}'" for text in inline}
+    assert inline and set(named[1].split()) == {"'self'", *wanted}
+    other = client.get("page/assets/page.js").headers["content-security-policy"]
+    assert "script-src 'self';" in other
 
 
 @pytest.mark.parametrize(

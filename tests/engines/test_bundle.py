@@ -177,9 +177,21 @@ def widen_feature(document: dict[str, Any]) -> None:
     document["networks"]["spatial"]["outputs"][0]["shape"][1] = 7
 
 
+def flatten_feature(document: dict[str, Any]) -> None:
+    for tensor in document["networks"]["fusion"]["inputs"]:
+        tensor["shape"] = []
+
+
+def flatten_words(document: dict[str, Any]) -> None:
+    for tensor in document["networks"]["temporal"]["outputs"]:
+        tensor["shape"] = []
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
+        (flatten_feature, "fusion takes no feature of a fixed size"),
+        (flatten_words, r"temporal has basic8 float32\(\), expected"),
         (
             rename_output,
             "spatial takes crop and gives au, emo135, emotions, .* expected crop",
