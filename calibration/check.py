@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ferstream.engines.bundle import Bundle, Head
+from ferstream.engines.labels import labels_of
 from ferstream.engines.taxonomy import load_taxonomy, roll_up
 
 from .conformal import measure
@@ -77,6 +78,7 @@ def checked(
     Raises:
         FileNotFoundError: no data.
     """
+    labels_of(bundle.manifest).require_built_in("these photographs")
     progress("reading labelled faces", 0.0)
     faces = photographs(split, folder, bundle.manifest.crop.px)
     held = labelled_faces(faces, folder)

@@ -15,6 +15,7 @@ from rich.progress import Progress as Bar
 from rich.table import Table
 
 from ferstream.engines.bundle import NETWORKS, Bundle, load_bundle
+from ferstream.engines.labels import labels_of
 from ferstream.engines.terminal import plain_console
 
 from .gate import Budget
@@ -142,6 +143,7 @@ def _lower(
         if network not in NETWORKS:
             raise typer.BadParameter(f"no network {network!r}: {', '.join(NETWORKS)}")
     opened = load_bundle(name)
+    labels_of(opened.manifest).require_built_in("these photographs")
     make = int8_tried if precision == "int8" else fp16_tried
     with _progress() as progress:
         found = materials(opened, networks, data, samples=samples, seed=seed, progress=progress)
@@ -189,6 +191,7 @@ def probabilities(
     from .store import kept_files, stored
 
     opened = load_bundle(bundle)
+    labels_of(opened.manifest).require_built_in("these photographs")
     with _progress() as progress:
         progress("reading labelled faces", 0.0)
         faces = photographs("validation", data, opened.manifest.crop.px)

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from scipy.optimize import minimize_scalar
 
 from ferstream.engines.bundle import Bundle, Head, Manifest
+from ferstream.engines.labels import BUILT_IN, labels_of
 from ferstream.engines.taxonomy import load_taxonomy, roll_up
 
 from .conformal import fit_sets, measure
@@ -81,7 +82,10 @@ def calibrated(bundle: Bundle, faces: LabelledFaces, coverage: float = COVERAGE)
         else:
             heads.append(replace(head, temperature=1.0, calibrator=calibrator))
     by_name = {head.name: head for head in heads}
-    family = _family_head(by_name["emo135"].probabilities(emo135), faces)
+    labels = labels_of(manifest)
+    families = []
+    if (labels.basic.labels, labels.words.labels) == (BUILT_IN.basic.labels, BUILT_IN.words.labels):
+        families = [_family_head(by_name["emo135"].probabilities(emo135), faces)]
     sets = fit_sets(
         by_name["basic8"].probabilities(basic8),
         faces.label,
@@ -92,7 +96,7 @@ def calibrated(bundle: Bundle, faces: LabelledFaces, coverage: float = COVERAGE)
         ],
     )
     others = tuple(head for head in heads if head.name != "family6")
-    return replace(manifest, heads=(*others, family), sets=sets)
+    return replace(manifest, heads=(*others, *families), sets=sets)
 
 
 def with_coverage(bundle: Bundle, faces: LabelledFaces) -> Manifest:

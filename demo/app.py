@@ -64,14 +64,13 @@ def page(recognizer: Recognizer, settings: Settings) -> App:
     from .login import Login
     from .sources import CameraHosts
 
-    manifest = recognizer.bundle.manifest
     facts = dict(about(recognizer))
     if settings.purpose:
         facts["purpose"] = settings.purpose
     rounds = Rounds(recognizer, max_visitors=settings.visitors)
     decoder = PictureDecoder()
     sessions = Sessions(keep_s=settings.keep_s)
-    clips = Clips(rounds, manifest, facts, settings.limits)
+    clips = Clips(rounds, recognizer.labels, facts, settings.limits)
     routes = PageRoutes(sessions, clips, settings.limits)
 
     @asynccontextmanager
@@ -87,9 +86,9 @@ def page(recognizer: Recognizer, settings: Settings) -> App:
     app = FastAPI(lifespan=lifespan, openapi_url=None, docs_url=None, redoc_url=None)
     app.include_router(live_router(rounds, settings.limits, decoder=decoder))
     if settings.camera_hosts:
-        units = tuple(manifest.head("au").labels)
+        units = recognizer.labels.units
         app.include_router(camera_router(rounds, CameraHosts(settings.camera_hosts), units))
-    app.mount("/live", live_assets(facts))
+    app.mount("/live", live_assets(facts, recognizer.labels))
     app.mount("/page", routes.app())
 
     @app.get("/healthz")

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from ferstream.engines.bundle import Manifest
+from ferstream.engines.labels import Labels
 from ferstream.stream import sandbox
 from ferstream.stream.errors import SourceTimeout, StreamError
 from ferstream.stream.frame import Frame
@@ -97,7 +97,7 @@ class Clips:
 
     Args:
         rounds: where frames are recognised; not owned.
-        manifest: the bundle's.
+        labels: what readings are of.
         about: facts for the headers of what is written.
         limits: how long, how large, for how long.
         waiting: clips that may wait for their turn, half of them of one address; addresses take
@@ -107,7 +107,7 @@ class Clips:
     def __init__(
         self,
         rounds: Rounds,
-        manifest: Manifest,
+        labels: Labels,
         about: Mapping[str, Any],
         limits: Limits,
         *,
@@ -115,7 +115,7 @@ class Clips:
         waiting: int = 8,
     ) -> None:
         self._rounds = rounds
-        self._manifest = manifest
+        self._labels = labels
         self._about = about
         self._limits = limits
         self._waiting = waiting
@@ -226,11 +226,12 @@ class Clips:
         """Score every frame and write the clip's files."""
         source = self._opened(job)
         tally = TallySink()
-        moments = MomentSink(self._manifest)
+        moments = MomentSink(self._labels)
         began_s, left_out = time.monotonic(), 0
         with ExitStack() as closing:
             closing.callback(source.close)
-            info = SinkInfo(job.name, source.size, source.rate_hz, False, self._about)
+            size, rate_hz = source.size, source.rate_hz
+            info = SinkInfo(job.name, size, rate_hz, False, self._about, self._labels)
             sinks: list[Sink] = [*_file_sinks(job), tally, moments]
             for sink in sinks:
                 closing.callback(sink.close)
@@ -251,7 +252,7 @@ class Clips:
         found = document(
             moments,
             tally.faces(),
-            self._manifest,
+            self._labels,
             source=job.name,
             frames=job.frames,
             still=still,

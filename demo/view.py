@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from ferstream.engines.bundle import Manifest
-from ferstream.engines.taxonomy import NONE, load_taxonomy
+from ferstream.engines.labels import Labels
+from ferstream.stream.colours import own_colours
 from ferstream.stream.emotions import NEUTRAL, faint
 from ferstream.stream.frame import Frame
 from ferstream.stream.result import SCHEMA, FaceResult, Result
@@ -33,9 +33,9 @@ class _Track:
 class MomentSink:
     """Keeps what the viewer shows of each moment; memory does not grow beyond `MOST_MOMENTS`."""
 
-    def __init__(self, manifest: Manifest) -> None:
-        self._words = {word: at for at, word in enumerate(load_taxonomy("emo135").labels)}
-        self._units = manifest.head("au").labels
+    def __init__(self, labels: Labels) -> None:
+        self._words = {word: at for at, word in enumerate(labels.words.labels)}
+        self._units = labels.units
         self._tracks: dict[int, _Track] = {}
         self._episodes = Episodes()
         self._ended: list[Episode] = []
@@ -140,25 +140,20 @@ class MomentSink:
         }
 
 
-def legend(manifest: Manifest) -> dict[str, Any]:
-    """What the numbers of the moments stand for."""
-    words = load_taxonomy("emo135")
-    basic8 = load_taxonomy("basic8").labels
-    families = {
-        word: "" if at == NONE else words.families[at]
-        for word, at in zip(words.labels, words.family_of, strict=True)
-    }
+def legend(labels: Labels) -> dict[str, Any]:
+    """What the numbers of the moments stand for, and colours that the page has not."""
     return {
-        "words": list(words.labels),
-        "family_of": families,
-        "families": list(words.families),
-        "basic8": list(basic8),
-        "units": list(manifest.head("au").labels),
+        "words": list(labels.words.labels),
+        "family_of": {word: labels.family(word) for word in labels.words.labels},
+        "families": list(labels.words.families),
+        "basic8": list(labels.basic.labels),
+        "units": list(labels.units),
+        "colours": own_colours(labels),
     }
 
 
 def document(
-    moments: MomentSink, faces: list[FaceSummary], manifest: Manifest, **facts: Any
+    moments: MomentSink, faces: list[FaceSummary], labels: Labels, **facts: Any
 ) -> dict[str, Any]:
     """Everything the viewer needs of one clip; `facts` stand beside."""
     tracks = moments.faces()
@@ -167,7 +162,7 @@ def document(
         "size": list(moments.size),
         "duration_s": round(moments.end_s + moments.step_s, 3),
         "step_s": round(moments.step_s, 4),
-        "legend": legend(manifest),
+        "legend": legend(labels),
         "faces": [
             {**face.to_json(_WORDS), **tracks[face.id]} for face in faces if face.id in tracks
         ],

@@ -52,6 +52,7 @@ Kind = Literal["exclusive", "independent", "scale"]
 
 Positive = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
+Colour = Annotated[str, Field(pattern="^#[0-9a-f]{6}$")]
 Pixels = Annotated[int, Field(ge=1, le=1024)]
 Count = Annotated[int, Field(ge=1, le=4096)]
 
@@ -135,6 +136,8 @@ class Manifest:
     """Accuracy and calibration, with the data named."""
     training_data: str
     licence: str
+    colours: dict[str, Colour] = field(default_factory=dict)
+    """Of families or labels that have one of their own."""
     sets: PredictionSets | None = None
     """Which of the basic expressions to name together, so that the right one is among them."""
     clip_recency_s: NotNegative = 0.0
@@ -375,7 +378,7 @@ def _contract(manifest: Manifest) -> tuple[NetworkSpec, ...]:
     features = fed.get("feature")
     if not isinstance(features, int):
         raise ContractMismatch(f"bundle {manifest.name}: fusion takes no feature of a fixed size")
-    words, units = len(manifest.head("emo135").labels), len(manifest.head("au").labels)
+    basic, words, units = (len(manifest.head(name).labels) for name in ("basic8", "emo135", "au"))
     crop, motion = manifest.crop, manifest.motion
     channels = 1 if crop.colour == "grey" else 3
     more = {head.name: len(head.labels) for head in manifest.more_heads}
@@ -384,9 +387,17 @@ def _contract(manifest: Manifest) -> tuple[NetworkSpec, ...]:
     if isinstance(own := told.get(OWN), int):
         heard[OWN] = own
     return (
-        spatial(features, crop_px=crop.px, channels=channels, words=words, units=units, more=more),
-        temporal(motion.fields, motion_px=motion.px, more=heard),
-        fusion(features, words=words, more=more, heard=heard),
+        spatial(
+            features,
+            crop_px=crop.px,
+            channels=channels,
+            basic=basic,
+            words=words,
+            units=units,
+            more=more,
+        ),
+        temporal(motion.fields, motion_px=motion.px, basic=basic, more=heard),
+        fusion(features, basic=basic, words=words, more=more, heard=heard),
     )
 
 

@@ -78,6 +78,7 @@ def spatial(
     *,
     crop_px: int = 48,
     channels: int = 1,
+    basic: int = 8,
     words: int = 135,
     units: int = 52,
     more: Mapping[str, int] | None = None,
@@ -91,7 +92,7 @@ def spatial(
         (TensorSpec("crop", "uint8", ("B", channels, crop_px, crop_px), 0, 255, "grey level"),),
         (
             TensorSpec("feature", "float32", ("B", features)),
-            TensorSpec("basic8", "float32", ("B", 8), unit="logit"),
+            TensorSpec("basic8", "float32", ("B", basic), unit="logit"),
             TensorSpec("emo135", "float32", ("B", words), unit="logit"),
             TensorSpec("au", "float32", ("B", units), 0, 1, "activation"),
             TensorSpec("zoom", "float32", ("B", 2), 0, 1, "crop widths, x and y"),
@@ -101,14 +102,18 @@ def spatial(
 
 
 def temporal(
-    fields: int = 8, *, motion_px: int = 32, more: Mapping[str, int] | None = None
+    fields: int = 8,
+    *,
+    motion_px: int = 32,
+    basic: int = 8,
+    more: Mapping[str, int] | None = None,
 ) -> NetworkSpec:
     """A stack of motion fields, oldest first, channels u0 v0 u1 v1 ...; `more` as of `spatial`."""
     shape = ("B", 2 * fields, motion_px, motion_px)
     return NetworkSpec(
         "temporal",
         (TensorSpec("motion", "float32", shape, unit="face widths per second"),),
-        (TensorSpec("basic8", "float32", ("B", 8), unit="logit"), *_scores(more)),
+        (TensorSpec("basic8", "float32", ("B", basic), unit="logit"), *_scores(more)),
     )
 
 
@@ -120,6 +125,7 @@ def heard_input(head: str) -> str:
 def fusion(
     features: int,
     *,
+    basic: int = 8,
     words: int = 135,
     more: Mapping[str, int] | None = None,
     heard: Mapping[str, int] | None = None,
@@ -137,12 +143,12 @@ def fusion(
         (
             TensorSpec("feature", "float32", ("B", "T", features)),
             TensorSpec("mask", "float32", ("B", "T"), 0, 1, FLAG),
-            TensorSpec("temporal", "float32", ("B", 8), unit="logit"),
+            TensorSpec("temporal", "float32", ("B", basic), unit="logit"),
             TensorSpec("has_motion", "float32", ("B", 1), 0, 1, "share"),
             *_scores({heard_input(name): size for name, size in (heard or {}).items()}),
         ),
         (
-            TensorSpec("basic8", "float32", ("B", 8), unit="logit"),
+            TensorSpec("basic8", "float32", ("B", basic), unit="logit"),
             TensorSpec("emo135", "float32", ("B", words), unit="logit"),
             TensorSpec("attention", "float32", ("B", "T"), 0, 1, "weight"),
             *_scores(more),

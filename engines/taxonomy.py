@@ -56,6 +56,11 @@ class Taxonomy:
         )
 
 
+def known(name: str) -> bool:
+    """Whether there is a taxonomy of this name."""
+    return name in _KNOWN
+
+
 @cache
 def load_taxonomy(name: str) -> Taxonomy:
     """The taxonomy of this name; ValueError names the known ones."""

@@ -136,3 +136,7 @@ def _grey_part(image: Image, matrix: Matrix, crop_px: int) -> tuple[Image, Matri
     moved = matrix.copy()
     moved[:, 2] += matrix[:, :2] @ low
     return grey, moved
+
+
+TEMPLATES = {"eyes-and-nose": crop}
+"""How a bundle may want its faces aligned, by the name in its manifest."""

@@ -124,7 +124,6 @@ def score(
     wanted = face_options(min_face, max_faces, rotate, cropped)
     with recogniser(bundle, engine, faces=wanted) as recognizer, stopping_on_signals(stop):
         about = facts(recognizer, purpose)
-        units = recognizer.bundle.manifest.head("au").labels
         for name, places in zip(names, each, strict=True):
             unfinished = [place.unfinished for place in places]
             clip = Path(name) if Path(name).is_file() else None
@@ -132,7 +131,7 @@ def score(
             try:
                 source = first or open_clip(name, track)
                 sinks: list[Sink] = [
-                    *outputs.sinks(unfinished, complain, live=False, sound_of=clip, units=units),
+                    *outputs.sinks(unfinished, complain, live=False, sound_of=clip),
                     tally,
                 ]
                 # What is read over the network may not come a second time.

@@ -192,7 +192,7 @@ def live(
         manifest = recognizer.bundle.manifest
         routes = []
         for source, places in zip(opened, each, strict=True):
-            sinks = _sinks(outputs, places, served, hang_up, manifest.head("au").labels)
+            sinks = _sinks(outputs, places, served, hang_up)
             if windowed:
                 from .sinks.window import WindowSink
 
@@ -268,10 +268,9 @@ def _sinks(
     places: list[Place],
     metrics: Metrics | None,
     hang_up: Say,
-    units: tuple[str, ...],
 ) -> list[Sink]:
     """The sinks of one source."""
-    sinks = outputs.sinks(places, complain, live=True, on_hang_up=hang_up, units=units)
+    sinks = outputs.sinks(places, complain, live=True, on_hang_up=hang_up)
     if metrics is None:
         return sinks
     from .sinks.metrics_sink import MetricsSink

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ferstream.engines.bundle import Manifest
-from ferstream.engines.taxonomy import load_taxonomy, roll_up
+from ferstream.engines.labels import BASIC, BUILT_IN, FINE, WORDS, Labels, labels_of
 
 NEUTRAL = "neutral"
 AFFECT = ("valence", "arousal", "intensity")
@@ -38,13 +38,15 @@ class Emotions:
     """How one face's expression reads."""
 
     basic8: dict[str, float]
-    """Probabilities of the eight basic expressions, neutral among them; they sum to 1."""
+    """Probabilities of the basic expressions, neutral among them; they sum to 1. Eight, or those
+    of the bundle's own list."""
     ranked: tuple[tuple[str, float], ...]
     """All words, best first, with how likely each is named of this face. Words do not exclude each
     other, so their probabilities do not sum to 1, but for bundles of version 0.1, where they do.
     None of them is neutral: on a neutral face all are faint."""
     families: dict[str, float]
-    """The words summed up by the six families, calibrated; with neutral they sum to 1."""
+    """The words summed up by their families, calibrated; with neutral they sum to 1. Empty where
+    the bundle's words have no families."""
     intensity: float
     """0 (nothing shows) .. 1 (as strong as can be)."""
     uncertain: bool
@@ -63,11 +65,13 @@ class Emotions:
     one_of: tuple[str, ...] = ()
     """Basic expressions, best first, among which the right one is as often as the bundle's
     prediction sets promise; empty where the bundle promises nothing."""
+    labels: Labels = field(default=BUILT_IN, repr=False, compare=False)
+    """The bundle's lists, of which the others are parts."""
 
     @property
     def neutral(self) -> float:
-        """Probability that the face shows nothing."""
-        return self.basic8[NEUTRAL]
+        """Probability that the face shows nothing; 0 where the bundle does not know that."""
+        return self.basic8.get(NEUTRAL, 0.0)
 
     @property
     def affect(self) -> tuple[float, float] | None:
@@ -98,23 +102,22 @@ class Emotions:
 class EmotionReader:
     """Turns the logits of a bundle's networks into Emotions.
 
-    Raises ContractMismatch for a bundle without the heads basic8 and emo135, ValueError for one
-    whose words are not those of the taxonomy.
+    Labels, families and which heads there are stand in the manifest. Raises ContractMismatch for a
+    bundle without the heads basic8 and emo135, ValueError for one whose affect is not what this
+    version shows.
     """
 
     def __init__(self, manifest: Manifest) -> None:
-        self._basic8 = manifest.head("basic8")
-        self._words = manifest.head("emo135")
-        for head in (self._basic8, self._words):
-            if head.labels != load_taxonomy(head.name).labels:
-                raise ValueError(
-                    f"bundle {manifest.name}: the labels of {head.name} are not this version's "
-                    "taxonomy, in its order: export the bundle anew"
-                )
-        words = load_taxonomy("emo135")
+        self.labels = labels_of(manifest)
+        """What the readings are of."""
+        self._basic8 = manifest.head(BASIC)
+        self._words = manifest.head(WORDS)
+        words = self.labels.words
         self._families = words.families
-        self._to_families = roll_up("emo135", "family6")
-        self._family_head = next((h for h in manifest.heads if h.name == "family6"), None)
+        self._to_families = self.labels.family_shares()
+        self._family_head = next(
+            (h for h in manifest.heads if h.name == "family6" and h.labels == words.families), None
+        )
         self._sets = manifest.sets
         self._strength_K = np.array(words.intensity or (1.0,) * len(words.labels), np.float32)
         self._more = {head.name: head for head in manifest.more_heads}
@@ -125,23 +128,25 @@ class EmotionReader:
     @property
     def heads(self) -> tuple[str, ...]:
         """Names of the tensors that `read` takes."""
-        return ("basic8", "emo135", *self._more)
+        return (BASIC, WORDS, *self._more)
 
     def basic8(self, logits_BK: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Probabilities of the basic expressions (B, 8), of the networks' logits."""
+        """Probabilities of the basic expressions (B, K), of the networks' logits."""
         return self._basic8.probabilities(logits_BK)
 
     def read(self, outputs: Mapping[str, NDArray[np.float32]]) -> list[Emotions]:
-        """One Emotions per row of the networks' outputs: basic8 (B, 8) and emo135 (B, 135) logits,
-        and where the bundle has them affect (B, 3) and fg33 (B, 33)."""
-        basic8_p_BK = self._basic8.probabilities(outputs["basic8"])
-        words_p_BK = self._words.probabilities(outputs["emo135"])
-        shown_B1 = 1 - basic8_p_BK[:, self._basic8.labels.index(NEUTRAL), None]
+        """One Emotions per row of the networks' outputs: basic8 and emo135 logits (B, K), and where
+        the bundle has them affect (B, 3) and fg33 (B, K)."""
+        basic8_p_BK = self._basic8.probabilities(outputs[BASIC])
+        words_p_BK = self._words.probabilities(outputs[WORDS])
+        shown_B1 = np.ones((len(basic8_p_BK), 1), np.float32)
+        if NEUTRAL in self._basic8.labels:
+            shown_B1 = 1 - basic8_p_BK[:, self._basic8.labels.index(NEUTRAL), None]
         families_p_BK = self.family_probabilities(words_p_BK) * shown_B1
         member_BK = self._sets.members(basic8_p_BK) if self._sets else None
         affect_BK = self._affect(outputs, words_p_BK, shown_B1)
-        fine = self._more.get("fg33")
-        fine_BK = fine.probabilities(outputs["fg33"]).tolist() if fine else None
+        fine = self._more.get(FINE)
+        fine_BK = fine.probabilities(outputs[FINE]).tolist() if fine else None
         order_BK = np.argsort(-words_p_BK, axis=1, kind="stable")
         names = self._words.labels
         emotions = []
@@ -168,13 +173,14 @@ class EmotionReader:
                     fine=dict(zip(fine.labels, fine_BK[row], strict=True))
                     if fine and fine_BK
                     else {},
+                    labels=self.labels,
                 )
             )
         return emotions
 
     def family_probabilities(self, words_p_BK: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The words' probabilities (B, 135) shared out among the families (B, 6), and calibrated
-        where the bundle can; rows sum to 1."""
+        """The words' probabilities (B, K) shared out among the families (B, F), and calibrated
+        where the bundle can; rows sum to 1, less what words without a family take."""
         share_BK = words_p_BK / np.maximum(words_p_BK.sum(axis=1, keepdims=True), _LEAST)
         summed_BF = np.asarray(share_BK @ self._to_families, np.float32)
         if self._family_head is None:

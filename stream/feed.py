@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from ferstream.engines.labels import Labels
+
 from .errors import SourceError
 from .frame import Frame
 from .meter import Histogram, Meter, StageTimes
@@ -108,10 +110,11 @@ class Feed:
             source.on_event = self.events.append
         self.thread = threading.Thread(target=self._read, name=f"read {source.name}", daemon=True)
 
-    def info(self, about: Mapping[str, Any]) -> SinkInfo:
+    def info(self, about: Mapping[str, Any], labels: Labels) -> SinkInfo:
         """What the sinks are told before the first frame."""
         source = self.route.source
-        return SinkInfo(source.name, source.size, source.rate_hz, source.live, about, self.drops)
+        known = (source.name, source.size, source.rate_hz, source.live)
+        return SinkInfo(*known, about, labels, self.drops)
 
     def drops(self) -> dict[str, int]:
         """Frames not recognised so far, per cause."""

@@ -15,6 +15,8 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any, Generic, Protocol, TypeVar
 
+from ferstream.engines.labels import Labels
+
 from .feed import Feed, Policy, Route, Summary
 from .frame import Frame
 from .result import Result
@@ -37,6 +39,10 @@ S = TypeVar("S")
 
 class Recognizes(Protocol[S]):
     """What the loop asks of a recogniser; `find` and `score` run in different threads."""
+
+    @property
+    def labels(self) -> Labels:
+        """What its readings are of."""
 
     def find(self, frame: Frame) -> S:
         """The faces of one frame, found but not scored."""
@@ -110,7 +116,7 @@ def run_many(
         for feed in feeds:
             for sink in feed.route.sinks:
                 closing.callback(sink.close)
-                sink.open(feed.info(about or {}))
+                sink.open(feed.info(about or {}, recognizer.labels))
         closing.callback(_end, feeds, on_event)
         closing.callback(finder.end)
         finder.start()

@@ -60,6 +60,9 @@ class ColumnsName(str, Enum):
     words = "words"
 
 
+MOST_WORDS = 1000
+"""So many may be asked for, of however many a bundle has."""
+
 BundleOption = Annotated[str, typer.Option(help="A bundle's folder, or `default`.")]
 ToOption = Annotated[
     list[str] | None,
@@ -79,7 +82,7 @@ CsvOption = Annotated[
 VideoOption = Annotated[
     Path | None, typer.Option(help="Write annotated video; a folder for several sources.")
 ]
-TopOption = Annotated[int, typer.Option(min=1, max=135, help="Words per face.")]
+TopOption = Annotated[int, typer.Option(min=1, max=MOST_WORDS, help="Words per face.")]
 ColumnsOption = Annotated[
     list[ColumnsName] | None,
     typer.Option(

@@ -120,14 +120,13 @@ class Outputs:
         live: bool,
         on_hang_up: Say | None = None,
         sound_of: Path | None = None,
-        units: Sequence[str] = (),
     ) -> list[Sink]:
         """The sinks for one source's places.
 
         Those of a live source, and those that reach over the network, work in threads of their
         own and never make the capture wait; `say` is told in one line where they fail, and
         `on_hang_up` instead where it is the reader of standard output who has gone. Annotated
-        video has the sound of the clip `sound_of`. `units` are the names of the blendshapes.
+        video has the sound of the clip `sound_of`.
         """
         hung_up = on_hang_up or say
         return [
@@ -135,7 +134,7 @@ class Outputs:
                 place,
                 hung_up if place.target == STANDARD_OUTPUT else say,
                 live,
-                partial(self._sink_of, place, sound_of, units),
+                partial(self._sink_of, place, sound_of),
             )
             for place in places
         ]
@@ -201,7 +200,7 @@ class Outputs:
             close_s=within_s,
         )
 
-    def _sink_of(self, place: Place, sound_of: Path | None, units: Sequence[str]) -> Sink:
+    def _sink_of(self, place: Place, sound_of: Path | None) -> Sink:
         """A sink that writes one of the kinds that are no rows."""
         path, shown = Path(place.target), min(self.top, 10)
         if place.kind == "csv":
@@ -210,7 +209,7 @@ class Outputs:
             table = None
             if place.shared:  # of several sources
                 table = self._tables.setdefault(place.target, CsvTable(path))
-            return CsvSink(path, self.top, table, columns=self.columns, units=units)
+            return CsvSink(path, self.top, table, columns=self.columns)
         if place.kind == "subtitles":
             from .sinks.subtitles import SubtitleSink
 

@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 from ferstream.engines.bundle import NETWORKS, Bundle, load_bundle
 from ferstream.engines.engine import Engine, open_engine, run_together
 from ferstream.engines.errors import ContractMismatch
+from ferstream.engines.labels import Labels
 
-from .align import crop as aligned_crop
+from .align import TEMPLATES
 from .arenas import require_address_space
 from .around import Seen
 from .cropped import CroppedFace
@@ -89,6 +90,12 @@ class Recognizer:
                 f"bundle {manifest.name} wants {manifest.crop.colour} crops, this version makes "
                 "grey ones: use a bundle of this version"
             )
+        if manifest.crop.template not in TEMPLATES:
+            raise ContractMismatch(
+                f"bundle {manifest.name} wants faces aligned as {manifest.crop.template!r}, this "
+                f"version knows {', '.join(TEMPLATES)}: use a bundle of this version"
+            )
+        self._aligned = TEMPLATES[manifest.crop.template]
         self.engines = dict(engines or {})
         threads = threads or network_threads()
         for network in NETWORKS:
@@ -109,6 +116,11 @@ class Recognizer:
         self._detector, self._mesh = FaceDetector(), FaceMesh()
         self._trackers: dict[str, FaceTracker | CroppedFace] = {}
         self._memory = Memory(manifest)
+
+    @property
+    def labels(self) -> Labels:
+        """What the readings are of: the bundle's labels, families and colours."""
+        return self._reader.labels
 
     @overload
     def process(self, picture: Picture) -> Result: ...
@@ -185,7 +197,7 @@ class Recognizer:
             side = self._manifest.crop.px
             crops = np.empty((len(faces), 1, side, side), np.uint8)
             for row, face in enumerate(faces):
-                crops[row, 0] = aligned_crop(frame.pixels, face.landmarks_xy, side)
+                crops[row, 0] = self._aligned(frame.pixels, face.landmarks_xy, side)
         return Sighting(
             frame.index,
             frame.time_s,

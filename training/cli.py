@@ -211,6 +211,7 @@ def evaluate(
 ) -> None:
     """Measure a bundle on photographs with crowd labels (FER+) and on machine-judged faces."""
     from ferstream.engines.bundle import load_bundle
+    from ferstream.engines.labels import labels_of
 
     from .data.fer import load_fer_plus
     from .evaluate import figures
@@ -219,6 +220,7 @@ def evaluate(
     if split not in ("validation", "test"):
         raise typer.BadParameter(f"there is no split {split!r} to measure on: validation, test")
     opened = load_bundle(bundle)
+    labels_of(opened.manifest).require_built_in("these photographs")
     photographs = load_fer_plus(split, data)
     photographs = photographs.subset(photographs.rated)
     told = plain_console(stderr=True).print

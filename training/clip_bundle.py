@@ -25,12 +25,12 @@ from .clip_frames import frames_px
 from .data.clip_splits import ClipSplits
 from .errors import OptionsWrong, RunMismatch
 from .image_bundle import FIELDS, MOTION_PX, finished_bundle, manifest_of
-from .label_maps import basic8_shares, word_shares
 from .networks.clip_graphs import ClipFusion, ClipMotion, ClipSpatial, NoClipMotion
 from .networks.clip_streams import ClipNetwork, FlowStream
 from .networks.image_stream import LabelRollUp
 from .onnx import onnx_from_module
 from .run_folder import RunFolder
+from .spoken import Spoken, spoken
 from .system import System, finished_run, trained_network
 
 GAP_S = 0.1
@@ -50,7 +50,7 @@ def bundle_from_clips(path: Path, out: Path, folder: str | None) -> tuple[Bundle
     Raises:
         RunUnfinished: the run was not trained to its end.
         RunMismatch: the data is not what it was trained on.
-        OptionsWrong: a back end that live video cannot feed, or a label that a bundle cannot say.
+        OptionsWrong: a back end that live video cannot feed, or a taxonomy file that lacks one.
     """
     system, run = finished_run(path)
     options: Any = system.options.from_json(run.about["options"])
@@ -72,16 +72,17 @@ def bundle_from_clips(path: Path, out: Path, folder: str | None) -> tuple[Bundle
     crop_px, weight = frames_px(options), float(run.metrics()["fusion"]["spatial_weight"])
     fields = options.fields if options.moves else 0
     onnx = run.path / "onnx"
-    write_clip_networks(network, data.labels, crop_px, fields, weight, onnx)
-    manifest = clip_manifest(system, run, data.labels, crop_px, fields, options.reduced, weight)
+    lists = spoken(data.labels, options.taxonomy)
+    write_clip_networks(network, lists, crop_px, fields, weight, onnx)
+    manifest = clip_manifest(system, run, lists, crop_px, fields, options.reduced, weight)
     files = {file.name: file for file in sorted(onnx.glob("*.onnx"))}
     name = f"key frames of {data.about()['name']} (fingerprint {now}), {len(data.test)} to test"
-    return finished_bundle(write_bundle(out, manifest, files), data.stills(1), crop_px, name)
+    return finished_bundle(write_bundle(out, manifest, files), data.stills(1), lists, crop_px, name)
 
 
 def write_clip_networks(
     network: ClipNetwork,
-    labels: tuple[str, ...],
+    lists: Spoken,
     crop_px: int,
     fields: int,
     weight: float,
@@ -91,9 +92,8 @@ def write_clip_networks(
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.glob("*.onnx"):
         old.unlink()
-    roll_up = LabelRollUp(
-        torch.from_numpy(basic8_shares(labels)), torch.from_numpy(word_shares(labels))
-    )
+    roll_up = LabelRollUp(torch.from_numpy(lists.basic_KB), torch.from_numpy(lists.words_KW))
+    leaves, basic = lists.basic_KB.shape
     spatial, temporal = network.streams.spatial, network.streams.temporal
     onnx_from_module(
         ClipSpatial(network.frames, spatial.reduce, roll_up),
@@ -105,7 +105,7 @@ def write_clip_networks(
     heard = (
         ClipMotion(temporal, roll_up)
         if isinstance(temporal, FlowStream)
-        else NoClipMotion(len(labels))
+        else NoClipMotion(leaves, basic)
     )
     onnx_from_module(
         heard,
@@ -119,9 +119,9 @@ def write_clip_networks(
         {
             "feature": torch.randn(2, 5, spatial.reduce.out_features),
             "mask": torch.ones(2, 5),
-            "temporal": torch.randn(2, 8),
+            "temporal": torch.randn(2, basic),
             "has_motion": torch.ones(2, 1),
-            contract.heard_input(contract.OWN): torch.randn(2, len(labels)),
+            contract.heard_input(contract.OWN): torch.randn(2, leaves),
         },
         ("basic8", "emo135", "attention"),
         folder / "fusion.onnx",
@@ -138,18 +138,19 @@ def write_clip_networks(
 def clip_manifest(
     system: System,
     run: RunFolder,
-    labels: tuple[str, ...],
+    lists: Spoken,
     crop_px: int,
     fields: int,
     features: int,
     weight: float,
 ) -> Manifest:
     """What the bundle says of itself, before anything was measured."""
-    manifest = manifest_of(system, run, labels, crop_px, features)
-    own = {contract.OWN: len(labels)}
+    manifest = manifest_of(system, run, lists, crop_px, features)
+    own = {contract.OWN: len(lists.labels)}
+    basic, words = len(lists.basic.labels), len(lists.words.labels)
     data, clips = run.about["data"], run.metrics()["test"]
     notes = {"basic8": FUSED, "emo135": FUSED} if fields else {}
-    if NEUTRAL not in labels:
+    if NEUTRAL not in lists.labels:
         notes["basic8"] = "; ".join(filter(None, (notes.get("basic8"), NEVER_NEUTRAL)))
     heads = tuple(
         replace(head, note=f"{head.note}; {notes[head.name]}") if head.name in notes else head
@@ -161,8 +162,8 @@ def clip_manifest(
         motion=Motion(MOTION_PX, fields or FIELDS, GAP_S),
         networks={
             **manifest.networks,
-            "temporal": contract.temporal(fields or FIELDS, more=own),
-            "fusion": contract.fusion(features, heard=own),
+            "temporal": contract.temporal(fields or FIELDS, basic=basic, more=own),
+            "fusion": contract.fusion(features, basic=basic, words=words, heard=own),
         },
         fusion={"spatial_weight": weight if fields else 1.0},
         training_data=f"{data['train']} of {data['name']}, fingerprint {data['fingerprint']}; "

@@ -35,6 +35,7 @@ from ferstream.engines.bundle import (
     load_bundle,
     write_bundle,
 )
+from ferstream.engines.labels import BASIC, WORDS
 from ferstream.engines.taxonomy import load_taxonomy
 
 from .data.face_splits import Splits
@@ -42,12 +43,12 @@ from .data.hardships import HARDSHIPS, worsened
 from .data.learning_faces import LearningFaces
 from .errors import OptionsWrong, RunMismatch
 from .image_attention import learned_attention
-from .label_maps import basic8_shares, word_shares
 from .metrics import classifier_figures
 from .networks.fusion import CascadedAttention
 from .networks.image_stream import FrameAggregation, ImageSpatial, LabelRollUp, NoMotion
 from .onnx import onnx_from_module
 from .run_folder import RunFolder
+from .spoken import Spoken, spoken
 from .system import System, finished_run, trained_network
 
 Array = npt.NDArray[np.float32]
@@ -74,7 +75,7 @@ def bundle_from_run(
     Raises:
         RunUnfinished: the run was not trained to its end.
         RunMismatch: the data is not what it was trained on.
-        OptionsWrong: a label that a bundle cannot say, or another kind of ``frames``.
+        OptionsWrong: a taxonomy file that lacks a label, or another kind of ``frames``.
     """
     if frames not in FRAMES:
         raise OptionsWrong(f"frames {frames!r}: there are {', '.join(FRAMES)}")
@@ -91,24 +92,25 @@ def bundle_from_run(
     crop_px = system.crop_px(options)
     onnx = run.path / "onnx"
     attend = learned_attention(network, data, crop_px, run.path) if frames == "attention" else None
-    features = write_image_networks(network, data.labels, crop_px, onnx, attend)
-    manifest = manifest_of(system, run, data.labels, crop_px, features)
+    lists = spoken(data.labels, options.taxonomy)
+    features = write_image_networks(network, lists, crop_px, onnx, attend)
+    manifest = manifest_of(system, run, lists, crop_px, features)
     files = {file.name: file for file in sorted(onnx.glob("*.onnx"))}
     name = f"{data.train.name}, {len(data.test)} test faces (fingerprint {now})"
-    return finished_bundle(write_bundle(out, manifest, files), data, crop_px, name)
+    return finished_bundle(write_bundle(out, manifest, files), data, lists, crop_px, name)
 
 
 def finished_bundle(
-    bundle: Bundle, data: Splits, crop_px: int, name: str
+    bundle: Bundle, data: Splits, lists: Spoken, crop_px: int, name: str
 ) -> tuple[Bundle, dict[str, Any]]:
     """A bundle of float networks with its INT8 form where the gate lets it pass, calibrated on
     validation faces and measured on test faces, which ``name`` tells of.
 
     Returns it, and figures and what the gate said.
     """
-    bundle, verdict = _with_int8(bundle, data, crop_px)
-    bundle = _rewritten(bundle, calibrated(bundle, labelled(data.validation, crop_px)))
-    measured = _measured(bundle, data.test, crop_px)
+    bundle, verdict = _with_int8(bundle, data, lists, crop_px)
+    bundle = _rewritten(bundle, calibrated(bundle, labelled(data.validation, lists, crop_px)))
+    measured = _measured(bundle, data.test, lists, crop_px)
     document = {"data": name, "basic8": measured}
     bundle = _rewritten(bundle, replace(bundle.manifest, measured=document))
     return bundle, {"test": measured, "int8": verdict}
@@ -116,7 +118,7 @@ def finished_bundle(
 
 def write_image_networks(
     network: Any,
-    labels: tuple[str, ...],
+    lists: Spoken,
     crop_px: int,
     folder: Path,
     attend: CascadedAttention | None = None,
@@ -125,9 +127,8 @@ def write_image_networks(
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.glob("*.onnx"):
         old.unlink()
-    roll_up = LabelRollUp(
-        torch.from_numpy(basic8_shares(labels)), torch.from_numpy(word_shares(labels))
-    )
+    roll_up = LabelRollUp(torch.from_numpy(lists.basic_KB), torch.from_numpy(lists.words_KW))
+    basic = len(lists.basic.labels)
     features = int(network.features)
     onnx_from_module(
         ImageSpatial(network, roll_up),
@@ -137,7 +138,7 @@ def write_image_networks(
         free={"crop": {0: "B"}},
     )
     onnx_from_module(
-        NoMotion(),
+        NoMotion(basic),
         {"motion": torch.randn(2, 2 * FIELDS, MOTION_PX, MOTION_PX)},
         ("basic8",),
         folder / "temporal.onnx",
@@ -149,7 +150,7 @@ def write_image_networks(
         {
             "feature": torch.randn(2, 5, features),
             "mask": torch.ones(2, 5),
-            "temporal": torch.randn(2, 8),
+            "temporal": torch.randn(2, basic),
             "has_motion": torch.ones(2, 1),
         },
         ("basic8", "emo135", "attention"),
@@ -165,12 +166,17 @@ def write_image_networks(
 
 
 def manifest_of(
-    system: System, run: RunFolder, labels: tuple[str, ...], crop_px: int, features: int
+    system: System,
+    run: RunFolder,
+    lists: Spoken,
+    crop_px: int,
+    features: int,
 ) -> Manifest:
     """What the bundle says of itself, before anything was measured."""
     heads = []
-    for name, (kind, told) in taught_heads(labels, run.about["data"]["name"]).items():
-        taxonomy = load_taxonomy(name)
+    for name, (kind, told) in taught_heads(lists, run.about["data"]["name"]).items():
+        own = {BASIC: lists.basic, WORDS: lists.words}
+        taxonomy = own[name] if name in own else load_taxonomy(name)
         families = tuple(taxonomy.families[at] if at >= 0 else "" for at in taxonomy.family_of)
         heads.append(Head(name, taxonomy.labels, families, kind, 1.0, told))
     unit_names: tuple[str, ...] = ()
@@ -180,6 +186,7 @@ def manifest_of(
         unit_names, how, note = system.units(system.options.from_json(run.about["options"]))
     heads.append(Head("au", unit_names, (), how, 1.0, note))
     data = run.about["data"]
+    basic, words = len(lists.basic.labels), len(lists.words.labels)
     return Manifest(
         name=system.name,
         version="1",
@@ -189,11 +196,14 @@ def manifest_of(
         clip_frames=CLIP_FRAMES,
         motion=Motion(MOTION_PX, FIELDS, 0.1),
         networks={
-            "spatial": contract.spatial(features, crop_px=crop_px, units=len(unit_names)),
-            "temporal": contract.temporal(FIELDS),
-            "fusion": contract.fusion(features),
+            "spatial": contract.spatial(
+                features, crop_px=crop_px, basic=basic, words=words, units=len(unit_names)
+            ),
+            "temporal": contract.temporal(FIELDS, basic=basic),
+            "fusion": contract.fusion(features, basic=basic, words=words),
         },
         fusion={"spatial_weight": 1.0},
+        colours=lists.colours,
         measured={},
         training_data=f"{data['train']} faces of {data['name']}, fingerprint "
         f"{data['fingerprint']}; paper {system.paper}",
@@ -203,8 +213,22 @@ def manifest_of(
     )
 
 
-def taught_heads(labels: tuple[str, ...], data: str) -> dict[str, tuple[Supervision, str]]:
-    """Which head of a bundle these labels of a data set teach, and how the others come about."""
+def taught_heads(lists: Spoken, data: str) -> dict[str, tuple[Supervision, str]]:
+    """Which head of a bundle the labels of a data set teach, and how the others come about."""
+    labels = lists.labels
+    if lists.own == labels:
+        all_own = f"trained on {len(labels)} labels of {data}, which are the bundle's own"
+        return {BASIC: ("trained", all_own), WORDS: ("trained", all_own)}
+    if lists.own:
+        some = f"trained on {', '.join(lists.own)} of {data}"
+        return {
+            BASIC: ("trained", f"{some}; the other labels shared out among the basic expressions"),
+            WORDS: (
+                "weakly supervised",
+                f"{some}; the other labels shared out among the words that fit them, by the "
+                "project's own judgement",
+            ),
+        }
     own = {name: set(labels) <= set(load_taxonomy(name).labels) for name in HEADS}
     trained = next((name for name, all_known in own.items() if all_known), "")
     count = f"{len(labels)} labels of {data}"
@@ -224,11 +248,11 @@ def taught_heads(labels: tuple[str, ...], data: str) -> dict[str, tuple[Supervis
     return {name: (kinds[name], told[name]) for name in told}
 
 
-def labelled(faces: LearningFaces, crop_px: int) -> LabelledFaces:
+def labelled(faces: LearningFaces, lists: Spoken, crop_px: int) -> LabelledFaces:
     """Faces as calibration takes them, with the same ones spoiled."""
     crops = faces.crops(crop_px)
-    votes = faces.target @ basic8_shares(faces.labels)
-    words = faces.target @ word_shares(faces.labels)
+    votes = faces.target @ lists.basic_KB
+    words = faces.target @ lists.words_KW
     weight = words.sum(axis=1)
     return LabelledFaces(
         crops=crops,
@@ -240,11 +264,11 @@ def labelled(faces: LearningFaces, crop_px: int) -> LabelledFaces:
     )
 
 
-def _measured(bundle: Bundle, faces: LearningFaces, crop_px: int) -> dict[str, Any]:
+def _measured(bundle: Bundle, faces: LearningFaces, lists: Spoken, crop_px: int) -> dict[str, Any]:
     """Figures of the deployed engines' basic expressions on faces."""
     logits = photograph_logits(bundle, faces.crops(crop_px))[0]
     head = bundle.manifest.head("basic8")
-    target = faces.target @ basic8_shares(faces.labels)
+    target = faces.target @ lists.basic_KB
     log_probability = np.log(head.probabilities(logits) + 1e-9)
     found: dict[str, Any] = json.loads(
         json.dumps(classifier_figures(log_probability, target, head.labels))
@@ -252,12 +276,14 @@ def _measured(bundle: Bundle, faces: LearningFaces, crop_px: int) -> dict[str, A
     return found
 
 
-def _with_int8(bundle: Bundle, data: Splits, crop_px: int) -> tuple[Bundle, dict[str, Any]]:
+def _with_int8(
+    bundle: Bundle, data: Splits, lists: Spoken, crop_px: int
+) -> tuple[Bundle, dict[str, Any]]:
     """The bundle with the spatial network's INT8 form, if that passes the gate on validation;
     and what the gate says. Speed is not judged: the machine may be busy."""
     chosen = np.random.default_rng(0).permutation(len(data.train))[:INT8_SAMPLES]
     samples = data.train.take(np.sort(chosen)).crops(crop_px)
-    crops, label = data.validation.crops(crop_px), labelled_basic8(data.validation)
+    crops, label = data.validation.crops(crop_px), _basic(data.validation, lists)
     given = material({"crop": samples}, photograph_examples(bundle, crops, label))
     options = LowerOptions(rounds=0)
     tried = [int8_tried(bundle, "spatial", given, options)]
@@ -265,9 +291,9 @@ def _with_int8(bundle: Bundle, data: Splits, crop_px: int) -> tuple[Bundle, dict
     return written or bundle, tried[0].verdict.to_json()
 
 
-def labelled_basic8(faces: LearningFaces) -> npt.NDArray[np.int64]:
+def _basic(faces: LearningFaces, lists: Spoken) -> npt.NDArray[np.int64]:
     """The basic expression of each face, (N,)."""
-    return np.asarray((faces.target @ basic8_shares(faces.labels)).argmax(axis=1), np.int64)
+    return np.asarray((faces.target @ lists.basic_KB).argmax(axis=1), np.int64)
 
 
 def _rewritten(bundle: Bundle, manifest: Manifest) -> Bundle:

@@ -28,6 +28,12 @@ _UNKNOWN = (
 )
 
 
+def is_known(label: str) -> bool:
+    """Whether a built-in list says what this label means."""
+    lists = (load_taxonomy(name).labels for name in ("basic8", "emo135", "fg33"))
+    return any(label in known for known in lists) or label in f2ed_words()
+
+
 def basic8_shares(labels: tuple[str, ...]) -> Array:
     """(K, 8): how each label's probability is shared out among the basic expressions.
 

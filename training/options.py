@@ -31,6 +31,9 @@ class Options:
     faces: str = "fer2013plus"
     """fer2013plus, synthetic[:WORDS[:poses]] (the 3D face; WORDS are basic8, fg33 or f2ed54), or a
     folder that `ferstream data prepare` made"""
+    taxonomy: str = ""
+    """JSON file that gives each label of the faces a family and, if wanted, a colour: the bundle
+    speaks in these labels alone; none: labels that no built-in list knows stand beside the rest"""
     limit: int = 0
     """At most so many training faces, the same share of the validation's; 0: all"""
     seed: int = 0

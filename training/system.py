@@ -32,6 +32,7 @@ from .metrics import classifier_figures, confusion_matrix
 from .networks.slfer import ExpressionOutput
 from .options import PRECISIONS, Options
 from .run_folder import REPORT, RunFolder, open_run, start_run
+from .spoken import spoken
 from .systems import SYSTEMS
 
 Array = npt.NDArray[np.float32]
@@ -144,6 +145,8 @@ def train_system(system: System, options: Options, path: Path, folder: str | Non
         LossNotFinite, DoesNotFit: see `training.fit`.
     """
     data = system.data(options, folder)
+    if options.taxonomy:
+        spoken(data.labels, options.taxonomy)  # before anything is written
     first = processes()[1] == 0
     run = start_run(path, system.name, options, data.about(), write=first)
     stages = system.stages(options, data, run)

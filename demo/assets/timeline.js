@@ -2,6 +2,7 @@
 // pointer or keys.
 
 import { make } from "../../live/bars.js";
+import { toneOf } from "../../live/tones.js";
 
 const MOST_ROWS = 6;
 const WIDE = 1000;
@@ -51,7 +52,7 @@ export class Timeline {
     const element = make("div", "fs-band", band.label);
     element.style.left = `${(100 * band.from) / this.duration}%`;
     element.style.width = `${(100 * (band.to - band.from)) / this.duration}%`;
-    element.dataset.tone = toneOf(band.label, this.view);
+    element.dataset.tone = toneOf(band.label, this.view.legend.family_of, "plain");
     element.classList.toggle("unsure", Boolean(band.u));
     element.title = `${band.label}${band.u ? " (uncertain)" : ""}, ${clock(band.from)} to ${clock(band.to)}`;
     return element;
@@ -134,12 +135,6 @@ export class Timeline {
       event.preventDefault();
     });
   }
-}
-
-/** The name of a word's colour: its own, its family's, or a plain one. */
-export function toneOf(word, view) {
-  if (word === "neutral" || word === "disgust" || word === "contempt") return word;
-  return view.legend.family_of[word] || "plain";
 }
 
 /** Seconds as 0:03.4; whole seconds where `step` is a second or more. */

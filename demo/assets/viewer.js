@@ -4,7 +4,8 @@ import { Bars, make, percent } from "../../live/bars.js";
 import { movements } from "../../live/names.js";
 import { PLANE, WAY_S, drawPlane, signed } from "../../live/plane.js";
 import { Arrangement } from "../../live/ranking.js";
-import { Timeline, clock, toneOf } from "./timeline.js";
+import { addTones, toneOf } from "../../live/tones.js";
+import { Timeline, clock } from "./timeline.js";
 
 const FILES = {
   "rows.jsonl": ["JSON lines", "every frame, every face"],
@@ -71,6 +72,7 @@ export class Viewer {
   constructor(root, view, { drawn, files }) {
     this.view = view;
     this.root = root;
+    addTones(document, view.legend.colours);
     root.innerHTML = VIEW;
     this.find = (selector) => root.querySelector(selector);
     this.find("h2").textContent = view.source;
@@ -87,6 +89,10 @@ export class Viewer {
     this._summary();
     this._files(files);
     this.choose(this.face);
+  }
+
+  _tone(word) {
+    return toneOf(word, this.view.legend.family_of, "plain");
   }
 
   /** A picture is shown as one: nothing plays, nothing is scrubbed. */
@@ -183,7 +189,7 @@ export class Viewer {
   _lead(moment) {
     const label = moment ? moment.l : this.view.faces.length ? "not in the picture" : "no face";
     this.find("[data-label]").textContent = label;
-    this.find(".fs-dot").dataset.tone = moment ? toneOf(moment.l, this.view) : "";
+    this.find(".fs-dot").dataset.tone = moment ? this._tone(moment.l) : "";
     this.find(".fs-lead em").hidden = !moment?.u;
     this.find("[data-much]").textContent = moment ? much(moment) : "";
   }
@@ -206,7 +212,7 @@ export class Viewer {
         text: word,
         value: percent(p),
         share: p / longest,
-        tone: toneOf(word, this.view),
+        tone: this._tone(word),
         joined,
       })),
       performance.now(),
@@ -288,7 +294,7 @@ export class Viewer {
     const card = make("article", "fs-card");
     const head = make("header");
     const dot = head.appendChild(make("i", "fs-dot"));
-    dot.dataset.tone = toneOf(face.label, this.view);
+    dot.dataset.tone = this._tone(face.label);
     head.append(make("b", "", face.label), make("span", "fs-small", `Face ${face.id}`));
     const words = make("ul", face.label === "neutral" ? "fs-words faint" : "fs-words");
     const longest = Math.max(face.top[0]?.p ?? 0, 0.01);
@@ -296,7 +302,7 @@ export class Viewer {
       const item = words.appendChild(make("li"));
       const bar = item.appendChild(make("i"));
       bar.style.transform = `scaleX(${(p / longest).toFixed(3)})`;
-      bar.dataset.tone = toneOf(word, this.view);
+      bar.dataset.tone = this._tone(word);
       item.append(make("span", "", word), make("span", "fs-value", percent(p)));
     }
     const seen = `${clock(face.from_s)} to ${clock(face.to_s)}`;

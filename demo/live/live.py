@@ -19,7 +19,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from ferstream.engines.taxonomy import load_taxonomy
+from ferstream.engines.labels import BUILT_IN, Labels
+from ferstream.stream.colours import own_colours
 from ferstream.stream.result import SCHEMA
 from ferstream.stream.sinks.csv import CsvSink
 
@@ -67,14 +68,17 @@ def live_page(*, assets: str = ASSETS, socket: str = SOCKET) -> str:
     )
 
 
-def live_assets(about: Mapping[str, Any] | None = None) -> Starlette:
+def live_assets(about: Mapping[str, Any] | None = None, labels: Labels = BUILT_IN) -> Starlette:
     """The panel's files as an app to mount at `/live`: scripts, style and `words.json`.
 
     `about` are facts for the headers of what visitors save.
     """
     files = {path.name: path for path in FOLDER.iterdir() if path.suffix in _TYPES}
     answers = {name: _answer(path.read_bytes(), path.suffix) for name, path in files.items()}
-    answers["words.json"] = ("application/json", *_tagged(json.dumps(words(about or {})).encode()))
+    answers["words.json"] = (
+        "application/json",
+        *_tagged(json.dumps(words(about or {}, labels)).encode()),
+    )
 
     async def asset(request: Request) -> Response:
         answer = answers.get(request.path_params["name"])
@@ -90,18 +94,15 @@ def live_assets(about: Mapping[str, Any] | None = None) -> Starlette:
     return Starlette(routes=[Route("/{name}", asset)])
 
 
-def words(about: Mapping[str, Any]) -> dict[str, object]:
-    """What the panel needs to know: the families, the family of each word, and what stands in the
-    files that it saves, which are like those of a clip."""
-    table: dict[str, str] = {}
-    for name in ("basic8", "emo135"):
-        taxonomy = load_taxonomy(name)
-        for word, family in zip(taxonomy.labels, taxonomy.family_of, strict=True):
-            table[word] = taxonomy.families[family] if family >= 0 else ""
+def words(about: Mapping[str, Any], labels: Labels = BUILT_IN) -> dict[str, object]:
+    """What the panel needs to know: the families, the family of each word, colours that it has not,
+    and what stands in the files that it saves, which are like those of a clip."""
+    names = (*labels.basic.labels, *labels.words.labels)
     return {
-        "families": list(load_taxonomy("emo135").families),
-        "family_of": table,
-        "columns": CsvSink(Path()).columns,
+        "families": list(labels.words.families),
+        "family_of": {name: labels.family(name) for name in names},
+        "colours": own_colours(labels),
+        "columns": CsvSink(Path()).columns(labels),
         "about": {"schema": SCHEMA, "facts": dict(about)},
     }
 

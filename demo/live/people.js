@@ -4,14 +4,9 @@ import { movements } from "./names.js";
 import { leader, Ranking, Smooth } from "./ranking.js";
 import { Way } from "./plane.js";
 import { Moments } from "./strip.js";
+import { toneOf } from "./tones.js";
 
 const KEEP_S = 3; // a person out of view stays selected for so long
-const OWN_TONES = new Set(["disgust", "contempt", "neutral"]);
-
-/** What a word's colour is called: a tone of its own, else its family's. */
-export function toneOf(word, familyOf) {
-  return OWN_TONES.has(word) ? word : familyOf[word] || "neutral";
-}
 
 /** One face over time. */
 export class Person {
@@ -47,7 +42,7 @@ export class Person {
     this.moments.add(nowS, face.attention, this.tone);
   }
 
-  /** `neutral` where that leads the eight expressions, else the best word. */
+  /** `neutral` where that leads the basic expressions, else the best word. */
   get label() {
     return this.lead === "neutral" ? "neutral" : (this.words[0]?.word ?? "neutral");
   }

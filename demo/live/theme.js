@@ -1,5 +1,7 @@
 // Light or dark, as the page around the panel is, and the colours for what is drawn on canvases.
 
+import { broughtColour } from "./tones.js";
+
 export class Theme {
   constructor(host) {
     this.host = host;
@@ -26,7 +28,8 @@ export class Theme {
   colour(tone) {
     if (!this.colours.has(tone)) {
       const style = getComputedStyle(this.host);
-      const found = style.getPropertyValue(`--${tone}`) || style.getPropertyValue("--neutral");
+      const known = broughtColour(tone) ?? style.getPropertyValue(`--${tone}`);
+      const found = known || style.getPropertyValue("--neutral");
       // Before the style sheet is there nothing is remembered.
       if (!found) return "gray";
       this.colours.set(tone, found.trim());

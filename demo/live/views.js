@@ -2,12 +2,13 @@
 // moments, and what was read so far, to be saved. A panel gives it answers; where pictures and
 // answers come from is the panel's own.
 
-import { People, toneOf } from "./people.js";
+import { People } from "./people.js";
 import { Reading } from "./reading.js";
 import { Record, save } from "./record.js";
 import { Stage } from "./stage.js";
 import { drawStrip } from "./strip.js";
 import { Theme } from "./theme.js";
+import { addTones, toneOf } from "./tones.js";
 
 const HERE = new URL(".", import.meta.url);
 
@@ -32,7 +33,8 @@ export class Views {
     if (this.people) return;
     const answer = await fetch(new URL("words.json", HERE));
     if (!answer.ok) throw new Error("the server did not give the list of words; reload the page");
-    const { families, family_of: familyOf, columns, about } = await answer.json();
+    const { families, family_of: familyOf, colours, columns, about } = await answer.json();
+    addTones(this.root, colours);
     this.record = new Record({ columns, about });
     const colourOf = (tone) => this.theme.colour(tone);
     this.people = new People(familyOf);

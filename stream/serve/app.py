@@ -12,6 +12,7 @@ from typing import Annotated, Any
 from fastapi import FastAPI, Query, Request, Response
 from fastapi.middleware.cors import CORSMiddleware
 
+from ..options import MOST_WORDS
 from ..result import SCHEMA
 from ..sandbox import PictureDecoder
 from ..sinks.notice import NOTICE as ESTIMATES
@@ -31,7 +32,7 @@ NOTICE = (
     "allowed, the people concerned have to be told (Article 50(3), from 2 August 2026)."
 )
 
-Top = Annotated[int, Query(ge=1, le=135, description="Words per face.")]
+Top = Annotated[int, Query(ge=1, le=MOST_WORDS, description="Words per face.")]
 
 
 def create_app(

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from ..errors import SourceError, SourceTimeout, StreamError
 from ..frame import Frame
+from ..options import MOST_WORDS
 from ..picture import decoding_cost
 from ..result import Result
 from ..sandbox import PictureDecoder
@@ -35,7 +36,6 @@ PATH = "/v1/live"
 UNITS = 12
 """Action units told per face, the strongest."""
 
-_MAX_TOP = 135
 # Pictures in a row that cannot be read until the visitor is sent away.
 _BAD_PICTURES = 20
 _MAX_ERRORS = 8
@@ -242,10 +242,10 @@ class _Visit:
             return
         for name, value in options.items():
             whole = isinstance(value, int) and not isinstance(value, bool)
-            if name == "top" and whole and 1 <= value <= _MAX_TOP:
+            if name == "top" and whole and 1 <= value <= MOST_WORDS:
                 self._top = value
             else:
-                self._tell("bad_option", f'the one option is "top", 1 to {_MAX_TOP}')
+                self._tell("bad_option", f'the one option is "top", 1 to {MOST_WORDS}')
 
     async def _feed(self, visitor: Visitor) -> None:
         """Decode the newest picture once its frame would be taken and answers are taken too."""

@@ -59,7 +59,7 @@ class Reading(_Answer):
         None, description="-1 sleepy, 1 agitated; left out where the bundle does not tell."
     )
     intensity: Share
-    basic8: dict[str, Share] = Field(description="The eight basic expressions; they sum to 1.")
+    basic8: dict[str, Share] = Field(description="The basic expressions; they sum to 1.")
     families: dict[str, Share] = Field(
         description="The words summed up by family; with neutral they sum to 1."
     )

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+from ferstream.engines.labels import BUILT_IN, Labels
+
 from ..errors import SinkError, SinkLost
 from ..frame import Frame
 from ..result import Result
@@ -27,6 +29,8 @@ class SinkInfo:
     live: bool = False
     about: Mapping[str, Any] = field(default_factory=dict)
     """Plain facts for a header: bundle, versions, how each head was supervised, the purpose."""
+    labels: Labels = BUILT_IN
+    """What the bundle's readings are of."""
     drops: Callable[[], Mapping[str, int]] = dict
     """Frames of this source not recognised so far, per cause; may be called from any thread."""
 

@@ -12,11 +12,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from ferstream.engines.labels import Labels
+
+from ..colours import colour_of, to_hex
 from .annotation import AnnotationSink, media_file
 from .base import SinkInfo
 from .episodes import Episode
 from .notice import NOTICE, notice_lines
-from .overlay import colour_of
 
 _FORMAT = "7.0"
 _PLAYERS = 8
@@ -49,7 +51,7 @@ class _Boris:
             "project_description": "\n".join(notice_lines(info)),
             "project_format_version": _FORMAT,
             "subjects_conf": _subjects(episodes),
-            "behaviors_conf": _behaviours(episodes),
+            "behaviors_conf": _behaviours(episodes, info.labels),
             "observations": {name: self._observation(info, episodes, length_s, now)},
             "behavioral_categories": sorted(families),
             "behavioral_categories_config": {},
@@ -104,7 +106,7 @@ def _subjects(episodes: list[Episode]) -> dict[str, dict[str, str]]:
     }
 
 
-def _behaviours(episodes: list[Episode]) -> dict[str, dict[str, Any]]:
+def _behaviours(episodes: list[Episode], labels: Labels) -> dict[str, dict[str, Any]]:
     """The words that occur, each a state with its family as category."""
     families = {episode.label: episode.family or "neutral" for episode in episodes}
     certainty = {
@@ -120,7 +122,7 @@ def _behaviours(episodes: list[Episode]) -> dict[str, dict[str, Any]]:
             "key": "",
             "code": label,
             "description": NOTICE,
-            "color": "#{:02x}{:02x}{:02x}".format(*colour_of(label)),
+            "color": to_hex(colour_of(label, labels)),
             "category": families[label],
             "modifiers": {"0": certainty},
             "excluded": "",

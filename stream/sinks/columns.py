@@ -3,8 +3,8 @@
 | name | holds |
 |---|---|
 | blendshapes | the face's muscle movements by name, 0..1 |
-| fg33 | the 33 classes; of bundles that do not tell them, the words summed up |
-| words | all 135 words |
+| fg33 | the 33 classes; of bundles that do not tell them, the words summed up, if that can be |
+| words | all words |
 """
 
 from __future__ import annotations
@@ -14,16 +14,11 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from ferstream.engines.taxonomy import load_taxonomy, roll_up
-
 from ..emotions import Emotions
 from ..result import FaceResult
 
 Columns = Literal["blendshapes", "fg33", "words"]
 COLUMNS: tuple[Columns, ...] = get_args(Columns)
-
-_WORDS = load_taxonomy("emo135").labels
-_FINE = load_taxonomy("fg33").labels
 
 
 def more(found: FaceResult, columns: Sequence[Columns]) -> dict[str, dict[str, float]]:
@@ -36,7 +31,7 @@ def more(found: FaceResult, columns: Sequence[Columns]) -> dict[str, dict[str, f
             told[name] = _fine(found.emotions)
         else:
             chance = dict(found.emotions.ranked)
-            told[name] = {word: chance[word] for word in _WORDS}
+            told[name] = {word: chance[word] for word in found.emotions.labels.words.labels}
     return {
         name: {key: round(value, 4) for key, value in values.items()}
         for name, values in told.items()
@@ -46,7 +41,8 @@ def more(found: FaceResult, columns: Sequence[Columns]) -> dict[str, dict[str, f
 def _fine(emotions: Emotions) -> dict[str, float]:
     if emotions.fine:
         return dict(emotions.fine)
-    chance = dict(emotions.ranked)
-    words_K = np.array([chance[word] for word in _WORDS])
-    summed = np.minimum(words_K @ roll_up("emo135", "fg33"), 1.0)
-    return dict(zip(_FINE, summed.tolist(), strict=True))
+    labels, chance = emotions.labels, dict(emotions.ranked)
+    if (shares_KF := labels.fine_shares()) is None:
+        return {}
+    words_K = np.array([chance[word] for word in labels.words.labels])
+    return dict(zip(labels.fine, np.minimum(words_K @ shares_KF, 1.0).tolist(), strict=True))

@@ -26,7 +26,7 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from ferstream.engines.taxonomy import load_taxonomy
+from ferstream.engines.labels import BUILT_IN, Labels
 
 from ..emotions import AFFECT, Emotions
 from ..frame import Frame
@@ -59,9 +59,7 @@ class CsvTable:
 
 class CsvSink:
     """Writes a .csv file; `top` words per face, and what `columns` ask for. Where there is a
-    `table`, its rows go into that.
-
-    `units` are the names of the blendshapes, needed where those are asked for.
+    `table`, its rows go into that. Names of columns are those of the bundle's labels.
     """
 
     def __init__(
@@ -71,40 +69,40 @@ class CsvSink:
         table: CsvTable | None = None,
         *,
         columns: Sequence[Columns] = (),
-        units: Sequence[str] = (),
     ) -> None:
         self._path, self._table = path, table
         self._top = top
-        names = {
-            "blendshapes": ("blendshape", [name for name in units if not name.startswith("_")]),
-            "fg33": ("fg33", load_taxonomy("fg33").labels),
-            "words": ("word", load_taxonomy("emo135").labels),
-        }
         self._asked = columns
-        self._more = [f"{names[kind][0]}_{name}" for kind in columns for name in names[kind][1]]
-        self._basic8 = load_taxonomy("basic8").labels
-        self._families = load_taxonomy("emo135").families
+        self._labels = BUILT_IN
+        self._columns: list[str] = []
         self._file: WholeLines | None = None
 
-    @property
-    def columns(self) -> list[str]:
+    def columns(self, labels: Labels) -> list[str]:
         """Names of the columns, in order."""
+        basic, families = labels.basic.labels, labels.words.families
+        asked = {
+            "blendshapes": ("blendshape", [n for n in labels.units if not n.startswith("_")]),
+            "fg33": ("fg33", labels.fine),
+            "words": ("word", labels.words.labels),
+        }
         names = ["frame", "face_id", "timestamp", "confidence", "success"]
         names += ["box_x", "box_y", "box_w", "box_h"]
         names += ["pose_yaw", "pose_pitch", "label", "neutral", "uncertain", *AFFECT]
-        names += [f"basic8_{name}" for name in self._basic8]
-        names += [f"family_{name}" for name in self._families]
+        names += [f"basic8_{name}" for name in basic]
+        names += [f"family_{name}" for name in families]
         names += ["attention", "frame_label", *(f"frame_{name}" for name in AFFECT)]
-        names += [f"frame_basic8_{name}" for name in self._basic8]
+        names += [f"frame_basic8_{name}" for name in basic]
         for place in range(1, self._top + 1):
             names += [f"top{place}", f"top{place}_p"]
-        return [*names, *self._more, "source"]
+        names += [f"{asked[kind][0]}_{name}" for kind in self._asked for name in asked[kind][1]]
+        return [*names, "source"]
 
     def open(self, info: SinkInfo) -> None:
         """Make the file and write the names of its columns."""
+        self._labels, self._columns = info.labels, self.columns(info.labels)
         purpose = info.about.get("purpose")
         head = f"# purpose: {purpose}\n" if purpose else ""
-        head += _text([self.columns])
+        head += _text([self._columns])
         self._file = self._table.lines(head) if self._table else WholeLines(self._path, head)
 
     def write(self, frame: Frame, result: Result) -> None:
@@ -115,7 +113,7 @@ class CsvSink:
         ]
         if not rows:
             absent = [place[0], "-1", place[2], "0", "0"]
-            rows.append(absent + [""] * (len(self.columns) - len(absent) - 1))
+            rows.append(absent + [""] * (len(self._columns) - len(absent) - 1))
         self._write_rows([[*row, result.source] for row in rows])
 
     def close(self) -> None:
@@ -132,10 +130,11 @@ class CsvSink:
         values += [f"{quality.yaw_deg:.1f}", f"{quality.pitch_deg:.1f}"]
         values += [emotions.label, f"{emotions.neutral:.4f}", str(int(emotions.uncertain))]
         values += _affect(emotions)
-        values += [f"{emotions.basic8[name]:.4f}" for name in self._basic8]
-        values += [f"{emotions.families[name]:.4f}" for name in self._families]
+        basic, families = self._labels.basic.labels, self._labels.words.families
+        values += [f"{emotions.basic8[name]:.4f}" for name in basic]
+        values += [f"{emotions.families[name]:.4f}" for name in families]
         values += [f"{found.attention:.4f}", alone.label, *_affect(alone)]
-        values += [f"{alone.basic8[name]:.4f}" for name in self._basic8]
+        values += [f"{alone.basic8[name]:.4f}" for name in basic]
         words = emotions.top(self._top)
         for word, probability in words:
             values += [word, f"{probability:.4f}"]

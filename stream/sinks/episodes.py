@@ -12,13 +12,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from functools import cache
-
-from ferstream.engines.taxonomy import load_taxonomy
 
 from ..emotions import NEUTRAL
 from ..result import FaceResult, Result
-from .mean import Mean, Vector, expression_of, is_uncertain, vector, weight_of
+from .mean import Mean, Numbers, weight_of
 
 SMOOTH_S = 0.4
 """Readings are averaged over about this time."""
@@ -160,7 +157,7 @@ class _FaceState:
         self._step_s = self._step_before_s = 0.0  # between the latest three frames
         self._id = found.face.id
         self.start_s = time_s
-        self._smooth = vector(found.emotions)
+        self._smooth = Numbers.of(found.emotions)
         self._key = _key_of(self._smooth)
         self._lead = self._leads = _Lead()  # of the episode, and of the latest frame
         self._left_s: float | None = None  # since when the frames have shown something else
@@ -182,14 +179,14 @@ class _FaceState:
         self._step_before_s = self._step_s
         self._step_s = time_s - self.seen_s
         self.seen_s = time_s
-        values = vector(found.emotions)
+        numbers = Numbers.of(found.emotions)
         share = 1 - math.exp(-self._step_s / smooth_s) if smooth_s > 0 else 1.0
-        self._smooth = self._smooth + share * (values - self._smooth)
-        if _key_of(values) == self._key:
+        self._smooth = self._smooth.toward(numbers, share)
+        if _key_of(numbers) == self._key:
             self._left_s = None
         elif self._left_s is None:
             self._left_s = time_s
-        self._note(values, found)
+        self._note(numbers, found)
 
     def changed(self, min_s: float) -> list[Episode]:
         """The episode before, if another expression has now led long enough to take over."""
@@ -231,7 +228,7 @@ class _FaceState:
             probability=probability,
             uncertain=uncertain,
             expression=expression,
-            family=_family_of(label),
+            family=reading.labels.family(label),
             intensity=reading.intensity,
             valence=reading.valence,
             arousal=reading.arousal,
@@ -245,9 +242,9 @@ class _FaceState:
         stands_s = min(self._step_s, self._step_before_s or self._step_s)
         return [*self.held(stands_s, min_s), replace(self.episode(), gone=True)]
 
-    def _note(self, values: Vector, found: FaceResult) -> None:
+    def _note(self, numbers: Numbers, found: FaceResult) -> None:
         """Count a frame for what leads in it."""
-        key, shown = _key_of(self._smooth), expression_of(values)
+        key, shown = _key_of(self._smooth), numbers.expression
         weight, led_s = weight_of(found, shown), 0.0
         if key == self._key:
             self._leads, self._away_s = self._lead, None
@@ -255,7 +252,7 @@ class _FaceState:
             if shown != self._aside_of:
                 self._aside, self._aside_of = Mean(), shown
             if shown != key[0]:
-                self._aside.add(values, weight)
+                self._aside.add(numbers, weight)
         else:
             if self._away_s is None:
                 self._away_s = self.seen_s if self._left_s is None else self._left_s
@@ -268,17 +265,11 @@ class _FaceState:
                 self._aside = Mean()
         # A mean is of frames that show what it is of; at least of one.
         if shown == key[0] or not self._leads.mean.frames:
-            self._leads.mean.add(values, weight)
+            self._leads.mean.add(numbers, weight)
 
 
-def _key_of(values: Vector) -> Key:
-    return expression_of(values), is_uncertain(values)
-
-
-@cache
-def _family_of(label: str) -> str:
-    words = load_taxonomy("emo135")
-    return "" if label == NEUTRAL else words.families[words.family_of[words.index(label)]]
+def _key_of(numbers: Numbers) -> Key:
+    return numbers.expression, numbers.is_uncertain
 
 
 def _in_order(episodes: Iterable[Episode]) -> list[Episode]:

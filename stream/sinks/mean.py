@@ -1,6 +1,6 @@
 """Means of readings: over a moment, an episode, a clip."""
 
-# R numbers of a reading: 8 basic expressions, 135 words, 6 families, intensity and what follows
+# R numbers of a reading: basic expressions, words, families, intensity and what follows
 
 from __future__ import annotations
 
@@ -10,37 +10,61 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ferstream.engines.taxonomy import load_taxonomy
+from ferstream.engines.labels import Labels
 
 from ..emotions import NEUTRAL, Emotions
 from ..result import FaceResult
 
 Vector = NDArray[np.float64]
 
-_BASIC8 = load_taxonomy("basic8").labels
-_WORDS = load_taxonomy("emo135").labels
-_WORD_AT = {word: at for at, word in enumerate(_WORDS)}
-_FAMILIES = load_taxonomy("emo135").families
-_FIRST_WORD, _FIRST_FAMILY = len(_BASIC8), len(_BASIC8) + len(_WORDS)
-_INTENSITY = _FIRST_FAMILY + len(_FAMILIES)
-SIZE = _INTENSITY + 4
+_AFTER = 4
+"""Numbers after the lists: intensity, valence, arousal, whether uncertain."""
 
 # Frames whose attention or intensity is nothing still count a little against each other.
 _LEAST_WEIGHT = 1e-6
 
 
-def vector(emotions: Emotions) -> Vector:
-    """A reading as numbers (R,); NaN for what the bundle does not tell."""
-    values = np.empty(SIZE)
-    values[:_FIRST_WORD] = [emotions.basic8[name] for name in _BASIC8]
-    at = [_FIRST_WORD + _WORD_AT[word] for word, _ in emotions.ranked]
-    values[at] = [p for _, p in emotions.ranked]
-    values[_FIRST_FAMILY:_INTENSITY] = [emotions.families[name] for name in _FAMILIES]
-    valence, arousal = (
-        math.nan if value is None else value for value in (emotions.valence, emotions.arousal)
-    )
-    values[_INTENSITY:] = (emotions.intensity, valence, arousal, float(emotions.uncertain))
-    return values
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """One reading as numbers."""
+
+    values: Vector
+    """(R,); NaN for what the bundle does not tell."""
+    labels: Labels
+
+    @classmethod
+    def of(cls, emotions: Emotions) -> Numbers:
+        """Those of a reading."""
+        labels, chance = emotions.labels, dict(emotions.ranked)
+        told = (emotions.intensity, emotions.valence, emotions.arousal, float(emotions.uncertain))
+        values = [
+            *(emotions.basic8[name] for name in labels.basic.labels),
+            *(chance[word] for word in labels.words.labels),
+            *(emotions.families[name] for name in labels.words.families),
+            *(math.nan if value is None else value for value in told),
+        ]
+        return cls(np.array(values, np.float64), labels)
+
+    @staticmethod
+    def count(labels: Labels) -> int:
+        """R, of a reading in these labels."""
+        lists = (labels.basic.labels, labels.words.labels, labels.words.families)
+        return sum(map(len, lists)) + _AFTER
+
+    def toward(self, other: Numbers, share: float) -> Numbers:
+        """These moved towards others by a share of the way."""
+        return Numbers(self.values + share * (other.values - self.values), self.labels)
+
+    @property
+    def expression(self) -> str:
+        """The likeliest basic expression."""
+        names = self.labels.basic.labels
+        return names[int(np.argmax(self.values[: len(names)]))]
+
+    @property
+    def is_uncertain(self) -> bool:
+        """Whether the reading is mostly uncertain."""
+        return bool(self.values[-1] > 0.5)
 
 
 def weight_of(found: FaceResult, expression: str) -> float:
@@ -55,7 +79,7 @@ class Reading:
     """A mean reading; the fields are those of `Emotions`, `uncertain` a share."""
 
     expression: str
-    """The likeliest of the eight basic expressions."""
+    """The likeliest of the basic expressions."""
     label: str
     """`neutral` where that is the expression, else the best word."""
     basic8: dict[str, float]
@@ -65,24 +89,35 @@ class Reading:
     valence: float | None
     arousal: float | None
     uncertain: float
+    labels: Labels
 
     @classmethod
-    def of(cls, values: Vector) -> Reading:
-        """The reading that these numbers (R,) are of."""
-        words = values[_FIRST_WORD:_FIRST_FAMILY]
-        ranked = tuple((_WORDS[at], float(words[at])) for at in np.argsort(-words, kind="stable"))
-        expression = expression_of(values)
-        intensity, valence, arousal, uncertain = values[_INTENSITY:].tolist()
+    def of(cls, numbers: Numbers) -> Reading:
+        """The reading that these numbers are of."""
+        labels = numbers.labels
+        basic, words, families = (
+            labels.basic.labels,
+            labels.words.labels,
+            labels.words.families,
+        )
+        ends = np.cumsum([len(basic), len(words), len(families)])
+        basic_K, words_K, families_K, after = np.split(numbers.values, ends)
+        ranked = tuple(
+            (words[at], float(words_K[at])) for at in np.argsort(-words_K, kind="stable")
+        )
+        expression = numbers.expression
+        intensity, valence, arousal, uncertain = after.tolist()
         return cls(
             expression=expression,
             label=NEUTRAL if expression == NEUTRAL else ranked[0][0],
-            basic8=dict(zip(_BASIC8, values[:_FIRST_WORD].tolist(), strict=True)),
+            basic8=dict(zip(basic, basic_K.tolist(), strict=True)),
             ranked=ranked,
-            families=dict(zip(_FAMILIES, values[_FIRST_FAMILY:_INTENSITY].tolist(), strict=True)),
+            families=dict(zip(families, families_K.tolist(), strict=True)),
             intensity=intensity,
             valence=None if math.isnan(valence) else valence,
             arousal=None if math.isnan(arousal) else arousal,
             uncertain=uncertain,
+            labels=labels,
         )
 
     @property
@@ -91,35 +126,28 @@ class Reading:
         return self.basic8[NEUTRAL] if self.label == NEUTRAL else self.ranked[0][1]
 
 
-def expression_of(values: Vector) -> str:
-    """The likeliest basic expression of a reading (R,)."""
-    return _BASIC8[int(np.argmax(values[:_FIRST_WORD]))]
-
-
-def is_uncertain(values: Vector) -> bool:
-    """Whether a reading (R,) is mostly uncertain."""
-    return bool(values[-1] > 0.5)
-
-
 class Mean:
     """A weighted mean under way."""
 
-    __slots__ = ("_sum", "frames", "weight")
+    __slots__ = ("_labels", "_sum", "frames", "weight")
 
     def __init__(self) -> None:
-        self._sum = np.zeros(SIZE)
+        self._sum: Vector | float = 0.0
+        self._labels: Labels | None = None
         self.weight = 0.0
         self.frames = 0
 
-    def add(self, values: Vector, weight: float) -> None:
-        """Take one frame's numbers (R,)."""
-        self._sum += weight * values
+    def add(self, numbers: Numbers, weight: float) -> None:
+        """Take one frame's numbers; all of one mean are of one bundle."""
+        self._sum = self._sum + weight * numbers.values
+        self._labels = numbers.labels
         self.weight += weight
         self.frames += 1
 
     def merge(self, other: Mean) -> None:
         """Take all that another one has taken."""
-        self._sum += other._sum
+        self._sum = self._sum + other._sum
+        self._labels = other._labels or self._labels
         self.weight += other.weight
         self.frames += other.frames
 
@@ -131,4 +159,5 @@ class Mean:
 
     def reading(self) -> Reading:
         """The mean; of at least one frame."""
-        return Reading.of(self._sum / self.weight)
+        assert self._labels is not None
+        return Reading.of(Numbers(np.asarray(self._sum / self.weight), self._labels))

@@ -7,8 +7,6 @@ from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Protocol
 
-from ferstream.engines.taxonomy import load_taxonomy
-
 from ..frame import Frame
 from ..result import Result
 from ..sources.base import without_password
@@ -86,8 +84,7 @@ class MetricsSink:
         if info.live:
             self._series["latency"] = metrics.latency.labels(self.label)
         self._expressions = {
-            name: metrics.expressions.labels(self.label, name)
-            for name in load_taxonomy("basic8").labels
+            name: metrics.expressions.labels(self.label, name) for name in info.labels.basic.labels
         }
         self._enter(State.connecting)
         self.open_now = True

@@ -11,34 +11,21 @@ with the frame; what would be too small to read is left out.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ferstream.engines.taxonomy import load_taxonomy
-
+from ..colours import GREY, Colour, colour_of
 from ..emotions import NEUTRAL, faint
 from ..result import FaceResult, Result
 from .timeline import Moment, Timeline
 
-__all__ = ["Timeline", "colour_of", "draw"]
+__all__ = ["Timeline", "draw"]
 
 Image = NDArray[np.uint8]
-Colour = tuple[int, int, int]
 
-_FAMILY_COLOURS: dict[str, Colour] = {
-    "love": (255, 120, 170),
-    "joy": (255, 200, 70),
-    "surprise": (80, 210, 250),
-    "anger": (255, 92, 82),
-    "sadness": (105, 150, 255),
-    "fear": (186, 125, 255),
-}
-_OWN_COLOURS: dict[str, Colour] = {"disgust": (140, 205, 90), "contempt": (226, 146, 82)}
-_GREY: Colour = (196, 202, 208)
 _WHITE: Colour = (245, 247, 250)
 _PANEL: Colour = (18, 20, 26)
 _FONT = cv2.FONT_HERSHEY_DUPLEX
@@ -60,19 +47,6 @@ class _Rect(NamedTuple):
     y: int
     w: int
     h: int
-
-
-@cache
-def colour_of(word: str) -> Colour:
-    """RGB of a label or word: its family's colour, grey for neutral and what is unknown."""
-    if word in _OWN_COLOURS:
-        return _OWN_COLOURS[word]
-    for name in ("basic8", "emo135"):
-        taxonomy = load_taxonomy(name)
-        if word in taxonomy.labels:
-            family = taxonomy.family_of[taxonomy.index(word)]
-            return _GREY if family < 0 else _FAMILY_COLOURS[taxonomy.families[family]]
-    return _GREY
 
 
 def draw(pixels: Image, result: Result, timeline: Timeline | None = None, top: int = 5) -> Image:
@@ -116,10 +90,14 @@ def _said(found: FaceResult) -> str:
     return "uncertain" if found.emotions.uncertain else found.emotions.label
 
 
+def _colour(found: FaceResult) -> Colour:
+    return colour_of(_said(found), found.emotions.labels)
+
+
 def _draw_box(canvas: Image, found: FaceResult, text_px: int) -> None:
     """Corners of the face's box in the colour of what it is read as."""
     x, y, w, h = _rect_of(found)
-    colour = colour_of(_said(found))
+    colour = _colour(found)
     thick_px = max(1, round(text_px / 5))
     arm_px = max(2, round(0.22 * min(w, h)))
     strokes = [
@@ -151,7 +129,7 @@ def _draw_tag(canvas: Image, found: FaceResult, text_px: int) -> None:
     x, y, _, _ = _rect_of(found)
     x = min(max(x, 0), canvas.shape[1] - width_px)
     y = min(max(y - height_px - pad_px, 0), canvas.shape[0] - height_px)
-    colour = colour_of(_said(found))
+    colour = _colour(found)
     _shade(canvas, _Rect(x, y, width_px, height_px), colour, 0.88)
     _write(canvas, words, (x + pad_px, y + pad_px + text_px), text_px, _PANEL)
 
@@ -212,31 +190,31 @@ def _draw_panel(canvas: Image, found: FaceResult, panel: _Rect, text_px: int, to
     left, right = panel.x + text_px, panel.x + panel.w - text_px
     small_px = max(_SMALLEST_TEXT_PX, round(0.82 * text_px))
     y = panel.y + 2 * text_px
-    _write(canvas, _said(found), (left, y), text_px, colour_of(_said(found)))
+    _write(canvas, _said(found), (left, y), text_px, _colour(found))
     much = emotions.neutral if neutral else emotions.intensity
     y += round(1.7 * text_px)
     edges = (left, right)
     name = NEUTRAL if neutral else "strength"
-    _write_row(canvas, (name, _GREY), (_percent(much), _WHITE), edges, y, small_px)
+    _write_row(canvas, (name, GREY), (_percent(much), _WHITE), edges, y, small_px)
     y += round(0.5 * text_px)
     bar = _Rect(left, y, right - left, max(2, text_px // 4))
-    _bar(canvas, bar, much, _GREY if neutral else _WHITE)
+    _bar(canvas, bar, much, GREY if neutral else _WHITE)
     y += round(0.1 * text_px)
     if neutral:
         word, p = faint(emotions.ranked, emotions.neutral)
         y += round(2.1 * text_px)
-        _write(canvas, "faintly", (left, y), small_px, _GREY)
+        _write(canvas, "faintly", (left, y), small_px, GREY)
         y += round(1.7 * text_px)
-        _write_row(canvas, (word, _WHITE), (_percent(p), _GREY), edges, y, small_px)
+        _write_row(canvas, (word, _WHITE), (_percent(p), GREY), edges, y, small_px)
         return
     words = emotions.top(top)
     # Bars show the words against each other: those of version 0.1 share the probability.
     longest = max((probability for _, probability in words), default=1.0) or 1.0
     for word, probability in words:
         y += round(2.1 * text_px)
-        _write_row(canvas, (word, _WHITE), (_percent(probability), _GREY), edges, y, small_px)
+        _write_row(canvas, (word, _WHITE), (_percent(probability), GREY), edges, y, small_px)
         bar = _Rect(left, y + round(0.45 * text_px), right - left, max(2, text_px // 4))
-        _bar(canvas, bar, probability / longest, colour_of(word))
+        _bar(canvas, bar, probability / longest, colour_of(word, emotions.labels))
 
 
 def _draw_plane(
@@ -264,7 +242,7 @@ def _draw_plane(
         x, y = (min(max(value, -1.0), 1.0) for value in point)
         return round(left + (x + 1) / 2 * side), round(top + (1 - y) / 2 * side)
 
-    colour = colour_of(found.emotions.label)
+    colour = colour_of(found.emotions.label, found.emotions.labels)
     points = [at(point) for point in (*way, affect)]
     for place in range(1, len(points)):
         # The older, the fainter.
@@ -280,7 +258,7 @@ def _draw_plane(
     right = panel.x + panel.w - text_px
     for line, (name, value) in enumerate((("valence", affect[0]), ("arousal", affect[1]))):
         y = top + round((1.2 + 2.9 * line) * text_px)
-        _write(canvas, name, (beside, y), small_px, _GREY)
+        _write(canvas, name, (beside, y), small_px, GREY)
         number = f"{value:+.2f}"
         y += round(1.4 * text_px)
         _write(canvas, number, (right - _text_width(number, small_px), y), small_px, _WHITE)
@@ -340,7 +318,7 @@ def _draw_curves(
         before = max(before, edges[place] - area.w / 12)
         left, right = round(before), max(round(edges[place]), round(before) + 1)
         peak = round(area.h * min(moment.attention / 2, 1.0))  # half the height is an even share
-        colour = colour_of(moment.label)
+        colour = moment.colour
         cv2.rectangle(canvas, (left, base - max(peak, 1)), (right - 1, base), colour, cv2.FILLED)
         speed = min(moment.motion / _FULL_MOTION, 1.0)
         line.append((round(edges[place]), base - round(speed * area.h)))

@@ -1,6 +1,6 @@
 """Rows of JSON: what they tell (a frame, an event, a window of time) and where they go.
 
-`stream/rows.schema.json` is their JSON Schema.
+`stream/rows.schema.json` is their JSON Schema (`stream/row_schema.py`: for a bundle's own labels).
 
 A `RowSink` joins a maker of rows with a writer of rows: any of the makers can go to a file, to
 standard output, over TCP or HTTP, or to an MQTT broker.

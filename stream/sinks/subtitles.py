@@ -13,13 +13,14 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Protocol
 
+from ..colours import colour_of
+from ..emotions import NEUTRAL
 from ..errors import SinkError
 from ..frame import Frame
 from ..result import Result
 from .base import SinkInfo, suffix_of
 from .episodes import Episode, Episodes
 from .notice import SHORT_NOTICE, notice_lines
-from .overlay import colour_of
 from .shown import ShownEpisodes
 from .whole import WholeLines
 
@@ -94,6 +95,11 @@ class _Format(Protocol):
         """
 
 
+def _class(name: str) -> str:
+    """A family as the name of a class of cues."""
+    return re.sub(r"\W", "_", name)
+
+
 class _Vtt:
     """WebVTT: a cue per face and episode, in the colour of its family."""
 
@@ -102,10 +108,12 @@ class _Vtt:
 
     def head(self, info: SinkInfo) -> str:
         note = "\n".join(line.replace("-->", "->") for line in notice_lines(info))
-        families = ("joy", "love", "surprise", "anger", "sadness", "fear", "neutral")
+        families = (*info.labels.words.families, *info.labels.basic.families, NEUTRAL)
         colours = "\n".join(
-            "::cue(.{}) {{ color: rgb({}, {}, {}) }}".format(name, *colour_of(name))
-            for name in families
+            "::cue(.{}) {{ color: rgb({}, {}, {}) }}".format(
+                _class(name), *colour_of(name, info.labels)
+            )
+            for name in dict.fromkeys(families)
         )
         title = "WEBVTT - expressions as estimated by ferstream"
         return f"{title}\n\nNOTE\n{note}\n\nSTYLE\n{colours}\n\n"
@@ -119,7 +127,7 @@ class _Vtt:
         start, end = (_clock(time_s, ".") for time_s in (episode.start_s, episode.end_s))
         name = f"Face {episode.face_id}"
         words = html.escape(_words(episode), quote=False)
-        colour = "neutral" if episode.uncertain else episode.family or "neutral"
+        colour = _class(NEUTRAL if episode.uncertain else episode.family or NEUTRAL)
         return f"{self._count}\n{start} --> {end}\n<v {name}><c.{colour}>{words}</c></v>\n\n"
 
 

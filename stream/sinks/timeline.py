@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..colours import Colour, colour_of
 from ..result import FaceResult, Result
 
 # Frames kept per face at most, whatever the frame rate.
@@ -19,6 +20,8 @@ class Moment:
 
     time_s: float
     label: str
+    colour: Colour
+    """That of the label."""
     attention: float
     """Its share of the window's attention; 1 is an even share."""
     motion: float
@@ -48,8 +51,11 @@ class Timeline:
             moments = self._moments.setdefault(key, deque(maxlen=_MOST_MOMENTS))
             # Frames share the attention with more or fewer others: in units of an even share.
             attention = found.attention * found.among
-            label, affect = found.emotions.label, found.emotions.affect
-            moments.append(Moment(result.time_s, label, attention, motion, affect))
+            emotions = found.emotions
+            colour = colour_of(emotions.label, emotions.labels)
+            moments.append(
+                Moment(result.time_s, emotions.label, colour, attention, motion, emotions.affect)
+            )
         self._last = {found.face.id: found for found in result.faces}
         oldest_s = result.time_s - self.duration_s
         for key in list(self._moments):

@@ -22,7 +22,7 @@ from collections.abc import Iterable, Mapping
 
 from ..result import SCHEMA, Result
 from ..sources.event import SourceEvent, State
-from .mean import Mean, vector
+from .mean import Mean, Numbers
 from .rows import Row
 
 AT_LEAST = 3
@@ -123,7 +123,7 @@ class _Window:
         self.faces_max = max(self.faces_max, faces)
         if faces >= at_least:
             for found in result.faces:
-                self.mean.add(vector(found.emotions), 1.0)
+                self.mean.add(Numbers.of(found.emotions), 1.0)
 
 
 def _number(value: float | None) -> float | None:

@@ -31,7 +31,7 @@ def test_long_clip_is_kept_in_coarser_steps(
     recognizer: Recognizer, found: tuple[Frame, Result]
 ) -> None:
     frame, result = found
-    moments = MomentSink(recognizer.bundle.manifest)
+    moments = MomentSink(recognizer.labels)
     moments.open(SinkInfo("clip"))
     count = 3 * MOST_MOMENTS
     for index in range(count):
@@ -47,7 +47,7 @@ def test_long_clip_is_kept_in_coarser_steps(
 
 def test_face_away_leaves_a_gap(recognizer: Recognizer, found: tuple[Frame, Result]) -> None:
     frame, result = found
-    moments = MomentSink(recognizer.bundle.manifest)
+    moments = MomentSink(recognizer.labels)
     moments.open(SinkInfo("clip"))
     for index in range(240):
         there = index < 60 or index >= 180

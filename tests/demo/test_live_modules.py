@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from ferstream.engines.labels import BUILT_IN
 from ferstream.stream.recognize import Recognizer
 from ferstream.stream.serve.live import live_json
 from ferstream.stream.sinks.base import SinkInfo
@@ -261,7 +262,7 @@ def test_live_session_is_saved_as_a_clip_is(
     rows = [row for result in found for row in FrameRows().make(result)]
     script = f"""
         const about = {{schema: 2, facts: {json.dumps(about)}}};
-        const record = new Record({{columns: {json.dumps(sink.columns)}, about}});
+        const record = new Record({{columns: {json.dumps(sink.columns(BUILT_IN))}, about}});
         record.begin("webcam");
         {json.dumps(live)}.forEach((row, at) => record.add(row, 5000 + 125 * at));
         return [record.jsonl(), record.csv(), record.seconds];

@@ -42,7 +42,7 @@ def manifest(**changes: Any) -> Manifest:
             _head(load_taxonomy("fg33"), "derived"),
             Head("au", tuple(f"au{n}" for n in range(UNITS)), (), "trained", 1.0),
         ),
-        "crop": Crop(CROP_PX, "grey", "anchors"),
+        "crop": Crop(CROP_PX, "grey", "eyes-and-nose"),
         "clip_duration_s": 2.0,
         "clip_frames": 8,
         "motion": Motion(MOTION_PX, FIELDS, 0.1),

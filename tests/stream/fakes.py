@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
+from ferstream.engines.labels import BUILT_IN
 from ferstream.engines.taxonomy import load_taxonomy
 from ferstream.stream.emotions import Emotions
 from ferstream.stream.errors import SinkError
@@ -65,6 +66,8 @@ def face(
 
 class FakeRecognizer:
     """Answers each frame with what `faces_in` makes of it."""
+
+    labels = BUILT_IN
 
     def __init__(self, faces_in: Callable[[Frame], list[FaceResult]] | None = None) -> None:
         self._faces_in = faces_in or (lambda frame: [face()])

@@ -47,7 +47,7 @@ class Told:
         self.folder = folder
         tally = TallySink()
         with Recognizer() as recognizer:
-            moments = MomentSink(recognizer.bundle.manifest)
+            moments = MomentSink(recognizer.labels)
             sinks: list[Sink] = [
                 jsonl_sink(folder / "o.jsonl"),
                 CsvSink(folder / "o.csv"),

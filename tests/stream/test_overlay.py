@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from ferstream.engines.taxonomy import load_taxonomy
+from ferstream.stream.colours import colour_of
 from ferstream.stream.result import FaceResult, Result
 from ferstream.stream.sinks import overlay
-from ferstream.stream.sinks.overlay import colour_of, draw
+from ferstream.stream.sinks.overlay import draw
 from ferstream.stream.sinks.timeline import Timeline
 
 from .fakes import Box, face

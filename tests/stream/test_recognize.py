@@ -32,7 +32,7 @@ SPECS = {
 BUNDLE = Bundle(
     Path("nowhere"),
     tiny.manifest(
-        crop=Crop(48, "grey", "anchors"),
+        crop=Crop(48, "grey", "eyes-and-nose"),
         clip_frames=CLIP_FRAMES,
         motion=Motion(32, 8, 0.1, still=-1.0, moving=0.0),  # also a still face is heard
         networks=SPECS,
@@ -283,9 +283,16 @@ def test_rows_are_plain_json(clips_dir: Path, recognizer: Recognizer) -> None:
     assert len(face["top"]) == 4
 
 
-def test_coloured_crops_are_refused() -> None:
-    bundle = Bundle(Path("nowhere"), tiny.manifest(crop=Crop(48, "rgb", "anchors")))
-    with pytest.raises(ContractMismatch, match="rgb crops"):
+@pytest.mark.parametrize(
+    ("crop", "said"),
+    [
+        (Crop(48, "rgb", "eyes-and-nose"), "rgb crops"),
+        (Crop(48, "grey", "ears"), "aligned as 'ears', this version knows eyes-and-nose"),
+    ],
+)
+def test_crops_that_nobody_makes_are_refused(crop: Crop, said: str) -> None:
+    bundle = Bundle(Path("nowhere"), tiny.manifest(crop=crop))
+    with pytest.raises(ContractMismatch, match=said):
         Recognizer(bundle, engines=Networks().engines)
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ferstream.engines.labels import BUILT_IN
 from ferstream.engines.taxonomy import load_taxonomy
 from ferstream.stream import report
 from ferstream.stream.emotions import EmotionReader
@@ -20,6 +21,7 @@ from ferstream.stream.frame import Frame
 from ferstream.stream.loop import run
 from ferstream.stream.recognize import Recognizer
 from ferstream.stream.result import FaceResult, Result
+from ferstream.stream.row_schema import row_schema
 from ferstream.stream.sinks.base import SinkInfo
 from ferstream.stream.sinks.columns import COLUMNS
 from ferstream.stream.sinks.csv import CsvSink
@@ -35,7 +37,7 @@ from .test_emotions import judged_manifest
 
 jsonschema = pytest.importorskip("jsonschema", reason="it holds the rows to their schema")
 
-SCHEMA = json.loads((Path(report.__file__).parent / "rows.schema.json").read_text("utf-8"))
+SCHEMA = row_schema()
 MAKERS: dict[str, list[RowMaker]] = {
     "frames": [FrameRows(), FrameRows(135, COLUMNS)],
     "events": [EventRows()],
@@ -146,8 +148,8 @@ def test_csv_tells_the_same(tmp_path: Path) -> None:
     found = replace(judged(1.0), frame_emotions=judged(0.0).emotions)
     old = replace(face(2), units=found.units)
     path = tmp_path / "o.csv"
-    sink = CsvSink(path, 3, columns=COLUMNS, units=found.units)
-    sink.open(SinkInfo("clip"))
+    sink = CsvSink(path, 3, columns=COLUMNS)
+    sink.open(SinkInfo("clip", labels=replace(BUILT_IN, units=found.units)))
     pixels = np.zeros((48, 64, 3), np.uint8)
     for n, faces in enumerate(([found], [], [old])):
         sink.write(Frame(pixels, n / 10, n, "clip"), Result(n, n / 10, "clip", faces))

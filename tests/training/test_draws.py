@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import cv2
@@ -268,15 +268,17 @@ def test_labels_are_shared_out_among_what_a_bundle_says() -> None:
         basic8_shares(("hungry",))
 
 
-def write_prepared(folder: Path, splits: list[str]) -> Path:
-    """A folder as `ferstream data prepare` leaves it: grey crops of 32 pixels, two labels."""
+def write_prepared(
+    folder: Path, splits: list[str], labels: Sequence[str] = ("happiness", "anger")
+) -> Path:
+    """A folder as `ferstream data prepare` leaves it: grey crops of 32 pixels."""
     count, rng = len(splits), np.random.default_rng(0)
     facts = {
         "format": 1,
         "complete": True,
         "fingerprint": "0",
         "options": {"crop_px": 32},
-        "labels": ["happiness", "anger"],
+        "labels": list(labels),
         "units": [],
         "kind": "images",
         "about": "drawn",
@@ -294,7 +296,7 @@ def write_prepared(folder: Path, splits: list[str]) -> Path:
         split=np.array(splits),
         subject=np.array([f"person{row // 2}" for row in range(count)]),
         pose=np.array([""] * count),
-        label=(np.arange(count) % 2).astype(np.int16),
+        label=(np.arange(count) % len(labels)).astype(np.int16),
         votes=np.zeros((count, 0), np.uint8),
         units=np.zeros((count, 0), np.int8),
     )

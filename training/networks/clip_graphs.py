@@ -58,9 +58,9 @@ class ClipMotion(nn.Module):
 class NoClipMotion(nn.Module):
     """The same of a run without a stream of motion: even logits."""
 
-    def __init__(self, leaves: int) -> None:
+    def __init__(self, leaves: int, basic: int = 8) -> None:
         super().__init__()
-        self.leaves, self.none = leaves, NoMotion()
+        self.leaves, self.none = leaves, NoMotion(basic)
 
     def forward(self, motion: Tensor) -> tuple[Tensor, Tensor]:
         even = self.none(motion)

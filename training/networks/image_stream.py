@@ -19,7 +19,8 @@ bundles keep constants, still tells it from nothing (6e-8)."""
 
 
 class LabelRollUp(nn.Module):
-    """Logits (B, K) to logits of the basic expressions (B, 8) and of the words (B, 135).
+    """Logits (B, K) to logits of the basic expressions (B, 8) and of the words (B, 135), or of as
+    many as the bundle has.
 
     Both are logarithms of the labels' probabilities shared out; what the words leave over (a
     neutral face has none) is divided away.
@@ -62,11 +63,15 @@ class ImageSpatial(nn.Module):
 
 
 class NoMotion(nn.Module):
-    """The temporal network of a system without one: stacks (B, 2F, P, P) to even logits (B, 8)."""
+    """The temporal network of a system without one: stacks (B, 2F, P, P) to even logits (B, K)."""
+
+    def __init__(self, labels: int = 8) -> None:
+        super().__init__()
+        self.labels = labels
 
     def forward(self, motion: Tensor) -> Tensor:
         still = motion.mean((1, 2, 3)) * 0.0
-        return still[:, None].expand(-1, 8).clone()
+        return still[:, None].expand(-1, self.labels).clone()
 
 
 class FrameAggregation(nn.Module):
