@@ -41,6 +41,8 @@ class FileClock:
         step_s: the time between pictures as declared.
         leap_s: a leap of the stamps by more than this is a new clock; None: there is none.
         before_start: a first stamp before the start is meant so, as sound's is.
+        shown: whether pictures have stamps of when they are shown; else those of their packets
+            count.
     """
 
     def __init__(
@@ -49,6 +51,7 @@ class FileClock:
         step_s: float,
         leap_s: float | None = None,
         before_start: bool = False,
+        shown: bool = True,
     ) -> None:
         self._start_s, self._step_s, self._leap_s = start_s, step_s, leap_s
         self._before_start = before_start
@@ -57,7 +60,7 @@ class FileClock:
         self._stamped_s, self._unstamped = 0.0, 0
         self.last_s = 0.0
         """The time of the last picture."""
-        self._stamps = _BestEffort()
+        self._shown, self._stamps = shown, _BestEffort()
         self.notes: list[str] = []
         """Where the clock was not to be followed."""
 
@@ -77,11 +80,15 @@ class FileClock:
             leap_s = max(_PLAYLIST_LEAP_S, _PLAYLIST_LEAP_STEPS * step_s)
         elif flags & TS_DISCONT:
             leap_s = _LEAP_S
-        return cls(start_s(container, stream), step_s, leap_s, before_start)
+        # What FFmpeg 7 and later give for H.264 in AVI is the packets' order, counted from 1.
+        shown = container.format.name != "avi"
+        return cls(start_s(container, stream), step_s, leap_s, before_start, shown)
 
     def time_s(self, picture: av.VideoFrame) -> float:
         """The next picture's time."""
-        stamp = self._stamps.of(picture.pts, picture.dts)
+        stamp = picture.dts
+        if self._shown:
+            stamp = self._stamps.of(picture.pts, picture.dts)
         base = picture.time_base
         return self.at(None if stamp is None or base is None else float(stamp * base))
 

@@ -74,6 +74,7 @@ def longer_sound(folder: Path) -> Path:
         late_pictures,
         lambda folder: media.trimmed(folder / "trimmed.mp4", 0.9),
         b_frames("mpeg4.avi", "mpeg4"),
+        b_frames("h264.avi", "libx264"),
         b_frames("mpeg2.mpg", "mpeg2video"),
         b_frames("h264.mkv", "libx264"),
         b_frames("h264.ts", "libx264"),
