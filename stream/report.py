@@ -82,7 +82,7 @@ def clip_text(summary: Summary, faces: Sequence[FaceSummary], top: int) -> str:
     for face in faces[:_MOST_FACES]:
         lines += ["", *_face_lines(face, top)]
     if len(faces) > _MOST_FACES:
-        lines.append(f"\n  and {_plural(len(faces) - _MOST_FACES, 'face')} seen for a shorter time")
+        lines.append(f"\n  and {_plural(len(faces) - _MOST_FACES, 'more face')}")
     return plain("\n".join(lines) + "\n")
 
 

@@ -8,8 +8,9 @@
 seen. `expression` is the basic one that leads, since `since_s`; `label`, `p`, `top` and the rest
 are its mean so far, and name it. An update tells of a change of the expression or of `uncertain`
 and has `before`: expression, label, uncertain, start_s and duration_s of what ended, over the whole
-of it. Times are those of frames, seconds; `time_s` is that of the last frame when the event was
-known. `valence` and `arousal` are left out where the bundle does not tell.
+of it: no time at all where it lasted too short to be an episode. Times are those of frames,
+seconds; `time_s` is that of the last frame when the event was known. `valence` and `arousal` are
+left out where the bundle does not tell.
 """
 
 from __future__ import annotations
@@ -58,14 +59,7 @@ class EventRows:
         self._source, self._now_s = result.source, result.time_s
         ended = self._episodes.add(result)
         now = {reading.face_id: reading for reading in self._episodes.current}
-        rows = []
-        for last in ended:
-            told = self._told.get(last.face_id)
-            if told is not None and last.start_s == told.reading.start_s:
-                told.reading = last  # over its whole length
-            going_on = now.get(last.face_id)
-            if going_on is None or going_on.start_s > last.end_s:
-                rows += self._end(last)
+        rows = self._ended(ended)
         for face_id, reading in now.items():
             told = self._told.get(face_id)
             if told is None:
@@ -83,7 +77,23 @@ class EventRows:
 
     def finish(self) -> Iterable[Row]:
         """The end of every face in view."""
-        return [row for last in self._episodes.finish() for row in self._end(last)]
+        return self._ended(self._episodes.finish())
+
+    def _ended(self, episodes: Iterable[Episode]) -> list[Row]:
+        """What episodes that are over say that has not been told; in the order of their starts."""
+        rows: list[Row] = []
+        for last in episodes:
+            told = self._told.get(last.face_id)
+            if told is None:
+                continue
+            if last.start_s == told.reading.start_s:
+                told.reading = last  # over its whole length
+            elif last.gone and _reads(last) != _reads(told.reading):
+                rows.append(self._update(told, last))
+            if last.gone:
+                del self._told[last.face_id]
+                rows.append(self._row("end", last, told.start_s))
+        return rows
 
     def _update(self, told: _Told, reading: Episode) -> Row:
         before = told.reading
@@ -98,10 +108,6 @@ class EventRows:
                 "duration_s": round(max(reading.start_s - before.start_s, 0.0), 3),
             },
         }
-
-    def _end(self, last: Episode) -> list[Row]:
-        told = self._told.pop(last.face_id, None)
-        return [] if told is None else [self._row("end", last, told.start_s)]
 
     def _row(self, event: str, reading: Episode, start_s: float) -> dict[str, Any]:
         affect = {

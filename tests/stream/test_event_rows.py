@@ -89,6 +89,20 @@ def test_words_that_take_turns_are_no_event() -> None:
     assert (end["event"], end["label"]) == ("end", second[0]), "the word that fitted it best"
 
 
+def test_at_a_slow_rate_each_picture_is_told() -> None:
+    maker, told = EventRows(), []
+    for n in range(4):
+        shown = face(1, label="sadness" if n % 2 else "happiness")
+        told += maker.make(Result(n, float(n), "clip", [shown]))
+    told += maker.finish()
+    assert brief(told) == [
+        ("new", 1, JOY),
+        *(("update", 1, label) for label in (SADNESS, JOY, SADNESS)),
+        ("end", 1, SADNESS),
+    ]
+    assert [row["before"]["duration_s"] for row in told[1:-1]] == [1.0] * 3
+
+
 def test_doubt_is_an_event_too() -> None:
     sure = face(1)
     unsure = replace(sure, emotions=replace(sure.emotions, uncertain=True))
