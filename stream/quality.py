@@ -87,8 +87,8 @@ def measure(landmarks: NDArray[np.float32], crop: NDArray[np.uint8], presence: f
 def clearness(crop: NDArray[np.uint8]) -> float:
     """`Quality.clear` of an aligned grey crop (64, 64): a line through its gradients, learned on
     photographs of faces and on the same ones spoiled (training/clear_view.py)."""
-    weights, bias = _line()
-    along = float(clear_features(crop) @ weights) + bias
+    line = clear_line()
+    along = float(clear_features(crop) @ line[:-1]) + float(line[-1])
     return 1 / (1 + math.exp(-_STEEPNESS * (along - _HALF_CLEAR)))
 
 
@@ -103,9 +103,9 @@ def _histograms() -> cv2.HOGDescriptor:
 
 
 @cache
-def _line() -> tuple[NDArray[np.float32], float]:
-    stored = np.load(Path(__file__).with_name("clear_view.npy")).astype(np.float32)
-    return stored[:-1], float(stored[-1])
+def clear_line() -> NDArray[np.float32]:
+    """(1765,) weights of `clear_features` and the constant that `clearness` goes by."""
+    return np.load(Path(__file__).with_name("clear_view.npy")).astype(np.float32)
 
 
 def pose_deg(landmarks: NDArray[np.float32]) -> tuple[float, float]:

@@ -1,5 +1,6 @@
 """The line that tells a whole living face from a covered, drawn or carved one (stream.quality).
 
+`ferstream data clear OUT.npy` learns it anew; `stream/clear_view.npy` is where it is read.
 It is learned on wild's training faces and on two spoiled versions of each, all of them worn
 in the same ways, by least squares with a ridge. FER+, fairface and wild's other parts play no part.
 """
@@ -11,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from ferstream.stream.quality import CLEAR_PX, clear_features
+from ferstream.stream.quality import CLEAR_PX, clear_features, clear_line
 
 from .data.judged import load_wild
 from .data.readers.finder import FaceFinder
@@ -59,3 +60,24 @@ def fit(features: npt.NDArray[np.float32], kinds: npt.NDArray[np.int64]) -> npt.
     gram = (centred * weight[:, None]).T @ centred + _RIDGE * np.eye(features.shape[1])
     line = np.linalg.solve(gram, centred.T @ (weight * (target - middle)))
     return np.append(line, middle - mean @ line).astype(np.float32)
+
+
+def separation(
+    line: npt.NDArray[np.float32], features: npt.NDArray[np.float32], kinds: npt.NDArray[np.int64]
+) -> float:
+    """How often a line gives a whole face more than a spoiled one, 0..1."""
+    along = features @ line[:-1]
+    whole, spoiled = along[kinds < 0], np.sort(along[kinds >= 0])
+    return float(np.searchsorted(spoiled, whole).mean() / len(spoiled))
+
+
+def learned(out: Path, data: Path | None = None) -> tuple[float, float]:
+    """Write the line learned on wild's training part to `out`; its `separation` on the validation
+    part, and that of the line in use.
+
+    Raises DataMissing and LabelsWrong as the set's reader does.
+    """
+    line = fit(*examples(*wild_crops("train", data)))
+    np.save(out, line.astype(np.float16))
+    held_out = examples(*wild_crops("validation", data), seed=1)
+    return separation(line, *held_out), separation(clear_line(), *held_out)

@@ -143,6 +143,23 @@ def found(
 
 
 @app.command()
+def clear(
+    out: Annotated[Path, typer.Argument(metavar="OUT.npy", help="The line to write.")],
+    data: Annotated[Path | None, typer.Option(help="Folder of wild.")] = None,
+) -> None:
+    """Learn what tells a face in plain view from a covered or drawn one, for a view's quality."""
+    from .clear_view import learned
+
+    new, now = learned(out, data)
+    plain_console().print(
+        f"{out}: gives {100 * new:.1f} % of pairs of a face in plain view and a spoiled one more "
+        f"for the first (validation); the line in use {100 * now:.1f} %",
+        soft_wrap=True,
+        highlight=False,
+    )
+
+
+@app.command()
 def layouts(as_json: Json = False) -> None:
     """List the layouts that are read, and what each expects."""
     rows = {name: (known.about, known.expected) for name, known in LAYOUTS.items()}

@@ -25,6 +25,7 @@ from .judged_figures import (
     TOP_WORDS,
     affect_section,
     basic_section,
+    by_confidence,
     by_group,
     by_quality,
     expressive,
@@ -128,6 +129,7 @@ def picture_section(
     found |= {("basic_n" if name == "n" else name): value for name, value in basic.items()}
     right = (said.basic8.argmax(axis=1) == judged.basic)[counted]
     found["quality"] = by_quality(right, quality[counted])
+    found["confidence"] = by_confidence(right, said.basic8[counted], quality[counted])
     for name, column in faces.groups.items():
         found[name] = by_group(right, column[rows][counted])
     ranked = np.argsort(-said.emo135, axis=1, kind="stable")[:, :TOP_WORDS]

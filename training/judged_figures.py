@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from ferstream.calibration.reliability import expected_calibration_error, interval
 from ferstream.engines.taxonomy import load_taxonomy
-from ferstream.stream.emotions import AFFECT
+from ferstream.stream.emotions import AFFECT, is_uncertain
 from ferstream.stream.quality import TRUSTED
 
 from .data.judged import GRADES, Judgements
@@ -175,17 +175,36 @@ def by_quality(right: npt.NDArray[np.bool_], quality: Floats) -> dict[str, Any]:
     """How well the quality of a view predicts errors: the share of `right` answers among the best
     1, 0.9, .. 0.5 of the views (`coverage`), and among those above and below `TRUSTED`, with their
     numbers."""
-    order = np.argsort(-quality, kind="stable")
-    shares = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5)
     sure = quality >= TRUSTED
     return {
-        "coverage": {
-            f"{share:g}": float(right[order[: max(round(share * len(right)), 1)]].mean())
-            for share in shares
-            if len(right)
-        },
+        "coverage": _coverage(right, quality),
         "trusted": {"n": int(sure.sum()), **_share(right[sure])},
         "untrusted": {"n": int((~sure).sum()), **_share(right[~sure])},
+    }
+
+
+def by_confidence(
+    right: npt.NDArray[np.bool_], basic_NK: Floats, quality: Floats
+) -> dict[str, Any]:
+    """The same of how sure a reading is: by its likeliest basic expression's probability, views
+    that are not trusted last; and of the readings that are called uncertain or not."""
+    trusted = quality >= TRUSTED
+    doubted = np.array([is_uncertain(row) for row in basic_NK.tolist()], bool) | ~trusted
+    return {
+        "coverage": _coverage(right, basic_NK.max(axis=1) + trusted),
+        "certain": {"n": int((~doubted).sum()), **_share(right[~doubted])},
+        "uncertain": {"n": int(doubted.sum()), **_share(right[doubted])},
+    }
+
+
+def _coverage(right: npt.NDArray[np.bool_], trust: Floats) -> dict[str, float]:
+    """The share of right answers among the most trusted ones, by how many of them."""
+    order = np.argsort(-trust, kind="stable")
+    shares = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5)
+    return {
+        f"{share:g}": float(right[order[: max(round(share * len(right)), 1)]].mean())
+        for share in shares
+        if len(right)
     }
 
 

@@ -14,6 +14,7 @@ from ferstream.training.data.judged import GRADES, Judgements
 from ferstream.training.judged_figures import (
     affect_section,
     basic_section,
+    by_confidence,
     by_group,
     by_quality,
     concordance,
@@ -257,3 +258,13 @@ def test_risk_falls_with_coverage_where_quality_knows() -> None:
     assert found["trusted"] == {"n": 7, "top1": 1.0}
     assert found["untrusted"] == {"n": 3, "top1": 0.0}
     assert by_quality(right[:0], quality[:0])["coverage"] == {}
+
+
+def test_confidence_is_the_probability_of_a_trusted_view() -> None:
+    right = np.array([True, True, False, False])
+    basic = np.full((4, 8), 0.01)
+    basic[range(4), 1] = (0.93, 0.6, 0.4, 0.93)
+    found = by_confidence(right, basic, np.array([0.9, 0.9, 0.9, 0.1]))
+    assert found["coverage"]["0.5"] == 1 and found["coverage"]["1"] == 0.5
+    assert found["certain"] == {"n": 2, "top1": 1.0}
+    assert found["uncertain"] == {"n": 2, "top1": 0.0}
