@@ -105,7 +105,7 @@ def _histograms() -> cv2.HOGDescriptor:
 @cache
 def clear_line() -> NDArray[np.float32]:
     """(1765,) weights of `clear_features` and the constant that `clearness` goes by."""
-    return np.load(Path(__file__).with_name("clear_view.npy")).astype(np.float32)
+    return np.asarray(np.load(Path(__file__).with_name("clear_view.npy")), np.float32)
 
 
 def pose_deg(landmarks: NDArray[np.float32]) -> tuple[float, float]:

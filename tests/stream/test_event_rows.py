@@ -90,7 +90,8 @@ def test_words_that_take_turns_are_no_event() -> None:
 
 
 def test_at_a_slow_rate_each_picture_is_told() -> None:
-    maker, told = EventRows(), []
+    maker = EventRows()
+    told: list[Any] = []
     for n in range(4):
         shown = face(1, label="sadness" if n % 2 else "happiness")
         told += maker.make(Result(n, float(n), "clip", [shown]))
