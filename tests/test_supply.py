@@ -25,21 +25,28 @@ UNLOCKED = {"torch"}
 HERE = {"python_version": "3.11", "python_full_version": "3.11.9", "sys_platform": "linux"}
 
 FAULTY = {
-    "aiohttp": "<3.12.14",
+    "aiohttp": "<3.13.3",
+    "brotli": "<1.2.0",
+    "filelock": "<3.20.3",
+    "fonttools": ">=4.33.0,<4.60.2",
     "gradio": "<5.31.0",
     "h11": "<0.16.0",
     "jinja2": "<3.1.6",
     "onnx": "<1.17.0",
-    "pillow": "<10.3.0,>=11.2.0,<11.3.0",
+    "opencv-contrib-python": "<4.12.0",
+    "pillow": "<12.1.1",
     "protobuf": "<4.25.8",
-    "python-multipart": "<0.0.18",
+    "python-multipart": "<0.0.22",
     "requests": "<2.32.4",
     "setuptools": "<78.1.1",
     "starlette": "<0.49.1",
-    "torch": "<2.6.0",
-    "urllib3": "<2.5.0",
+    "torch": "<2.8.0",
+    "urllib3": "<2.6.3",
 }
-"""Releases with published faults, of what strangers' bytes reach; kept by hand."""
+"""Releases with published faults, of what strangers' bytes reach; kept by hand, as its keeper knew
+them early in 2026: what was published since it cannot know."""
+ACCEPTED = {"opencv-contrib-python"}
+"""No release without the fault goes with the rest; SECURITY.md says what is done about it."""
 
 
 def locked() -> dict[str, tuple[str, int]]:
@@ -87,13 +94,15 @@ def pairs() -> list[tuple[str, str]]:
 
 
 def test_no_release_with_a_fault_that_is_known_of() -> None:
-    found = [
-        f"{name} {version}: {ranges}"
+    found = {
+        name
         for name, version in pairs()
         for ranges in [FAULTY.get(name)]
         if ranges and any(Version(version) in SpecifierSet(one) for one in _alternatives(ranges))
-    ]
-    assert not found
+    }
+    assert found == ACCEPTED
+    told = (ROOT / "SECURITY.md").read_text("utf-8").lower()
+    assert all(name.partition("-")[0] in told for name in ACCEPTED)
 
 
 def test_no_release_that_the_packaged_list_names() -> None:
@@ -122,7 +131,7 @@ def test_the_least_releases_asked_for_have_no_known_fault() -> None:
         least = [
             Version(one.version) for one in requirement.specifier if one.operator in (">=", "==")
         ]
-        if ranges and least:
+        if ranges and least and requirement.name.lower() not in ACCEPTED:
             bad = any(min(least) in SpecifierSet(one) for one in _alternatives(ranges))
             assert not bad, f"{requirement} allows {min(least)}"
 
@@ -132,3 +141,17 @@ def _alternatives(ranges: str) -> list[str]:
     parts = re.findall(r">=[^,]+,<[^,]+|<[^,]+", ranges)
     assert parts
     return parts
+
+
+def test_the_notice_names_what_is_brought_and_what_is_needed() -> None:
+    """Every library of the base, and every data file that tells of a source of its own."""
+    notice = (ROOT / "NOTICE").read_text("utf-8")
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    for text in project["dependencies"]:
+        assert re.search(rf"\b{re.escape(Requirement(text).name)}\b", notice), text
+    for name in ("word_norms.csv", "mesh_vertices.json", "landmark_groups.json", "emo135.json"):
+        assert any(ROOT.glob(f"*/**/{name}")) and name in notice
+    manifest = (ROOT / "engines/bundles/default/manifest.json").read_text("utf-8")
+    for photographs in ("FER2013", "FER+", "muxspace/facial_expressions"):
+        assert photographs in notice and photographs in manifest
+    assert "Glasgow Norms" in notice and "CC BY 4.0" in notice
