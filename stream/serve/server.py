@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import asyncio.constants
+import logging
 import signal
 import socket
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -29,6 +31,7 @@ from .limits import Limits
 from .turns import household
 
 _LOOK_UP_S = 0.1
+_MOST_KINDS = 100
 _FULL = (
     b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\n"
     b"Content-Type: text/plain; charset=utf-8\r\nContent-Length: 22\r\n\r\ntoo many connections\r\n"
@@ -186,6 +189,25 @@ class _Server(uvicorn.Server):
                 signal.signal(number, before[number])
 
 
+class Sparing(logging.Filter):
+    """Lets a line through once in a while: a flood of requests that are none fills no disk."""
+
+    def __init__(self, every_s: float = 5.0, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._every_s, self._clock = every_s, clock
+        self._next_s: dict[str, float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether no line of this kind was written lately."""
+        now_s, kind = self._clock(), str(record.msg)[:80]
+        if now_s < self._next_s.get(kind, now_s):
+            return False
+        if len(self._next_s) > _MOST_KINDS:
+            self._next_s.clear()
+        self._next_s[kind] = now_s + self._every_s
+        return True
+
+
 def server_config(
     app: Callable[..., Any],
     limits: Limits,
@@ -204,7 +226,7 @@ def server_config(
         limits.connections, limits.head_s, frozenset(household((one, 0)) for one in proxies)
     )
     http, ws = protocols(doors)
-    return uvicorn.Config(
+    config = uvicorn.Config(
         app,
         log_level="info" if access_log else "warning",
         access_log=access_log,
@@ -223,6 +245,10 @@ def server_config(
         http=http,
         ws=ws,
     )
+    log = logging.getLogger("uvicorn.error")
+    if not any(isinstance(one, Sparing) for one in log.filters):
+        log.addFilter(Sparing())
+    return config
 
 
 def run(config: uvicorn.Config, listening: socket.socket, limits: Limits, stop: Stop) -> None:

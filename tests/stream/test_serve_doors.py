@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import socket
 import time
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ import pytest
 
 from ferstream.stream.recognize import Recognizer
 from ferstream.stream.serve.limits import Limits
-from ferstream.stream.serve.server import Doors
+from ferstream.stream.serve.server import Doors, Sparing
 from ferstream.stream.serve.turns import household
 
 from .serving import Served, encoded, frames, served
@@ -171,3 +172,14 @@ def test_behind_a_proxy_there_are_many() -> None:
     doors = Doors(total=9, head_s=1, proxies=frozenset({"p"}))
     assert all(entered(doors, "p", busy=True) for _ in range(8))
     assert entered(doors, "a")
+
+
+def test_a_flood_of_lines_is_told_of_now_and_then() -> None:
+    times = iter((0.0, 0.0, 1.0, 1.0, 4.9, 4.9, 5.0, 5.0))
+    sparing = Sparing(every_s=5, clock=lambda: next(times))
+
+    def passes(text: str) -> bool:
+        return sparing.filter(logging.LogRecord("x", logging.WARNING, "", 0, text, (), None))
+
+    told = [(passes("no request"), passes("something else")) for _ in range(4)]
+    assert told == [(True, True), (False, False), (False, False), (True, True)]
