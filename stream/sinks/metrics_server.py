@@ -1,11 +1,14 @@
-"""A small HTTP server for metrics: known names only, few and short connections."""
+"""A small HTTP server for metrics: known names only, few and short connections, of which half at
+most are one address's."""
 
 from __future__ import annotations
 
 import socket
 import socketserver
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
@@ -28,7 +31,8 @@ class _Server(socketserver.ThreadingMixIn, WSGIServer):
     daemon_threads = True
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
-        self._room = threading.Semaphore(_AT_ONCE)
+        self._here: Counter[str] = Counter()
+        self._lock = threading.Lock()
         super().__init__(*arguments, **options)
 
     def server_bind(self) -> None:
@@ -38,16 +42,26 @@ class _Server(socketserver.ThreadingMixIn, WSGIServer):
         self.setup_environ()
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        if self._room.acquire(blocking=False):
+        with self._lock:
+            here = self._here[client_address[0]]
+            room = self._here.total() < _AT_ONCE and here < _AT_ONCE // 2
+            self._here[client_address[0]] += int(room)
+        if room:
             super().process_request(request, client_address)
         else:
             self.shutdown_request(request)
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
+        # Each wait for a byte is bounded by the handler, all of them together here.
+        late = threading.Timer(_SILENT_S, _cut, (request,))
+        late.daemon = True
+        late.start()
         try:
             super().process_request_thread(request, client_address)
         finally:
-            self._room.release()
+            late.cancel()
+            with self._lock:
+                self._here -= Counter([client_address[0]])
 
     def handle_error(self, *_: Any) -> None:
         """Whoever hangs up is no error of this program."""
@@ -55,6 +69,11 @@ class _Server(socketserver.ThreadingMixIn, WSGIServer):
 
 class _ServerV6(_Server):
     address_family = socket.AF_INET6
+
+
+def _cut(connection: socket.socket) -> None:
+    with suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)
 
 
 def serve_wsgi(app: Wsgi, host: str, port: int) -> tuple[WSGIServer, threading.Thread]:

@@ -7,6 +7,7 @@ encoded only while somebody watches, once for all who do. Who is slow loses pict
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -26,6 +27,9 @@ _STILL_S = 1.0
 most of all when they begin."""
 _KEY_EVERY = 30
 _MOST_WATCHERS = 32
+_MOST_CONNECTED = 2 * _MOST_WATCHERS
+_SILENT_S = 10.0
+"""Who is connected for so long and watches nothing is sent away."""
 _BITS_PER_PIXEL_S = 4.5
 _JOIN_S = 5.0
 # One thread makes one slice per picture: several are garbled by decoders that share them out.
@@ -116,6 +120,8 @@ class RtspServer:
         self._server.set_address(host)
         self._server.set_service(str(port))
         self._server.get_session_pool().set_max_sessions(_MOST_WATCHERS)
+        self._guests: dict[Any, float] = {}
+        self._server.connect("client-connected", self._on_client)
         self._context = glib.MainContext.new()
         self._listening = self._server.attach(self._context)
         if self._listening == 0:
@@ -193,11 +199,34 @@ class RtspServer:
             self._context.find_source_by_id(self._listening).destroy()
             self._context.pop_thread_default()
 
+    def _on_client(self, _server: Any, client: Any) -> None:
+        """Somebody connects; where there are too many, who watches nothing makes room."""
+        if len(self._guests) >= _MOST_CONNECTED:
+            idle = [guest for guest in self._guests if not _watches(guest)]
+            if not idle:
+                client.close()
+                return
+            idle[0].close()
+        self._guests[client] = time.monotonic()
+        client.connect("closed", lambda gone: self._guests.pop(gone, None))
+
+    def _send_idle_away(self) -> None:
+        late_s = time.monotonic() - _SILENT_S
+        for guest in [one for one, came_s in self._guests.items() if came_s < late_s]:
+            if not _watches(guest):
+                guest.close()
+
     def _on_tick(self, *_: Any) -> bool:
         """The clock of the server's thread."""
+        self._send_idle_away()
         with self._lock:
             channels = list(self._channels.values())
         for channel in channels:
             channel.tick(_TICK_MS / 1000)
         self._server.get_session_pool().cleanup()
         return True
+
+
+def _watches(client: Any) -> bool:
+    """Whether a connection has a session, which the server gives it with its first SETUP."""
+    return bool(client.session_filter(None))

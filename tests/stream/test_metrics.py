@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 import socket
 import sys
+import time
 import urllib.request
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -256,11 +258,22 @@ def test_a_name_made_to_point_here_is_told_nothing(metrics: Metrics) -> None:
 def test_silent_connections_do_not_gather(
     metrics: Metrics, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ferstream.stream.sinks.metrics_server._AT_ONCE", 3)
+    """Nor those that drip; another address finds room meanwhile."""
+    monkeypatch.setattr("ferstream.stream.sinks.metrics_server._AT_ONCE", 6)
+    monkeypatch.setattr("ferstream.stream.sinks.metrics_server._SILENT_S", 3.0)
     metrics.serve("0")
     place = ("127.0.0.1", metrics.port or 0)
     held = [socket.create_connection(place, timeout=60) for _ in range(8)]
     assert [connection.recv(1) for connection in held[3:]] == [b""] * 5
+    with socket.create_connection(place, 60, ("127.0.0.2", 0)) as other:
+        other.sendall(b"GET /metrics HTTP/1.0\r\nHost: localhost\r\n\r\n")
+        assert b" 200 " in other.recv(100)
+    begun_s = time.monotonic()
+    with suppress(OSError):
+        while time.monotonic() - begun_s < 60:
+            held[0].sendall(b"X")
+            time.sleep(0.1)
+    assert time.monotonic() - begun_s < 60
     for connection in held:
         connection.close()
 

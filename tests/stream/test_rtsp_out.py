@@ -6,7 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import av
@@ -244,3 +244,24 @@ def test_addresses_that_are_none(address: str, told: str) -> None:
     with pytest.raises(SinkError, match=told) as raised:
         RtspSink(address)
     assert "secret" not in str(raised.value)
+
+
+def test_who_watches_nothing_keeps_nobody_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Silent connections, and those that only talk, make room and are sent away in time."""
+    monkeypatch.setattr("ferstream.stream.sinks.rtsp_server._MOST_CONNECTED", 8)
+    monkeypatch.setattr("ferstream.stream.sinks.rtsp_server._SILENT_S", 3.0)
+    with serving("rtsp://127.0.0.1:0/door") as sink, fed(sink), watching(sink.url) as first:
+        next(first)
+        place = ("127.0.0.1", int(sink.url.split(":")[2].split("/")[0]))
+        held = [socket.create_connection(place, timeout=60) for _ in range(12)]
+        for connection in held[::2]:
+            with suppress(OSError):
+                connection.sendall(b"OPTIONS rtsp://x/ RTSP/1.0\r\nCSeq: 1\r\n\r\n")
+        with watching(sink.url) as second:
+            next(second)
+        for connection in held:
+            with suppress(OSError):
+                while connection.recv(4096):
+                    pass
+            connection.close()
+        next(first)
