@@ -7,7 +7,7 @@ In Python:
     recognizer = Recognizer()
     for frame in open_source("clip.mp4").frames():
         for face in recognizer.process(frame).faces:
-            print(frame.time_s, face.face.id, face.emotions.top(3))
+            print(frame.time_s, face.id, face.emotions.top(3))
 
 On the command line: `ferstream --help`. Commands are loaded when they are called, so that scoring
 a clip needs neither PyTorch nor a browser page's libraries.

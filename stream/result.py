@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .emotions import Emotions
+from .quality import Quality
 from .track import Face
 
 SCHEMA = 2
@@ -50,6 +51,26 @@ class FaceResult:
     """Names of `au`; one that begins with _ is none."""
 
     @property
+    def id(self) -> int:
+        """Stays the same while the face is followed, and when the person comes back."""
+        return self.face.id
+
+    @property
+    def box(self) -> tuple[float, float, float, float]:
+        """x, y, width, height in pixels; may reach beyond the picture's edges."""
+        return self.face.box
+
+    @property
+    def quality(self) -> Quality:
+        """How much the view of the face is worth."""
+        return self.face.quality
+
+    @property
+    def landmarks_xy(self) -> NDArray[np.float32]:
+        """(468, 2) points of the face in pixels."""
+        return self.face.landmarks_xy
+
+    @property
     def blendshapes(self) -> dict[str, float]:
         """The muscle actions by name."""
         named = zip(self.units, self.au.tolist(), strict=False)
@@ -58,9 +79,9 @@ class FaceResult:
     def to_json(self, top: int = 10) -> dict[str, Any]:
         """One entry of a row's `faces` (schema 2): plain types, `top` words at most."""
         return {
-            "id": self.face.id,
-            "box": [round(float(value), 1) for value in self.face.box],
-            "quality": self.face.quality.to_json(),
+            "id": self.id,
+            "box": [round(float(value), 1) for value in self.box],
+            "quality": self.quality.to_json(),
             **self.emotions.to_json(top),
             "attention": round(self.attention, 4),
             "frame_emotions": self.frame_emotions.to_json(top),

@@ -112,7 +112,7 @@ def test_what_is_coarser_shows_the_same_face(
         "GIF": encoded(pixels, "GIF"),
     }
     (face,) = recognizer.process(given[kind]).faces
-    assert face.face.box == pytest.approx(expected.faces[0].face.box, abs=4)
+    assert face.box == pytest.approx(expected.faces[0].box, abs=4)
     assert face.emotions.label == expected.faces[0].emotions.label
 
 
@@ -128,7 +128,7 @@ def test_a_list_keeps_its_order_and_its_pictures_apart(
     assert [result.source for result in results] == names
     assert [len(result.faces) for result in results] == [1, 0, *[1] * 10]
     for result in results:
-        assert [face.face.id for face in result.faces] in ([1], [])
+        assert [face.id for face in result.faces] in ([1], [])
         assert all(face.attention == 1 for face in result.faces), "no picture remembers another"
     assert read(results[-1])[0]["basic8"] == pytest.approx(read(expected)[0]["basic8"], abs=2e-3)
     assert recognizer.process([]) == []
@@ -222,7 +222,7 @@ def test_threads_take_turns(recognizer: Recognizer, pixels: Pixels, expected: Re
     assert sorted(got) == [0, 1, 2, 3], "a thread failed"
     for results in got.values():
         assert alone(results) == [True, False, False, True]
-        assert [result.faces[0].face.id for result in results] == [1] * 4
+        assert [result.faces[0].id for result in results] == [1] * 4
         assert read(results[0]) == read(got[0][0])
 
 

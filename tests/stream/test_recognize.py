@@ -172,7 +172,7 @@ def test_crops_and_motion_reach_the_networks_as_agreed(
         assert crops.shape == (3, 1, 48, 48)
         assert crops.dtype == np.uint8
         for crop, face in zip(crops, result.faces, strict=True):
-            assert np.mean(crop) / 255 == pytest.approx(face.face.quality.brightness, abs=0.03)
+            assert np.mean(crop) / 255 == pytest.approx(face.quality.brightness, abs=0.03)
     motion = networks.inputs["temporal"]["motion"]
     assert motion.shape == (3, 16, 32, 32)
     assert 0 < np.abs(motion).max() < 5
@@ -240,11 +240,11 @@ def test_reset_forgets_clips_and_keeps_counting_ids(
             recognizer.process(frame)
     recognizer.reset("one")
     (face,) = recognizer.process(Frame(picture, 0.8, 8, "one")).faces
-    assert face.face.id == 2
+    assert face.id == 2
     assert face.attention == 1.0
     assert not networks.inputs["fusion"]["has_motion"].any()
     (face,) = recognizer.process(Frame(picture, 0.8, 8, "other")).faces
-    assert face.face.id == 1
+    assert face.id == 1
     assert face.attention == pytest.approx(1 / 9)
 
 
