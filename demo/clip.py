@@ -10,7 +10,7 @@ import shutil
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -29,6 +29,7 @@ from ferstream.stream.sinks.blur import BlurSink
 from ferstream.stream.sinks.csv import CsvSink
 from ferstream.stream.sinks.jsonl import JsonlFile
 from ferstream.stream.sinks.rows import FrameRows, RowSink
+from ferstream.stream.sinks.settled import SettledSink
 from ferstream.stream.sinks.subtitles import SubtitleSink
 from ferstream.stream.sinks.tally import TallySink
 from ferstream.stream.sources.base import Source
@@ -224,27 +225,28 @@ class Clips:
 
     def _write(self, job: Job) -> None:
         """Score every frame and write the clip's files."""
-        source = self._opened(job)
         tally = TallySink()
         moments = MomentSink(self._labels)
         began_s, left_out = time.monotonic(), 0
         with ExitStack() as closing:
+            reopen = self._opener(job, closing)
+            source = reopen()
             closing.callback(source.close)
             size, rate_hz = source.size, source.rate_hz
             info = SinkInfo(job.name, size, rate_hz, False, self._about, self._labels)
-            sinks: list[Sink] = [*_file_sinks(job), tally, moments]
-            for sink in sinks:
-                closing.callback(sink.close)
-                sink.open(info)
+            sink = SettledSink([*_file_sinks(job), tally, moments], reopen)
+            closing.callback(sink.abandon)
+            sink.open(info)
             for frame, result in self._rounds.score(self._frames(source, job, began_s)):
                 frame = replace(frame, source=job.name)
-                result = replace(result, source=job.name)
-                for sink in sinks:
-                    sink.write(frame, result)
+                sink.write(frame, replace(result, source=job.name))
                 job.frames += 1
                 left_out = max(left_out, result.left_out)
                 if source.duration_s:
                     job.share = min(frame.time_s / source.duration_s, 0.99)
+            source.close()
+            if not job.stop.is_set():
+                sink.close()
         if job.stop.is_set():
             return
         if still := job.frames == 1:
@@ -264,14 +266,21 @@ class Clips:
         text = json.dumps(found, separators=(",", ":"), allow_nan=False)
         (job.folder / VIEW).write_text(text, "utf-8")
 
-    def _opened(self, job: Job) -> Source:
-        """The clip, decoded in a process of its own; its file is not kept for longer."""
+    def _opener(self, job: Job, closing: ExitStack) -> Callable[[], Source]:
+        """What opens the clip, decoded in a process of its own. Its file has no name any more, and
+        is gone once it is scored."""
         if job.upload is None:
-            return SampleSource()
+            return SampleSource
         try:
-            return open_untrusted(job.upload, self._bounds, name=job.name)
+            file = closing.enter_context(job.upload.open("rb"))
         finally:
             job.upload.unlink(missing_ok=True)
+
+        def opened() -> Source:
+            file.seek(0)
+            return open_untrusted(file, self._bounds, name=job.name)
+
+        return opened
 
     def _frames(self, source: Source, job: Job, began_s: float) -> Iterator[Frame]:
         """The clip's frames, until it is called off; raises where it takes too long."""

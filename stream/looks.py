@@ -80,7 +80,8 @@ class Views:
 
     def __init__(self) -> None:
         self._views: list[Looks] = []
-        self._poor = False
+        self.poor = False
+        """Whether there is none but a poor one."""
 
     def __len__(self) -> int:
         return len(self._views)
@@ -90,9 +91,9 @@ class Views:
         as the person came, the others are newer. A poor one counts until there is a better."""
         if poor and self._views:
             return
-        if self._poor:
+        if self.poor:
             self._views.clear()
-        self._poor = poor
+        self.poor = poor
         if self.likeness(looks) >= _NOTHING_NEW:
             return
         self._views.append(looks)
@@ -102,7 +103,7 @@ class Views:
     def take_over(self, other: Views) -> None:
         """Remember another's views too: they are of the same person."""
         for looks in other._views:
-            self.add(looks, other._poor)
+            self.add(looks, other.poor)
 
     def likeness_of(self, other: Views) -> float:
         """That of the two most alike of two people's views; -1 without any."""

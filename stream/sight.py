@@ -235,7 +235,8 @@ class Track:
         elapsed = now_s - self.seen_s
         if self.born_in < 0:
             self.born_s, self.born_in = now_s, frame
-        if not self.views or not (in_contact or 0 <= now_s - self._looked_s < _LOOK_S):
+        lately = 0 <= now_s - self._looked_s < _LOOK_S and not (self.views.poor and not sight.poor)
+        if not self.views or not (in_contact or lately):
             self.views.add(sight.view, sight.poor)
             self._looked_s = now_s
         if not in_contact:

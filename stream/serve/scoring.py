@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -18,8 +19,9 @@ from ..frame import Frame
 from ..meter import Histogram, Meter
 from ..picture import picture_head
 from ..report import summary_json
-from ..result import SCHEMA, left_out_notes
+from ..result import SCHEMA, Result, left_out_notes
 from ..sinks.base import SinkInfo
+from ..sinks.settled import SettledSink
 from ..sinks.tally import TallySink
 from .limits import Limits
 from .live import live_json
@@ -88,16 +90,17 @@ class Scoring:
         )
         begun_s = time.monotonic()
         tally = TallySink()
-        told, bytes_told = [], 0
         try:
             source = sandbox.open_untrusted(upload.file, bounds, name=upload.name)
         except SourceTooLarge:
             raise
         except SourceUnreadable as error:
             raise Refusal(415, "unsupported", str(error)) from None
-        with source:
-            tally.open(SinkInfo(source.name, source.size, source.rate_hz))
-            count = _Count(source.rate_hz)
+        with source, ExitStack() as failed:
+            count, told = _Count(source.rate_hz), _Rows(upload.name, top)
+            sink = SettledSink([tally, count, *([told] if rows else [])], None)
+            failed.callback(sink.abandon)
+            sink.open(SinkInfo(source.name, source.size, source.rate_hz))
             for frame, result in self.rounds.score(source.frames()):
                 if stop.is_set():
                     raise Abandoned
@@ -106,25 +109,41 @@ class Scoring:
                         f"{upload.name} is not scored within {self.limits.score_s:g} s: "
                         "the service is busy, or the clip long; send a shorter one"
                     )
-                tally.write(frame, result)
-                count.add(frame, result)
-                if rows:
-                    told.append(as_json(replace(result, source=upload.name).to_json(top)))
-                    bytes_told += len(told[-1])
-                    if bytes_told > _MAX_ROWS_BYTES:
-                        raise SourceTooLarge(
-                            f"the rows of {upload.name} are too many for one answer: "
-                            "ask with rows=false, or send a shorter clip"
-                        )
-            tally.close()
+                sink.write(frame, result)
+            sink.close()
             summary = count.summary(upload.name, time.monotonic() - begun_s, source.notes)
         clip = summary_json(summary, tally.faces(), top)
         head = as_json({"schema": SCHEMA, **self.about, "clip": clip})
-        return head[:-1] + b',"rows":[' + b",".join(told) + b"]}" if rows else head
+        return head[:-1] + b',"rows":[' + b",".join(told.rows) + b"]}" if rows else head
 
     def close(self) -> None:
         """End the decoder."""
         self.decoder.close()
+
+
+class _Rows:
+    """The rows of a clip, in memory."""
+
+    def __init__(self, name: str, top: int) -> None:
+        self._name, self._top = name, top
+        self.rows: list[bytes] = []
+        self._bytes = 0
+
+    def open(self, info: SinkInfo) -> None:
+        """Nothing comes before the rows."""
+
+    def write(self, frame: Frame, result: Result) -> None:
+        """Add a row. Raises SourceTooLarge."""
+        self.rows.append(as_json(replace(result, source=self._name).to_json(self._top)))
+        self._bytes += len(self.rows[-1])
+        if self._bytes > _MAX_ROWS_BYTES:
+            raise SourceTooLarge(
+                f"the rows of {self._name} are too many for one answer: "
+                "ask with rows=false, or send a shorter clip"
+            )
+
+    def close(self) -> None:
+        """They stay."""
 
 
 class _Count:
@@ -137,7 +156,14 @@ class _Count:
         self._frames = self._faces = self._left_out = 0
         self._last_s = 0.0
 
-    def add(self, frame: Frame, result: Any) -> None:
+    def open(self, info: SinkInfo) -> None:
+        """All is 0."""
+
+    def close(self) -> None:
+        """They stay."""
+
+    def write(self, frame: Frame, result: Result) -> None:
+        """Count a frame."""
         self._frames += 1
         self._faces += len(result.faces)
         self._left_out = max(self._left_out, result.left_out)

@@ -68,6 +68,10 @@ class SettledSink:
             if self._spool is not None:
                 self._tell(self._spool)
 
+    def abandon(self) -> None:
+        """Close the sinks; nobody wants what waited."""
+        self._closing.close()
+
     def _tell(self, spool: Spool) -> None:
         with ExitStack() as closing:
             pictures: Iterator[Frame] = iter(())

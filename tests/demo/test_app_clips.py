@@ -22,6 +22,7 @@ from ferstream.demo.clip import harmless
 from ferstream.stream.recognize import Recognizer
 from ferstream.stream.serve.limits import Limits
 from tests import media
+from tests.stream.footage import back_behind_a_hand
 
 from .browser import served
 
@@ -146,6 +147,24 @@ def test_video_is_scored_and_blurred(client: Any, tmp_path: Path, clips_dir: Pat
     # What is left of the face are a few smooth patches.
     detail = {blur: abs(picture[1:] - picture[:-1]).mean() for blur, picture in pictures.items()}
     assert detail[1] < 0.6 * detail[0]
+
+
+def test_all_that_is_told_of_a_clip_has_the_ids_that_its_end_shows(
+    client: Any, tmp_path: Path
+) -> None:
+    clip, count = back_behind_a_hand(tmp_path / "clip.mp4")
+    visit = begin(client)
+    assert send(client, visit, "clip.mp4", clip.read_bytes()).status_code == 202
+    assert finished(client, visit)["state"] == "done"
+    at = files(client, visit)
+    assert [face["id"] for face in client.get(f"{at}/view.json").json()["faces"]] == [1]
+    rows = [json.loads(row) for row in client.get(f"{at}/rows.jsonl").text.splitlines()[1:]]
+    assert {face["id"] for row in rows for face in row["faces"]} == {1}
+    assert "Face 2" not in client.get(f"{at}/subtitles.vtt").text
+    video = tmp_path / "annotated.mp4"
+    video.write_bytes(client.get(f"{at}/annotated.mp4").content)
+    with av.open(str(video)) as opened:
+        assert sum(1 for _ in opened.decode(video=0)) == len(rows) == count
 
 
 def test_picture_comes_back_as_a_picture(client: Any, tmp_path: Path) -> None:

@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ferstream.stream.frame import Frame
+from ferstream.stream.sources.sample import SampleSource
+from tests import media
 
 Picture = NDArray[np.uint8]
 
@@ -70,3 +72,14 @@ def paste(ground: Picture, face: Picture, x: float, y: float) -> None:
     left, top = round(x), round(y)
     place = ground[top : top + PATCH_PX, left : left + PATCH_PX]
     place[:] = (place * (1 - share) + face * share).astype(np.uint8)
+
+
+def back_behind_a_hand(path: Path) -> tuple[Path, int]:
+    """A clip of 320 x 240, ten pictures a second, and how many it has: somebody goes, comes back
+    elsewhere with the mouth covered for a second, and is plain to see."""
+    there = np.ascontiguousarray(next(SampleSource().frames()).pixels[::2, ::2])
+    back = np.ascontiguousarray(np.roll(there, 50, axis=1))
+    covered = back.copy()
+    covered[112:180, 155:270] = (40, 60, 90)
+    shown = [there] * 4 + [np.full_like(there, 110)] * 17 + [covered] * 10 + [back] * 4
+    return media.video(path, len(shown), (320, 240), rate=10, pictures=shown), len(shown)
