@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ferstream.engines.bundle import Bundle, Head
+from ferstream.engines.bundle import Bundle
 from ferstream.engines.labels import labels_of
+from ferstream.engines.manifest import Head
 from ferstream.engines.taxonomy import load_taxonomy, roll_up
 
 from .conformal import measure

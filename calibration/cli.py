@@ -14,8 +14,9 @@ from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bar
 from rich.table import Table
 
-from ferstream.engines.bundle import NETWORKS, Bundle, load_bundle
+from ferstream.engines.bundle import Bundle, load_bundle
 from ferstream.engines.labels import labels_of
+from ferstream.engines.manifest import NETWORKS
 from ferstream.engines.terminal import plain_console
 
 from .gate import Budget

@@ -13,8 +13,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize_scalar
 
-from ferstream.engines.bundle import Bundle, Head, Manifest
+from ferstream.engines.bundle import Bundle
 from ferstream.engines.labels import BUILT_IN, labels_of
+from ferstream.engines.manifest import Head, Manifest
 from ferstream.engines.taxonomy import load_taxonomy, roll_up
 
 from .conformal import fit_sets, measure

@@ -5,7 +5,8 @@ from __future__ import annotations
 import errno
 from pathlib import Path
 
-from ferstream.engines.bundle import Bundle, Manifest, write_bundle
+from ferstream.engines.bundle import Bundle, write_bundle
+from ferstream.engines.manifest import Manifest
 
 from .errors import BundleUnwritten
 

@@ -18,11 +18,12 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from .bundle import NETWORKS, Bundle
+from .bundle import Bundle
 from .ceilings import Ceilings, ceiling_calls, ceilings_from
 from .count import Cost, cost_of
 from .engine import Engine, open_engine, present_backends, runnable_backends
 from .errors import EngineUnavailable
+from .manifest import NETWORKS
 
 _TURN = 10
 """Timed runs in a turn. The first run of a turn, which finds caches full of another's data and

@@ -16,12 +16,13 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from .bundle import NETWORKS, PRECISIONS, Bundle
+from .bundle import PRECISIONS, Bundle
 from .contract import NetworkSpec
 from .cuda import Gpu, probe
 from .device import Device, open_device
 from .errors import BuildFailed, EngineUnavailable, PlanMissing, PlanStale
 from .errors import OutOfDeviceMemory as OutOfMemory
+from .manifest import NETWORKS
 from .plan import Sidecar, locked, machine_folder, onnx_hash, read_plan, write_plan, write_whole
 from .trial import Trial, try_plan
 from .trt_log import (

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from .bundle import Head, Manifest
 from .calibrator import PredictionSets
+from .manifest import Head, Manifest
 
 AI_ACT = (
     "Under the European Union's AI Act, Regulation (EU) 2024/1689, this is to be treated as an "

@@ -12,11 +12,12 @@ from rich.table import Table
 
 from .bench_cli import bench
 from .build_cli import build, triton
-from .bundle import NETWORKS, Bundle, load_bundle
+from .bundle import Bundle, load_bundle
 from .card import card as card_text
 from .contract import Array
 from .engine import open_engine, present_backends, runnable_backends
 from .errors import EnginesError
+from .manifest import NETWORKS
 from .terminal import plain_console
 
 app = typer.Typer(no_args_is_help=True, help="Look into a bundle of networks, check it, time it.")

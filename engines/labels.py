@@ -13,8 +13,8 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
-from .bundle import Head, Manifest
 from .errors import ContractMismatch
+from .manifest import Head, Manifest
 from .taxonomy import NONE, Taxonomy, known, load_taxonomy, roll_up
 
 # K labels of a list, F families

@@ -20,9 +20,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .bundle import NETWORKS, Bundle
+from .bundle import Bundle
 from .contract import NetworkSpec, TensorSpec, heard_input
 from .errors import EnginesError, EngineUnavailable, PlanUnwritten
+from .manifest import NETWORKS
 
 SCHEMA = 1
 FORMS = ("onnx", "plan")

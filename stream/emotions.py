@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ferstream.engines.bundle import Manifest
 from ferstream.engines.labels import BASIC, BUILT_IN, FINE, WORDS, Labels, labels_of
+from ferstream.engines.manifest import Manifest
 
 NEUTRAL = "neutral"
 AFFECT = ("valence", "arousal", "intensity")

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ferstream.engines.bundle import Manifest
 from ferstream.engines.contract import heard_input
+from ferstream.engines.manifest import Manifest
 
 from .around import Around, Seen
 from .clip import FaceClip

@@ -16,10 +16,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ferstream.engines.bundle import NETWORKS, Bundle, load_bundle
+from ferstream.engines.bundle import Bundle, load_bundle
 from ferstream.engines.engine import Engine, open_engine, run_together
 from ferstream.engines.errors import ContractMismatch
 from ferstream.engines.labels import Labels
+from ferstream.engines.manifest import NETWORKS
 
 from .align import TEMPLATES
 from .arenas import require_address_space

@@ -21,7 +21,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ferstream.engines import bundle as bundles
+from ferstream.engines import manifest
 from ferstream.engines.bundle import Bundle, load_bundle
 from ferstream.engines.errors import EnginesError
 from ferstream.engines.screen import screen
@@ -324,4 +324,4 @@ def test_what_is_bounded() -> None:
         name for name in globals() if name.startswith("test_") and name != "test_what_is_bounded"
     ]
     assert len(tests) == 12
-    assert bundles._MOST_DEPTH < 100
+    assert manifest._MOST_DEPTH < 100

@@ -17,7 +17,8 @@ from typing import Any
 import torch
 
 from ferstream.engines import contract
-from ferstream.engines.bundle import Bundle, Manifest, Motion, write_bundle
+from ferstream.engines.bundle import Bundle, write_bundle
+from ferstream.engines.manifest import Manifest, Motion
 from ferstream.stream.emotions import NEUTRAL
 from ferstream.stream.flow import MOTION_FIELD_PX
 

@@ -23,7 +23,8 @@ from ferstream.calibration.heads import LabelledFaces, calibrated, with_coverage
 from ferstream.calibration.lower import Options, int8_tried, taken
 from ferstream.calibration.material import material
 from ferstream.engines import contract
-from ferstream.engines.bundle import Bundle, Crop, Head, Manifest, Motion, load_bundle, write_bundle
+from ferstream.engines.bundle import Bundle, load_bundle, write_bundle
+from ferstream.engines.manifest import Crop, Head, Manifest, Motion
 from ferstream.engines.taxonomy import load_taxonomy
 from ferstream.stream.emotions import AFFECT
 

@@ -25,17 +25,9 @@ from ferstream.calibration.lower import int8_tried, taken
 from ferstream.calibration.material import material
 from ferstream.calibration.outputs import photograph_logits
 from ferstream.engines import contract
-from ferstream.engines.bundle import (
-    Bundle,
-    Crop,
-    Head,
-    Manifest,
-    Motion,
-    Supervision,
-    load_bundle,
-    write_bundle,
-)
+from ferstream.engines.bundle import Bundle, load_bundle, write_bundle
 from ferstream.engines.labels import BASIC, WORDS
+from ferstream.engines.manifest import Crop, Head, Manifest, Motion, Supervision
 from ferstream.engines.taxonomy import load_taxonomy
 
 from .data.face_splits import Splits

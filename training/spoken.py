@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from ferstream.engines.bundle import Colour
 from ferstream.engines.labels import BASIC, BUILT_IN, WORDS
+from ferstream.engines.manifest import Colour
 from ferstream.engines.taxonomy import NONE, Taxonomy
 from ferstream.stream.emotions import NEUTRAL
 

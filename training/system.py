@@ -19,7 +19,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from ferstream.engines.bundle import Supervision
+from ferstream.engines.manifest import Supervision
 
 from .checkpoint import load_weights
 from .data.face_splits import Splits, load_splits

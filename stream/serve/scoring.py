@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ferstream.engines.bundle import Manifest
+from ferstream.engines.manifest import Manifest
 
 from .. import sandbox
 from ..errors import SourceTimeout, SourceTooLarge, SourceUnreadable

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from ferstream.engines import contract
-from ferstream.engines.bundle import Bundle, Crop, load_bundle, write_bundle
+from ferstream.engines.bundle import Bundle, load_bundle, write_bundle
 from ferstream.engines.errors import (
     BundleCorrupt,
     BundleError,
@@ -21,6 +21,7 @@ from ferstream.engines.errors import (
     ContractMismatch,
     EnginesError,
 )
+from ferstream.engines.manifest import Crop
 
 from . import tiny
 

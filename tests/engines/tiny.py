@@ -10,7 +10,8 @@ import numpy.typing as npt
 from onnx import TensorProto, checker, helper, numpy_helper
 
 from ferstream.engines import contract
-from ferstream.engines.bundle import Bundle, Crop, Head, Manifest, Motion, write_bundle
+from ferstream.engines.bundle import Bundle, write_bundle
+from ferstream.engines.manifest import Crop, Head, Manifest, Motion
 from ferstream.engines.taxonomy import Taxonomy, load_taxonomy
 
 FEATURES, CROP_PX, FIELDS, MOTION_PX, UNITS = 6, 8, 2, 4, 52

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from ferstream.engines.bundle import Head, Manifest
 from ferstream.engines.calibrator import PredictionSets
 from ferstream.engines.errors import ContractMismatch
+from ferstream.engines.manifest import Head, Manifest
 from ferstream.engines.taxonomy import load_taxonomy
 from ferstream.stream.emotions import AFFECT, HOLDS, EmotionReader, Emotions, faint, steady
 from tests.engines import tiny

@@ -12,11 +12,12 @@ import pytest
 from numpy.typing import NDArray
 
 from ferstream.engines import contract
-from ferstream.engines.bundle import Bundle, Crop, Motion
+from ferstream.engines.bundle import Bundle
 from ferstream.engines.contract import Array, Tensors
 from ferstream.engines.engine import Engine
 from ferstream.engines.errors import ContractMismatch
 from ferstream.engines.function import FunctionEngine
+from ferstream.engines.manifest import Crop, Motion
 from ferstream.stream.frame import Frame
 from ferstream.stream.recognize import Recognizer, Result
 from tests.engines import tiny

@@ -17,8 +17,9 @@ from ferstream.calibration.gate import Budget
 from ferstream.calibration.lower import Options
 from ferstream.calibration.outputs import photograph_logits
 from ferstream.calibration.probability import fit_temperature, softmax
-from ferstream.engines.bundle import NETWORKS, load_bundle, write_bundle
+from ferstream.engines.bundle import load_bundle, write_bundle
 from ferstream.engines.engine import open_engine
+from ferstream.engines.manifest import NETWORKS
 from ferstream.training.assemble import WEIGHTS, fold, sampled_prior
 from ferstream.training.data.fer import BASIC8, FerPlus, load_fer_plus
 from ferstream.training.data.judged import judged_columns

@@ -27,7 +27,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ferstream.engines.bundle import Supervision
+from ferstream.engines.manifest import Supervision
 from ferstream.engines.taxonomy import roll_up
 
 from ..checkpoint import load_weights

@@ -34,7 +34,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ferstream.engines.bundle import Supervision
+from ferstream.engines.manifest import Supervision
 
 from ..basic_parents import parent_shares
 from ..checkpoint import load_weights

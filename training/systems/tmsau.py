@@ -28,7 +28,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ferstream.engines.bundle import Supervision
+from ferstream.engines.manifest import Supervision
 
 from ..basic_parents import parent_shares
 from ..checkpoint import load_weights
