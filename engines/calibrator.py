@@ -42,7 +42,10 @@ class Calibrator:
     """For each class points (probability said, probability meant), both rising."""
 
     def fits(self, classes: int) -> bool:
-        """Whether the parameters are those of a head with so many classes, and its curves rise."""
+        """Whether the parameters are those of a head with so many classes, its curves rise, and its
+        one temperature is above 0."""
+        if self.kind in ("temperature", "isotonic") and not all(one > 0 for one in self.scale):
+            return False
         sizes = {
             "temperature": (1, 0, 0),
             "vector": (classes, classes, 0),

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .errors import ContractMismatch
+from .errors import ContractMismatch, EngineFailed
 
 # B batch, T frames of a clip, D features, P motion pixels, L motion fields
 
@@ -164,6 +164,14 @@ def _scores(heads: Mapping[str, int] | None) -> tuple[TensorSpec, ...]:
         else TensorSpec(name, "float32", ("B", size), unit="logit")
         for name, size in (heads or {}).items()
     )
+
+
+def hold_finite(where: str, outputs: Tensors, hint: str) -> None:
+    """Raises EngineFailed for outputs that are no finite numbers, which every engine looks for: a
+    network, or a kernel, may be damaged, and nothing behind it could say so."""
+    for name, array in outputs.items():
+        if not np.isfinite(array).all():
+            raise EngineFailed(f"{where} gave NaN or infinity in {name!r}: {hint}")
 
 
 def hold(where: str, got: NetworkSpec, wanted: NetworkSpec) -> None:

@@ -32,7 +32,7 @@ from others, or another network's estimates; other heads' probabilities."""
 Kind = Literal["exclusive", "independent", "scale"]
 """One label of all is right; each label is right or not on its own; numbers on scales."""
 
-Positive = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)]
+Positive = Annotated[float, Field(ge=1e-3, le=1e6, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
 Colour = Annotated[str, Field(pattern="^#[0-9a-f]{6}$")]
 Pixels = Annotated[int, Field(ge=1, le=1024)]
@@ -126,7 +126,7 @@ class Manifest:
     """Date and time, ISO 8601."""
     files: dict[str, str] = field(default_factory=dict)
     """sha256 of each file by its path in the bundle; write_bundle fills it."""
-    schema: int = SCHEMA
+    schema: Annotated[int, Field(ge=1)] = SCHEMA
 
     def head(self, name: str) -> Head:
         """The head of this name; ContractMismatch where there is none."""
@@ -224,6 +224,13 @@ def verify_contract(manifest: Manifest) -> None:
             f"a face is still up to {manifest.motion.still:g} and moves from "
             f"{manifest.motion.moving:g}: the second has to be the greater"
         )
+    odd = [
+        name
+        for name, value in manifest.fusion.items()
+        if name.endswith("weight") and not 0 <= value <= 1
+    ]
+    if odd:
+        raise ContractMismatch(f"its fusion's {odd[0][:80]!r} is not between 0 and 1")
     for head in manifest.heads:
         _verify_labels(head)
         if head.families and len(head.families) != len(head.labels):

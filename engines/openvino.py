@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import openvino as ov
 
-from .contract import Array, NetworkSpec, Tensors, TensorSpec, hold
+from .contract import Array, NetworkSpec, Tensors, TensorSpec, hold, hold_finite
 from .errors import EngineUnavailable
 from .signal_stack import kept_signal_stack
 
@@ -52,7 +52,10 @@ class OpenVinoEngine:
         """All outputs by name; ContractMismatch for inputs that differ from the spec."""
         self.spec.check(inputs)
         outputs = self._request.infer(dict(inputs), share_inputs=True)
-        return {name: np.array(outputs[port]) for name, port in self._ports.items()}
+        named = {name: np.array(outputs[port]) for name, port in self._ports.items()}
+        where = f"{self.spec.name} in {self.precision} on OpenVINO"
+        hold_finite(where, named, "the bundle may be damaged; take it anew from where it came")
+        return named
 
     def close(self) -> None:
         """Frees the compiled network."""

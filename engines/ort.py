@@ -11,7 +11,7 @@ from typing import Any
 
 import onnxruntime as ort
 
-from .contract import Array, NetworkSpec, Tensors, TensorSpec, hold
+from .contract import Array, NetworkSpec, Tensors, TensorSpec, hold, hold_finite
 from .errors import EngineFailed, EngineUnavailable, OutOfDeviceMemory
 
 _DTYPES = {
@@ -100,7 +100,10 @@ class OrtEngine:
             raise (OutOfDeviceMemory if full else EngineFailed)(
                 f"{self.spec.name} on {self.backend}: {text[:300]}"
             ) from error
-        return dict(zip(self._outputs, outputs, strict=True))
+        named = dict(zip(self._outputs, outputs, strict=True))
+        where = f"{self.spec.name} in {self.precision} on {self.backend}"
+        hold_finite(where, named, "the bundle may be damaged; take it anew from where it came")
+        return named
 
     def close(self) -> None:
         """Frees the session."""

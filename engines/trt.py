@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from .contract import Array, NetworkSpec, Tensors, TensorSpec, hold
+from .contract import Array, NetworkSpec, Tensors, TensorSpec, hold, hold_finite
 from .device import Device, open_device
 from .errors import EngineFailed, OutOfDeviceMemory, PlanStale
 from .lane import Buffer, Lane, shape_of
@@ -134,12 +134,8 @@ class TrtEngine:
             outputs = {name: np.array(view[:rows]) for name, view in lane.outputs.items()}
             if self._graphs:
                 lane.record()
-        for name, array in outputs.items():
-            if not np.isfinite(array).all():
-                raise EngineFailed(
-                    f"{self.spec.name} in {self.precision} gave NaN or infinity in {name!r} on "
-                    "TensorRT: build it in fp32, or use another engine"
-                )
+        where = f"{self.spec.name} in {self.precision} on TensorRT"
+        hold_finite(where, outputs, "build it in fp32, or use another engine")
         return outputs
 
     def close(self) -> None:

@@ -89,7 +89,7 @@ class _Face:
             from_s=self.from_s,
             to_s=self.to_s,
             label=reading.ranked[0][0] if self.shown.frames else NEUTRAL,
-            neutral=reading.basic8[NEUTRAL],
+            neutral=reading.basic8.get(NEUTRAL, 0.0),
             expressive=self.shown.frames / (self.shown.frames + self.still.frames),
             intensity=reading.intensity,
             valence=reading.valence,

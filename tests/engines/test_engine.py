@@ -12,7 +12,7 @@ from ferstream.engines import engine as engine_module
 from ferstream.engines.bundle import Bundle, write_bundle
 from ferstream.engines.contract import Array, Tensors
 from ferstream.engines.engine import open_engine, present_backends
-from ferstream.engines.errors import BundleError, ContractMismatch, EngineUnavailable
+from ferstream.engines.errors import BundleError, ContractMismatch, EngineFailed, EngineUnavailable
 from ferstream.engines.function import FunctionEngine
 from ferstream.engines.ort import OrtEngine
 
@@ -148,3 +148,20 @@ def test_function_engine_is_held_to_its_spec_on_both_sides() -> None:
         engine.run({})
     with pytest.raises(ContractMismatch, match="temporal, output"):
         FunctionEngine(spec, lambda inputs: {}).run(spec.example())
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_what_is_no_number_is_not_passed_on(bundle: Bundle, backend: str, tmp_path: Path) -> None:
+    """A damaged or hostile network's weights; what stands behind could not say so."""
+    model = onnx.load_from_string(tiny.network("temporal"))
+    weight = next(one for one in model.graph.initializer if one.name == "basic8_w")
+    weight.raw_data = np.full(len(weight.raw_data) // 4, np.nan, np.float32).tobytes()
+    files: dict[str, bytes | Path] = {name: bundle.path / name for name in bundle.manifest.files}
+    files["temporal.onnx"] = model.SerializeToString()
+    spoiled = write_bundle(tmp_path / "spoiled", bundle.manifest, files)
+    engine = open_engine(spoiled, "temporal", backend=backend, precision="fp32")
+    with pytest.raises(
+        EngineFailed, match="temporal in fp32 on .* gave NaN or infinity in 'basic8'"
+    ):
+        engine.run(tiny.SPECS["temporal"].example(seed=3, B=2, T=5))
+    engine.close()

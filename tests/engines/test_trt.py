@@ -195,7 +195,7 @@ def test_run_together_takes_any_engine_and_any_batch(machine: World, built: Bund
 
 def test_nan_is_an_error_and_not_a_score(machine: World, spatial: TrtEngine) -> None:
     machine.faults.nan = True
-    with pytest.raises(EngineFailed, match="spatial in fp32 gave NaN or infinity in 'feature'"):
+    with pytest.raises(EngineFailed, match="fp32 on TensorRT gave NaN or infinity in 'feature'"):
         spatial.run(tiny.SPECS["spatial"].example())
     machine.faults.nan = False
     spatial.run(tiny.SPECS["spatial"].example())
