@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import shutil
 import subprocess
 import sys
@@ -143,3 +144,21 @@ def test_versions_agree(metadata: Message) -> None:
     import ferstream
 
     assert metadata["Version"] == ferstream.__version__
+
+
+def test_a_script_above_the_checkout_finds_the_package(repository: Path, tmp_path: Path) -> None:
+    """A folder of the package's name beside the script is no package, and does not hide it: an
+    editable installation (mode compat in pyproject.toml) puts the checkout on Python's path."""
+    (tmp_path / "ferstream" / "stream").mkdir(parents=True)
+    script = tmp_path / "script.py"
+    script.write_text("from ferstream import FaceOptions; print(FaceOptions.__module__)")
+    done = subprocess.run(
+        [sys.executable, str(script)],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(repository)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout == "ferstream.stream.face_options\n", done.stderr
+    settings = (repository / "pyproject.toml").read_text("utf-8")
+    assert '[tool.distutils.editable_wheel]\nmode = "compat"' in settings
