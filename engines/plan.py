@@ -21,7 +21,7 @@ import json
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ from pydantic import TypeAdapter, ValidationError
 from .bundle import PRECISIONS, Bundle
 from .cuda import Gpu
 from .errors import BuildFailed, PlanMissing, PlanStale, PlanUnwritten
+from .whole import written_whole
 
 SCHEMA = 1
 PLANS_VARIABLE = "FERSTREAM_PLANS"
@@ -198,26 +199,15 @@ def write_plan(folder: Path, data: bytes, sidecar: Sidecar) -> None:
 
 
 def write_whole(file: Path, content: bytes) -> None:
-    """Writes all of a file or nothing: beside its place, to the disk, then moved in.
+    """Writes all of a file or nothing, for this user alone.
 
     Raises PlanUnwritten for a full disk and a folder that is read-only.
     """
-    part = file.with_name(f".{file.name}.part")
     try:
-        with part.open("wb") as out:
+        with written_whole(file) as part, part.open("wb") as out:
             os.fchmod(out.fileno(), os.fstat(out.fileno()).st_mode & ~_BY_OTHERS)
             out.write(content)
-            out.flush()
-            os.fsync(out.fileno())
-        part.replace(file)
-        folder = os.open(file.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
     except OSError as error:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
         raise unwritten(file, error, len(content)) from error
 
 

@@ -12,13 +12,14 @@ sigma may also be taken where a given share of the faces goes; the paper's took 
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from ferstream.engines.whole import written_whole
 
 from .data.cleaning import cleaned
 from .errors import OptionsWrong
@@ -57,10 +58,8 @@ class Correlations:
 
     def save(self, folder: Path) -> None:
         """Write it into a run folder, whole or not at all."""
-        fresh = folder / f".{FILE}"
-        with fresh.open("wb") as file:
+        with written_whole(folder / FILE) as fresh, fresh.open("wb") as file:
             np.savez_compressed(file, **vars(self))
-        os.replace(fresh, folder / FILE)
 
 
 def load_correlations(folder: Path) -> Correlations | None:

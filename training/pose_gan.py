@@ -5,13 +5,14 @@ M made faces, S side of the crop.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+
+from ferstream.engines.whole import written_whole
 
 from .adversarial import AdversarialLearner
 from .checkpoint import load_weights
@@ -140,6 +141,5 @@ def kept_faces(run: RunFolder) -> tuple[np.ndarray[tuple[int, ...], np.dtype[np.
 
 
 def _write(path: Path, made: np.ndarray[tuple[int, ...], np.dtype[np.uint8]], of: Wanted) -> None:
-    fresh = path.with_name(f".{path.name}")
-    np.savez_compressed(fresh, pixels=made, source=of.source, target=of.target)
-    os.replace(fresh, path)
+    with written_whole(path) as fresh, fresh.open("wb") as file:
+        np.savez_compressed(file, pixels=made, source=of.source, target=of.target)

@@ -22,6 +22,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ferstream.engines.whole import written_whole
+
 from .checkpoint import LAST
 from .commit import current_commit
 from .errors import RunMismatch, RunUnfinished
@@ -80,8 +82,8 @@ class RunFolder:
 
     def finish(self, metrics: dict[str, Any], predictions: Arrays) -> RunFolder:
         """Write the figures down, then that the run is finished."""
-        np.savez_compressed(self.path / f".{PREDICTIONS}", **predictions)
-        os.replace(self.path / f".{PREDICTIONS}", self.path / PREDICTIONS)
+        with written_whole(self.path / PREDICTIONS) as fresh, fresh.open("wb") as file:
+            np.savez_compressed(file, **predictions)
         _write_json(self.path / METRICS, metrics)
         return self._rewritten(finished=_now())
 
@@ -207,6 +209,5 @@ def _version(file: Path) -> int:
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:
-    fresh = path.with_name(f".{path.name}")
-    fresh.write_text(json.dumps(content, indent=1) + "\n", "utf-8")
-    os.replace(fresh, path)
+    with written_whole(path) as fresh:
+        fresh.write_text(json.dumps(content, indent=1) + "\n", "utf-8")

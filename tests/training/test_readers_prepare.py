@@ -254,7 +254,7 @@ def test_a_killed_run_goes_on(
             assert len(shard["offset"]) == len(shard["name"]) + 1
     assert not json.loads((out / "set.json").read_text())["complete"]
     assert prepare(read_set(root), out).facts["faces"] == 6
-    assert not list(out.glob("*.partial"))
+    assert not list(out.glob(".*.part"))
 
 
 def test_other_data_or_options_need_another_folder(

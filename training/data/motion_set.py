@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from ferstream.engines.whole import written_whole
+
 from .fer import FerPlus
 from .motion import KINDS, FaceShape, MotionMaker, motion_target
 
@@ -56,9 +58,8 @@ def make_motion_set(
 
 def save_motion_set(path: Path, made: MotionSet) -> None:
     """Write it; the file appears only when whole."""
-    partial = path.with_suffix(".partial.npz")
-    np.savez(partial, **made.__dict__)
-    partial.replace(path)
+    with written_whole(path) as fresh, fresh.open("wb") as file:
+        np.savez(file, **made.__dict__)
 
 
 def load_motion_set(path: Path) -> MotionSet:

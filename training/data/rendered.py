@@ -18,6 +18,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ferstream.engines.whole import written_whole
+
 from . import synthetic
 from .synthetic import SyntheticHead
 
@@ -44,9 +46,8 @@ def rendered(
         pass  # not there, or cut short: it is rendered (again)
     made = make()
     path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_name(f".{os.getpid()}-{path.name}")
-    np.savez(fresh, **made)
-    os.replace(fresh, path)
+    with written_whole(path, shared=True) as fresh, fresh.open("wb") as written:
+        np.savez(written, **made)
     return made
 
 

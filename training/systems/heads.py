@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset, WeightedRandomSampler
 
 from ferstream.engines.taxonomy import roll_up
+from ferstream.engines.whole import written_whole
 
 from ..data.augment import CROP_PX
 from ..data.face_images import FaceImages
@@ -99,9 +100,8 @@ def kept_features(path: Path, make: Callable[[], FaceFeatures]) -> FaceFeatures:
     if not path.exists():
         made = make()
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".partial.npz")
-        np.savez(partial, **{name: value.numpy() for name, value in made.__dict__.items()})
-        partial.replace(path)
+        with written_whole(path) as fresh, fresh.open("wb") as file:
+            np.savez(file, **{name: value.numpy() for name, value in made.__dict__.items()})
     with np.load(path) as stored:
         return FaceFeatures(**{name: torch.from_numpy(stored[name]) for name in stored.files})
 

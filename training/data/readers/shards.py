@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from ferstream.engines.whole import written_whole
 
 from .faceset import FaceSet, Item
 from .finder import Crop
@@ -65,16 +66,11 @@ def is_whole(path: Path) -> bool:
 
 def write_shard(path: Path, arrays: Arrays) -> None:
     """Write a shard; it appears only when whole and on disk."""
-    partial = path.with_suffix(".partial")
-    with partial.open("wb") as file:
+    with written_whole(path) as fresh, fresh.open("wb") as file:
         np.savez_compressed(file, **arrays)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
 
 
 def write_text(path: Path, text: str) -> None:
     """Write a small file; it appears only when whole."""
-    partial = path.with_suffix(".partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
+    with written_whole(path) as fresh:
+        fresh.write_text(text, encoding="utf-8")

@@ -10,6 +10,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from ferstream.engines.whole import written_whole
+
 from .errors import DataError, PictureError
 from .faceset import FaceSet
 from .pixels import VIDEOS, Picture
@@ -74,10 +76,9 @@ def write_sheet(path: str | Path, sheet: Canvas) -> None:
     if place.suffix.lower() != ".png":
         raise DataError(f"{place}: a contact sheet is a .png")
     done, data = cv2.imencode(".png", cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
-    partial = place.with_suffix(".partial")
     try:
-        partial.write_bytes(data.tobytes() if done else b"")
-        partial.replace(place)
+        with written_whole(place) as fresh:
+            fresh.write_bytes(data.tobytes() if done else b"")
     except OSError as error:
         raise DataError(f"{place} cannot be written: {error.strerror}") from None
 
