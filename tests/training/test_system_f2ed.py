@@ -96,7 +96,7 @@ def test_the_report_tells_of_the_task(run: RunFolder) -> None:
     made, wanted = kept_faces(run)
     assert rows["faces that FaPE-GAN made"][0] == f"{len(made):,}" and len(made) > 54
     assert len(made) == len(wanted.source) and made.std() > 5
-    assert int(rows["of them known from ferstream.training or validation"][-1]) > 0
+    assert int(rows["of them known from training or validation"][-1]) > 0
     assert [row[0] for row in tables["Pose by pose"]["rows"]] == ["half_left"]
     assert len(tables["The rarest fifth of the expressions"]["rows"]) == 11
     sheet = cv2.imread(str(run.path / "samples.png"))
