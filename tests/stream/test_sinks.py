@@ -290,6 +290,21 @@ def test_tally_of_several_faces_and_of_frames_without_attention() -> None:
     assert (second.label, second.frames) == ("neutral", 2)
 
 
+def test_tally_of_basic_expressions_without_neutral() -> None:
+    """A bundle may name them as it likes."""
+    found = face(label="anger")
+    read = found.emotions
+    basic8 = {("calm" if name == "neutral" else name): p for name, p in read.basic8.items()}
+    basic = replace(read.labels.basic, labels=tuple(basic8))
+    read = replace(read, basic8=basic8, labels=replace(read.labels, basic=basic))
+    sink = TallySink()
+    sink.open(INFO)
+    give(sink, [0.0, 0.1], [replace(found, emotions=read)])
+    sink.close()
+    (summary,) = sink.faces()
+    assert summary.neutral == 0 and summary.basic8.keys() == basic8.keys()
+
+
 def test_csv_names_its_purpose(tmp_path: Path) -> None:
     sink = CsvSink(tmp_path / "x.csv", 1)
     sink.open(SinkInfo("x", about={"purpose": "a study of smiles"}))
