@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import builtins
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -134,6 +135,27 @@ def test_table_is_kept(package: str, repository: Path) -> None:
         name = ".".join(file.parent.relative_to(repository).parts)
         found += [f"{file.name}: {fault}" for fault in faults(file.read_text("utf-8"), name)]
     assert not found, "\n".join(found)
+
+
+SIGNALS = {
+    *("_Leave", "Abandoned", "LineFull", "PipelineEnd", "PipelineError", "Refusal"),
+    *("SlotClosed", "SlotEmpty", "WireBroken"),
+}
+"""Exceptions that one part of the program raises for another, which catches them."""
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_errors_are_of_one_tree(package: str, repository: Path) -> None:
+    """Else the command line calls them unexpected."""
+    built_in = {name for name in dir(builtins) if name.endswith(("Error", "Exception"))}
+    strays = [
+        f"{file.name}: {node.name}"
+        for file in sorted((repository / package).rglob("*.py"))
+        for node in ast.walk(ast.parse(file.read_text("utf-8")))
+        if isinstance(node, ast.ClassDef) and node.name not in SIGNALS and node.bases
+        if {ast.unparse(base) for base in node.bases} <= built_in
+    ]
+    assert not strays
 
 
 def test_command_line_imports_no_library_when_imported(repository: Path) -> None:

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import torch
 
+from ferstream.errors import FerstreamError
+
 from .data.face_splits import load_splits
 from .errors import RunUnfinished
 from .fit import fit
@@ -39,7 +41,7 @@ from .systems.temporal import (
 )
 
 
-class StageMissing(FileNotFoundError):
+class StageMissing(FerstreamError, FileNotFoundError):
     """A stage was asked for whose forerunner has not run."""
 
 

@@ -14,8 +14,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ferstream.errors import FerstreamError
 
-class ArraysUnreadable(ValueError):
+
+class ArraysUnreadable(FerstreamError, ValueError):
     """A file that is no arrays of NumPy's, or damaged."""
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ferstream.errors import FerstreamError
 from ferstream.stream.align import ANCHOR_LANDMARKS, ANCHOR_TEMPLATE, anchor_matrix
 
 BASIC8 = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt")
@@ -27,7 +28,7 @@ LAYOUT = """expected a folder fer2013plus/ with
                                landmarks (N, 160, 2), landmark_index (160,)"""
 
 
-class DataMissing(FileNotFoundError):
+class DataMissing(FerstreamError, FileNotFoundError):
     """The data folder is not there or not laid out as expected."""
 
 

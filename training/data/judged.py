@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ferstream.engines.taxonomy import load_taxonomy
+from ferstream.errors import FerstreamError
 
 from .arrays import ArraysUnreadable, stored_arrays
 from .fer import BASIC8, SPLITS, DataMissing, FerPlus, data_folder, load_fer_plus
@@ -41,7 +42,7 @@ LAYOUT = """expected beside fer2013plus/
 judgements are basic intensity valence arousal (N,), words (N, 5) and word_names"""
 
 
-class LabelsWrong(ValueError):
+class LabelsWrong(FerstreamError, ValueError):
     """A file of judgements does not say what it should."""
 
 
