@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 from contextlib import ExitStack
 from urllib.parse import urlsplit
@@ -11,6 +12,8 @@ import pytest
 from ferstream.demo.errors import NotAllowed
 from ferstream.demo.sources import CameraHosts
 from ferstream.stream.errors import SourceRedirected
+
+from .browser import served
 
 ADDRESSES = {
     "camera.local": ["192.0.2.7"],
@@ -110,10 +113,8 @@ def test_where_a_redirect_leads_is_asked_like_what_was_named() -> None:
 
 
 def test_one_address_leaves_cameras_to_others() -> None:
-    pytest.importorskip("fastapi")
-    from fastapi import FastAPI
-    from starlette.testclient import TestClient
-
+    fastapi = pytest.importorskip("fastapi")
+    connect = pytest.importorskip("websockets.sync.client").connect
     from ferstream.demo.camera import PATH, camera_router
 
     class Nobody:
@@ -123,19 +124,23 @@ def test_one_address_leaves_cameras_to_others() -> None:
         def leave(self) -> None:
             pass
 
-    with socket.create_server(("127.0.0.1", 0)) as silent, ExitStack() as open_:
+    app = fastapi.FastAPI()
+    with socket.create_server(("127.0.0.1", 0)) as silent:
         place = f"127.0.0.1:{silent.getsockname()[1]}"
-        app = FastAPI()
         app.include_router(camera_router(Nobody(), CameraHosts([place]), (), most=4))  # type: ignore[arg-type]
+        with served(app) as url, ExitStack() as open_:
 
-        def asked(host: str) -> dict[str, object]:
-            client = open_.enter_context(TestClient(app, client=(host, 1)))
-            visit = open_.enter_context(client.websocket_connect(PATH))
-            visit.send_json({"address": f"rtsp://{place}/film"})
-            answer: dict[str, object] = visit.receive_json()
-            return answer
+            def asked(host: str) -> dict[str, object]:
+                way = socket.create_connection(
+                    ("127.0.0.1", urlsplit(url).port), 60, source_address=(host, 0)
+                )
+                address = f"ws{url.removeprefix('http')}{PATH.lstrip('/')}"
+                visit = open_.enter_context(connect(address, sock=way))
+                visit.send(json.dumps({"address": f"rtsp://{place}/film"}))
+                answer: dict[str, object] = json.loads(visit.recv(60))
+                return answer
 
-        first = [asked("192.0.2.1") for _ in range(3)]
-        assert [one.get("state") for one in first] == ["connecting", "connecting", None]
-        assert "from your address" in str(first[2]["error"])
-        assert asked("192.0.2.2")["state"] == "connecting"
+            first = [asked("127.0.0.2") for _ in range(3)]
+            assert [one.get("state") for one in first] == ["connecting", "connecting", None]
+            assert "from your address" in str(first[2]["error"])
+            assert asked("127.0.0.3")["state"] == "connecting"
