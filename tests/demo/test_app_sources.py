@@ -132,7 +132,7 @@ def test_one_address_leaves_cameras_to_others() -> None:
 
             def asked(host: str) -> dict[str, object]:
                 way = socket.create_connection(
-                    ("127.0.0.1", urlsplit(url).port), 60, source_address=(host, 0)
+                    ("127.0.0.1", urlsplit(url).port or 0), 60, source_address=(host, 0)
                 )
                 address = f"ws{url.removeprefix('http')}{PATH.lstrip('/')}"
                 visit = open_.enter_context(connect(address, sock=way))
