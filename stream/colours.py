@@ -52,10 +52,8 @@ def colour_of(label: str, labels: Labels = BUILT_IN) -> Colour:
 
 def own_colours(labels: Labels) -> dict[str, str]:
     """#rrggbb of families and labels whose colour a page does not know."""
-    names = (*labels.words.families, *labels.basic.families, *labels.basic.labels)
-    lacking = [name for name in (*names, *labels.colours) if name not in KNOWN]
-    lacking += [name for name in labels.colours if name in KNOWN]
-    return {name: to_hex(colour_of(name, labels)) for name in dict.fromkeys(lacking)}
+    names = dict.fromkeys((*groups(labels), *labels.colours))
+    return {name: to_hex(colour_of(name, labels)) for name in names}
 
 
 def groups(labels: Labels) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from ferstream.demo.view import MomentSink, document
 from ferstream.engines.bundle import Bundle, load_bundle
 from ferstream.engines.errors import ContractMismatch
 from ferstream.engines.labels import BUILT_IN, labels_of
-from ferstream.stream.colours import colour_of, to_hex
+from ferstream.stream.colours import colour_of, own_colours, to_hex
 from ferstream.stream.loop import run
 from ferstream.stream.outputs import Outputs
 from ferstream.stream.recognize import Recognizer
@@ -118,7 +118,8 @@ def test_the_service_and_the_page_show_it(recognizer: Recognizer) -> None:
     shown = document(moments, tally.faces(), recognizer.labels)
     assert shown["legend"]["words"] == list(WORDS)
     assert shown["legend"]["colours"]["calm"] == COLOURS["calm"]
-    assert set(shown["legend"]["colours"]) == {"calm", "flat", "bright side", *WORDS}
+    assert set(shown["legend"]["colours"]) == {"calm", "flat", "bright side", "lost"}
+    assert own_colours(BUILT_IN) == {}, "the style sheets have these, for light and dark"
     told = panel_words({}, recognizer.labels)
     assert told["families"] == ["calm", "flat", "bright side"]
 
