@@ -14,7 +14,7 @@ import numpy.typing as npt
 from scipy.optimize import minimize_scalar
 
 from ferstream.engines.bundle import Bundle
-from ferstream.engines.labels import BUILT_IN, labels_of
+from ferstream.engines.labels import labels_of
 from ferstream.engines.manifest import Head, Manifest
 from ferstream.engines.taxonomy import load_taxonomy, roll_up
 
@@ -83,9 +83,8 @@ def calibrated(bundle: Bundle, faces: LabelledFaces, coverage: float = COVERAGE)
         else:
             heads.append(replace(head, temperature=1.0, calibrator=calibrator))
     by_name = {head.name: head for head in heads}
-    labels = labels_of(manifest)
     families = []
-    if (labels.basic.labels, labels.words.labels) == (BUILT_IN.basic.labels, BUILT_IN.words.labels):
+    if labels_of(manifest).are_built_in:
         families = [_family_head(by_name["emo135"].probabilities(emo135), faces)]
     sets = fit_sets(
         by_name["basic8"].probabilities(basic8),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -41,7 +41,17 @@ class Labels:
 
     def family(self, label: str) -> str:
         """The family of a word or basic expression; "" for none."""
-        return _families_of(self.words).get(label) or _families_of(self.basic).get(label, "")
+        return self._families.get(label, "")
+
+    @cached_property
+    def _families(self) -> dict[str, str]:
+        """Of every label that has one; a word's own comes before that of an expression."""
+        return {
+            label: taxonomy.families[at]
+            for taxonomy in (self.basic, self.words)
+            for label, at in zip(taxonomy.labels, taxonomy.family_of, strict=True)
+            if at != NONE
+        }
 
     def family_shares(self) -> npt.NDArray[np.float32]:
         """What turns words into families, (K, F): p_F = p_K @ M; not every word has one."""
@@ -57,9 +67,15 @@ class Labels:
             return None
         return roll_up(WORDS, FINE)
 
+    @property
+    def are_built_in(self) -> bool:
+        """Whether basic expressions and words are the default bundle's."""
+        own, usual = (self.basic, self.words), (BUILT_IN.basic, BUILT_IN.words)
+        return [one.labels for one in own] == [one.labels for one in usual]
+
     def require_built_in(self, what: str) -> None:
         """Raises ContractMismatch where the lists are not those that `what` is labelled in."""
-        if (self.basic.labels, self.words.labels) != (_BASIC8, _EMO135):
+        if not self.are_built_in:
             some = ", ".join(self.basic.labels[:4])
             raise ContractMismatch(
                 f"the bundle speaks in labels of its own ({some}, ...): {what} cannot measure or "
@@ -67,7 +83,6 @@ class Labels:
             )
 
 
-_BASIC8, _EMO135 = (load_taxonomy(name).labels for name in (BASIC, WORDS))
 BUILT_IN = Labels(load_taxonomy(BASIC), load_taxonomy(WORDS), load_taxonomy(FINE).labels)
 """Those of the default bundle and of every bundle that has no others."""
 
@@ -75,7 +90,7 @@ BUILT_IN = Labels(load_taxonomy(BASIC), load_taxonomy(WORDS), load_taxonomy(FINE
 def labels_of(manifest: Manifest) -> Labels:
     """The labels of a bundle. Raises ContractMismatch where a head is missing."""
     basic, words = (taxonomy_of(manifest.head(name)) for name in (BASIC, WORDS))
-    fine = next((head.labels for head in manifest.heads if head.name == FINE), ())
+    fine = next((head.labels for head in manifest.more_heads if head.name == FINE), ())
     if not fine and words.labels == BUILT_IN.words.labels:
         fine = BUILT_IN.fine
     return Labels(basic, words, fine, manifest.head("au").labels, manifest.colours)
@@ -89,9 +104,3 @@ def taxonomy_of(head: Head) -> Taxonomy:
     placed = head.families or ("",) * len(head.labels)
     family_of = tuple(families.index(family) if family else NONE for family in placed)
     return Taxonomy(head.name, head.labels, families, family_of)
-
-
-@cache
-def _families_of(taxonomy: Taxonomy) -> dict[str, str]:
-    pairs = zip(taxonomy.labels, taxonomy.family_of, strict=True)
-    return {label: taxonomy.families[at] for label, at in pairs if at != NONE}

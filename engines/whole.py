@@ -22,6 +22,11 @@ def written_whole(path: Path, *, shared: bool = False) -> Iterator[Path]:
         with beside.open("rb") as file:
             os.fsync(file.fileno())
         beside.replace(path)
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
     except BaseException:
         with suppress(OSError):
             beside.unlink(missing_ok=True)

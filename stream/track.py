@@ -20,11 +20,11 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from .company import Company
 from .detect import Detection, FaceDetector, find_meshes, mesh_of, overlap, tiles_of
 from .face_options import FaceOptions
 from .frame import Frame
 from .mesh import FaceMesh, Mesh, Region
+from .seen_together import SeenTogether
 from .sight import COAST_S, SAME_LOOKS, Face, Sight, Thumbnail, Track, unit
 from .turn import TURNS, turned, turned_back, upright_turn
 from .watch import Watch
@@ -95,7 +95,7 @@ class FaceTracker:
         rotate = self._options.rotate
         self._turn_deg: int | None = None if rotate == "auto" else rotate
         self._tracks: list[Track] = []
-        self._company = Company()
+        self._together = SeenTogether()
         self._frame = 0
         self._last_s: float | None = None
         self._shape: tuple[int, ...] | None = None
@@ -148,12 +148,12 @@ class FaceTracker:
             track.sight.let_go()
         least_px = self._options.min_face_px
         seen = [t for t in self._tracks if self._sees(t) and t.sight.box[2] >= least_px]
-        self._company.seen(seen)
+        self._together.seen(seen)
         return [track.face() for track in sorted(seen, key=lambda track: track.id)]
 
     def settled(self) -> dict[int, int]:
         """Ids that a whole recording shows to be somebody else's, each with that one's."""
-        return self._company.one_person(self._tracks)
+        return self._together.one_person(self._tracks)
 
     def _sees(self, track: Track) -> bool:
         """Whether the face is in the frame at hand."""
@@ -342,7 +342,7 @@ class FaceTracker:
             known = self._known(young, now_s) if self._sees(young) else self._stood_in(young)
             if known is not None:
                 joined[young.id] = known.id
-                self._company.join(young.id, known.id)
+                self._together.join(young.id, known.id)
                 known.views.take_over(young.views)
                 if self._sees(young):
                     self._see(known, young.sight, now_s, [])

@@ -26,12 +26,12 @@ from .clip_frames import frames_px
 from .data.clip_splits import ClipSplits
 from .errors import OptionsWrong, RunMismatch
 from .image_bundle import FIELDS, MOTION_PX, finished_bundle, manifest_of
+from .label_lists import LabelLists, lists_for
 from .networks.clip_graphs import ClipFusion, ClipMotion, ClipSpatial, NoClipMotion
 from .networks.clip_streams import ClipNetwork, FlowStream
 from .networks.image_stream import LabelRollUp
 from .onnx import onnx_from_module
 from .run_folder import RunFolder
-from .spoken import Spoken, spoken
 from .system import System, finished_run, trained_network
 
 GAP_S = 0.1
@@ -73,7 +73,7 @@ def bundle_from_clips(path: Path, out: Path, folder: str | None) -> tuple[Bundle
     crop_px, weight = frames_px(options), float(run.metrics()["fusion"]["spatial_weight"])
     fields = options.fields if options.moves else 0
     onnx = run.path / "onnx"
-    lists = spoken(data.labels, options.taxonomy)
+    lists = lists_for(data.labels, options.taxonomy)
     write_clip_networks(network, lists, crop_px, fields, weight, onnx)
     manifest = clip_manifest(system, run, lists, crop_px, fields, options.reduced, weight)
     files = {file.name: file for file in sorted(onnx.glob("*.onnx"))}
@@ -83,7 +83,7 @@ def bundle_from_clips(path: Path, out: Path, folder: str | None) -> tuple[Bundle
 
 def write_clip_networks(
     network: ClipNetwork,
-    lists: Spoken,
+    lists: LabelLists,
     crop_px: int,
     fields: int,
     weight: float,
@@ -139,7 +139,7 @@ def write_clip_networks(
 def clip_manifest(
     system: System,
     run: RunFolder,
-    lists: Spoken,
+    lists: LabelLists,
     crop_px: int,
     fields: int,
     features: int,

@@ -35,12 +35,12 @@ from .data.hardships import HARDSHIPS, worsened
 from .data.learning_faces import LearningFaces
 from .errors import OptionsWrong, RunMismatch
 from .image_attention import learned_attention
+from .label_lists import LabelLists, lists_for
 from .metrics import classifier_figures
 from .networks.fusion import CascadedAttention
 from .networks.image_stream import FrameAggregation, ImageSpatial, LabelRollUp, NoMotion
 from .onnx import onnx_from_module
 from .run_folder import RunFolder
-from .spoken import Spoken, spoken
 from .system import System, finished_run, trained_network
 
 Array = npt.NDArray[np.float32]
@@ -84,7 +84,7 @@ def bundle_from_run(
     crop_px = system.crop_px(options)
     onnx = run.path / "onnx"
     attend = learned_attention(network, data, crop_px, run.path) if frames == "attention" else None
-    lists = spoken(data.labels, options.taxonomy)
+    lists = lists_for(data.labels, options.taxonomy)
     features = write_image_networks(network, lists, crop_px, onnx, attend)
     manifest = manifest_of(system, run, lists, crop_px, features)
     files = {file.name: file for file in sorted(onnx.glob("*.onnx"))}
@@ -93,7 +93,7 @@ def bundle_from_run(
 
 
 def finished_bundle(
-    bundle: Bundle, data: Splits, lists: Spoken, crop_px: int, name: str
+    bundle: Bundle, data: Splits, lists: LabelLists, crop_px: int, name: str
 ) -> tuple[Bundle, dict[str, Any]]:
     """A bundle of float networks with its INT8 form where the gate lets it pass, calibrated on
     validation faces and measured on test faces, which ``name`` tells of.
@@ -110,7 +110,7 @@ def finished_bundle(
 
 def write_image_networks(
     network: Any,
-    lists: Spoken,
+    lists: LabelLists,
     crop_px: int,
     folder: Path,
     attend: CascadedAttention | None = None,
@@ -160,7 +160,7 @@ def write_image_networks(
 def manifest_of(
     system: System,
     run: RunFolder,
-    lists: Spoken,
+    lists: LabelLists,
     crop_px: int,
     features: int,
 ) -> Manifest:
@@ -205,7 +205,7 @@ def manifest_of(
     )
 
 
-def taught_heads(lists: Spoken, data: str) -> dict[str, tuple[Supervision, str]]:
+def taught_heads(lists: LabelLists, data: str) -> dict[str, tuple[Supervision, str]]:
     """Which head of a bundle the labels of a data set teach, and how the others come about."""
     labels = lists.labels
     if lists.own == labels:
@@ -240,7 +240,7 @@ def taught_heads(lists: Spoken, data: str) -> dict[str, tuple[Supervision, str]]
     return {name: (kinds[name], told[name]) for name in told}
 
 
-def labelled(faces: LearningFaces, lists: Spoken, crop_px: int) -> LabelledFaces:
+def labelled(faces: LearningFaces, lists: LabelLists, crop_px: int) -> LabelledFaces:
     """Faces as calibration takes them, with the same ones spoiled."""
     crops = faces.crops(crop_px)
     votes = faces.target @ lists.basic_KB
@@ -256,7 +256,9 @@ def labelled(faces: LearningFaces, lists: Spoken, crop_px: int) -> LabelledFaces
     )
 
 
-def _measured(bundle: Bundle, faces: LearningFaces, lists: Spoken, crop_px: int) -> dict[str, Any]:
+def _measured(
+    bundle: Bundle, faces: LearningFaces, lists: LabelLists, crop_px: int
+) -> dict[str, Any]:
     """Figures of the deployed engines' basic expressions on faces."""
     logits = photograph_logits(bundle, faces.crops(crop_px))[0]
     head = bundle.manifest.head("basic8")
@@ -269,7 +271,7 @@ def _measured(bundle: Bundle, faces: LearningFaces, lists: Spoken, crop_px: int)
 
 
 def _with_int8(
-    bundle: Bundle, data: Splits, lists: Spoken, crop_px: int
+    bundle: Bundle, data: Splits, lists: LabelLists, crop_px: int
 ) -> tuple[Bundle, dict[str, Any]]:
     """The bundle with the spatial network's INT8 form, if that passes the gate on validation;
     and what the gate says. Speed is not judged: the machine may be busy."""
@@ -283,7 +285,7 @@ def _with_int8(
     return written or bundle, tried[0].verdict.to_json()
 
 
-def _basic(faces: LearningFaces, lists: Spoken) -> npt.NDArray[np.int64]:
+def _basic(faces: LearningFaces, lists: LabelLists) -> npt.NDArray[np.int64]:
     """The basic expression of each face, (N,)."""
     return np.asarray((faces.target @ lists.basic_KB).argmax(axis=1), np.int64)
 

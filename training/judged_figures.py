@@ -134,7 +134,7 @@ def affect_section(
     return found
 
 
-class Spoken(Protocol):
+class LabelLists(Protocol):
     """Probabilities of words emo135 (N, W) and of basic expressions basic8 (N, K)."""
 
     @property
@@ -144,7 +144,7 @@ class Spoken(Protocol):
     def basic8(self) -> Floats: ...
 
 
-def steady_section(said: Spoken, disturbed: Sequence[Spoken], rows: Rows) -> dict[str, Any]:
+def steady_section(said: LabelLists, disturbed: Sequence[LabelLists], rows: Rows) -> dict[str, Any]:
     """Share of the faces ``rows`` whose first word, first basic expression stay when the face is
     disturbed, mean over the ways to disturb it."""
     if not len(rows):

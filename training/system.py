@@ -27,12 +27,12 @@ from .data.learning_faces import LearningFaces
 from .draws import DrawBatches, DrawLoader, DrawnSet
 from .errors import RunUnfinished, SystemUnknown
 from .fit import fit, processes
+from .label_lists import lists_for
 from .learner import Learner
 from .metrics import classifier_figures, confusion_matrix
 from .networks.slfer import ExpressionOutput
 from .options import PRECISIONS, Options
 from .run_folder import REPORT, RunFolder, open_run, start_run
-from .spoken import spoken
 from .systems import SYSTEMS
 
 Array = npt.NDArray[np.float32]
@@ -146,7 +146,7 @@ def train_system(system: System, options: Options, path: Path, folder: str | Non
     """
     data = system.data(options, folder)
     if options.taxonomy:
-        spoken(data.labels, options.taxonomy)  # before anything is written
+        lists_for(data.labels, options.taxonomy)  # before anything is written
     first = processes()[1] == 0
     run = start_run(path, system.name, options, data.about(), write=first)
     stages = system.stages(options, data, run)

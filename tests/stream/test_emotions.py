@@ -137,6 +137,13 @@ def test_labels_are_the_bundles_own() -> None:
     assert reader.labels.family("lost") == "" and reader.labels.family("bored") == "flat"
 
 
+def test_classes_are_those_that_readings_hold() -> None:
+    """CSV names a column for each: a head that no network scores says nothing of them."""
+    added_up = Head("fg33", ("mood",), (), "derived", 1.0)
+    labels = EmotionReader(tiny.manifest(heads=(*tiny.manifest().heads, added_up))).labels
+    assert labels.fine == load_taxonomy("fg33").labels
+
+
 def test_a_bundle_without_a_list_is_refused() -> None:
     heads = tiny.manifest().heads
     with pytest.raises(ContractMismatch, match="no head 'basic8'"):

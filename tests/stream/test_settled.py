@@ -13,12 +13,12 @@ import av
 import numpy as np
 import pytest
 
-from ferstream.stream.company import Company
 from ferstream.stream.detect import FaceDetector, FaceMesh
 from ferstream.stream.errors import SinkError
 from ferstream.stream.frame import Frame
 from ferstream.stream.recognize import Recognizer
 from ferstream.stream.result import Result
+from ferstream.stream.seen_together import SeenTogether
 from ferstream.stream.sight import Track
 from ferstream.stream.sinks.base import SinkInfo
 from ferstream.stream.sinks.columns import COLUMNS, more
@@ -148,12 +148,12 @@ def test_who_was_seen_beside_somebody_is_somebody_else(
         return one
 
     left, right, later = track(1, -60), track(2, 60), track(3, -60)
-    company = Company()
-    assert company.one_person([left, right, later]) == {2: 1, 3: 1}
-    company.seen([left, right])
-    company.seen([right, later])
-    assert company.one_person([left, right, later]) == {3: 1}
-    company.seen([left, later])
-    assert company.one_person([left, right, later]) == {3: 1}, "one face seen as two"
-    company.join(3, 4)
-    assert company.one_person([left, right, track(4, -60)]) == {4: 1}
+    together = SeenTogether()
+    assert together.one_person([left, right, later]) == {2: 1, 3: 1}
+    together.seen([left, right])
+    together.seen([right, later])
+    assert together.one_person([left, right, later]) == {3: 1}
+    together.seen([left, later])
+    assert together.one_person([left, right, later]) == {3: 1}, "one face seen as two"
+    together.join(3, 4)
+    assert together.one_person([left, right, track(4, -60)]) == {4: 1}

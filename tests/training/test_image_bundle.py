@@ -27,9 +27,9 @@ from ferstream.training.data.face_splits import load_splits
 from ferstream.training.errors import RunMismatch, RunUnfinished
 from ferstream.training.image_attention import learned_attention, spoiled_clips
 from ferstream.training.image_bundle import bundle_from_run, taught_heads, write_image_networks
+from ferstream.training.label_lists import lists_for
 from ferstream.training.metrics import classifier_figures
 from ferstream.training.run_folder import RunFolder
-from ferstream.training.spoken import spoken
 from ferstream.training.system import open_system, trained_network
 from ferstream.training.systems.attention import AttentionOptions
 
@@ -77,7 +77,7 @@ def test_the_bundle_says_what_it_is(bundle: Bundle, paper_run: RunFolder) -> Non
 def test_only_the_head_that_the_labels_name_is_trained(
     labels: tuple[str, ...], trained: str
 ) -> None:
-    found = taught_heads(spoken(labels), "synthetic:words")
+    found = taught_heads(lists_for(labels), "synthetic:words")
     assert list(found) == ["basic8", "emo135", "fg33"]
     assert [name for name, (kind, _) in found.items() if kind == "trained"] == [trained] * bool(
         trained
@@ -134,7 +134,7 @@ def test_attention_is_learned_where_it_is_asked_for(
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
     clips = spoiled_clips(network, data.validation, 32, options, clips=None)
     assert clips.feature.shape == (96, 4, 512) and clips.spoiled.sum(1).eq(2).all()
-    features = write_image_networks(network, spoken(data.labels), 32, tmp_path / "onnx", attend)
+    features = write_image_networks(network, lists_for(data.labels), 32, tmp_path / "onnx", attend)
     spec = contract.fusion(features)
     engine = OrtEngine(tmp_path / "onnx" / "fusion.onnx", spec, threads=1)
     given = {**spec.example(B=96, T=4), "feature": clips.feature.numpy()}

@@ -26,7 +26,7 @@ from ferstream.stream.sources.sample import SampleSource
 from ferstream.training import cli
 from ferstream.training.errors import OptionsWrong
 from ferstream.training.image_bundle import bundle_from_run
-from ferstream.training.spoken import read_taxonomy, spoken
+from ferstream.training.label_lists import lists_for, read_taxonomy
 
 from ..stream import serving
 from .conftest import lightning_warns
@@ -130,13 +130,13 @@ def test_other_labels_cannot_be_measured_on_these(bundle: Bundle) -> None:
 
 
 def test_labels_that_no_list_knows_stand_beside_the_others() -> None:
-    lists = spoken(("neutral", "happiness", "hunger"))
+    lists = lists_for(("neutral", "happiness", "hunger"))
     assert lists.basic.labels == (*BUILT_IN.basic.labels, "hunger")
     assert lists.words.labels == (*BUILT_IN.words.labels, "hunger")
     assert lists.own == ("hunger",) and lists.words_KW[0].sum() == 0
     np.testing.assert_array_equal(lists.basic_KB.argmax(axis=1), [0, 1, 8])
     assert lists.words_KW[2, -1] == 1 and lists.words_KW[1, -1] == 0
-    alone = spoken(("neutral", "keen", "lost"))
+    alone = lists_for(("neutral", "keen", "lost"))
     assert alone.words.labels == ("keen", "lost") and alone.own == alone.labels
 
 
@@ -156,7 +156,7 @@ def test_a_wrong_file_is_one_line(text: str | None, said: str, tmp_path: Path) -
     if text is not None:
         path.write_text(text)
     with pytest.raises(OptionsWrong) as caught:
-        spoken(("keen", "lost"), str(path))
+        lists_for(("keen", "lost"), str(path))
     assert said in str(caught.value) and "\n" not in str(caught.value)
 
 

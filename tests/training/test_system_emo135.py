@@ -25,11 +25,11 @@ from ferstream.training.data.learning_faces import LearningFaces
 from ferstream.training.errors import OptionsWrong
 from ferstream.training.expression_similarity import expression_similarity
 from ferstream.training.image_bundle import manifest_of
+from ferstream.training.label_lists import lists_for
 from ferstream.training.losses import vote_cross_entropy
 from ferstream.training.losses_emo135 import transformed_cross_entropy, triplet_loss
 from ferstream.training.networks.correlation import CorrelationLayer
 from ferstream.training.run_folder import RunFolder
-from ferstream.training.spoken import spoken
 from ferstream.training.system import loader_of, open_system, train_system
 from ferstream.training.systems.emo135 import VARIANTS, Emo135Options, WordLearner, emo135_stages
 
@@ -154,7 +154,7 @@ def test_the_papers_words_are_learned_and_measured(words_run: RunFolder) -> None
     models = [row[0] for row in tables["Word models (Table 3)"]["rows"]]
     assert models == ["word vectors (vectors.txt)", "words named together, and norms (shipped)"]
     assert found_in(words_run).meaning.min() < 0, "the vectors' cosines, kept with the run"
-    manifest = manifest_of(open_system("emo135"), words_run, spoken(metrics["labels"]), 32, 16)
+    manifest = manifest_of(open_system("emo135"), words_run, lists_for(metrics["labels"]), 32, 16)
     assert manifest.head("emo135").supervision == "trained"
 
 

@@ -9,7 +9,7 @@ from .detect import overlap
 from .sight import Track
 
 
-class Company:
+class SeenTogether:
     """Remembers who was seen beside whom: those are never one person."""
 
     def __init__(self) -> None:

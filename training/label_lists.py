@@ -1,4 +1,4 @@
-"""How a bundle speaks of a data set's labels: its lists, and where each label goes in them.
+"""The lists of labels of a bundle, and where each label of a data set goes in them.
 
 Labels that the built-in lists know go there. What no list knows is a label of the bundle's own:
 beside the built-in ones where some are known, else in lists that hold nothing but the data set's
@@ -41,7 +41,7 @@ class TaxonomyFile(BaseModel):
 
 
 @dataclass(frozen=True)
-class Spoken:
+class LabelLists:
     """The lists of a bundle, and the way of a data set's labels into them."""
 
     labels: tuple[str, ...]
@@ -78,7 +78,7 @@ def read_taxonomy(path: str) -> TaxonomyFile:
         ) from error
 
 
-def spoken(labels: Sequence[str], taxonomy: str = "") -> Spoken:
+def lists_for(labels: Sequence[str], taxonomy: str = "") -> LabelLists:
     """The lists for these labels; ``taxonomy`` is the path of a file, or "".
 
     Raises:
@@ -90,13 +90,13 @@ def spoken(labels: Sequence[str], taxonomy: str = "") -> Spoken:
         return _own(labels, read_taxonomy(taxonomy), taxonomy)
     if not unknown:
         shares = basic8_shares(labels), word_shares(labels)
-        return Spoken(labels, BUILT_IN.basic, BUILT_IN.words, *shares)
+        return LabelLists(labels, BUILT_IN.basic, BUILT_IN.words, *shares)
     if set(labels) - set(unknown) <= {NEUTRAL}:
         return _own(labels, TaxonomyFile(labels=dict.fromkeys(labels)))
     return _beside(labels, unknown)
 
 
-def _own(labels: tuple[str, ...], file: TaxonomyFile, path: str = "") -> Spoken:
+def _own(labels: tuple[str, ...], file: TaxonomyFile, path: str = "") -> LabelLists:
     """Lists of nothing but the data set's labels."""
     if lacking := [label for label in labels if label not in file.labels]:
         raise OptionsWrong(f"taxonomy {path}: the data's {', '.join(lacking)} are not in it")
@@ -105,7 +105,7 @@ def _own(labels: tuple[str, ...], file: TaxonomyFile, path: str = "") -> Spoken:
         raise OptionsWrong("neutral is the only label: there is no expression to learn")
     families = {label: file.labels[label] or "" for label in labels if label != NEUTRAL}
     eye = np.eye(len(labels), dtype=np.float32)
-    return Spoken(
+    return LabelLists(
         labels,
         _listed(BASIC, labels, families),
         _listed(WORDS, shown, families),
@@ -116,7 +116,7 @@ def _own(labels: tuple[str, ...], file: TaxonomyFile, path: str = "") -> Spoken:
     )
 
 
-def _beside(labels: tuple[str, ...], unknown: tuple[str, ...]) -> Spoken:
+def _beside(labels: tuple[str, ...], unknown: tuple[str, ...]) -> LabelLists:
     """The built-in lists with the labels that they do not know at their ends."""
     basic, words = (_longer(known, unknown) for known in (BUILT_IN.basic, BUILT_IN.words))
     basic_KB, words_KW = (
@@ -128,7 +128,7 @@ def _beside(labels: tuple[str, ...], unknown: tuple[str, ...]) -> Spoken:
             continue
         basic_KB[row, : len(BUILT_IN.basic.labels)] = basic8_shares((label,))[0]
         words_KW[row, : len(BUILT_IN.words.labels)] = word_shares((label,))[0]
-    return Spoken(labels, basic, words, basic_KB, words_KW, unknown)
+    return LabelLists(labels, basic, words, basic_KB, words_KW, unknown)
 
 
 def _listed(name: str, labels: tuple[str, ...], families: dict[str, str]) -> Taxonomy:
