@@ -1,16 +1,24 @@
 # make run    score the built-in sample: makes .venv and installs the base on first use
 # make demo   open the page in the browser: installs what it needs on first use
 # make test   the whole check in .venv, with what training and testing need
+# make pythons  the fast tests on the oldest and the newest Python that is here, NumPy 1.26 and 2
 # make check  the same in the Python environment you are in
+# make test-fast  what takes no training, servers or other processes, in a minute
+# make coverage  the whole suite's coverage, a figure for each folder and pages with each file
+# make bench-check  speed against the figures of tests/bench_figures.json, as ratios of one run
 # make types the types alone
+# make docs   the site of docs/ into build/site, links checked
 # make fuzz   every parser of our own against random input for an hour (FERSTREAM_FUZZ_S seconds)
 # make trials what was tried against it, by what was promised: held, weak, broken
 # make lock   requirements.lock anew from pyproject.toml, with hashes
 # make sbom   what is installed, as CycloneDX, into dist/; for a release
 # make bench  speed of the default bundle and of the whole way on the sample
 
-PYTHON ?= $(firstword $(foreach p,python3 python3.11 python3.12 python3.10,$(shell \
-	$(p) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null && echo $(p))))
+# One that MediaPipe is made for where there is one, else a newer one.
+known = $(foreach p,$(1),$(shell \
+	$(p) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, $(2)))' 2>/dev/null && echo $(p)))
+PYTHON ?= $(firstword $(call known,python3 python3.11 python3.12 python3.10,12) \
+	$(call known,python3 python3.14 python3.13,99))
 VENV := .venv
 BIN := $(VENV)/bin
 SYSTEM := python3-venv libgl1 libglib2.0-0 libsm6 libice6 libxext6
@@ -24,7 +32,14 @@ COUNTERPARTS := chromium ffmpeg mosquitto gstreamer1.0-tools gstreamer1.0-plugin
 # For whatever runs before the project's own switch (engines/offline.py).
 export ORT_DISABLE_TELEMETRY := 1
 
-.PHONY: run demo test check types fuzz trials lock sbom bench system counterparts clean
+# Tests run in one process for each core, 6 at most; a file's tests stay in one (tests/conftest.py).
+# WORKERS=0 runs them in this one.
+CORES := $(shell nproc 2>/dev/null || sysctl -n hw.ncpu 2>/dev/null || echo 2)
+WORKERS ?= $(shell echo $$(($(CORES) < 6 ? $(CORES) : 6)))
+PYTEST := OMP_NUM_THREADS=1 python -m pytest -n $(WORKERS) --dist loadscope --no-loadscope-reorder
+
+.PHONY: run demo test test-fast pythons check coverage types linked docs site fuzz trials lock sbom bench bench-check \
+	system counterparts clean
 .DELETE_ON_ERROR:
 
 run: $(VENV)/.base
@@ -36,17 +51,46 @@ demo: $(VENV)/.demo
 test: $(VENV)/.test counterparts
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(MAKE) --no-print-directory check
 
+test-fast: $(VENV)/.test
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(PYTEST) -q -m "not slow"
+
+pythons: $(VENV)/.test
+	$(BIN)/python tests/pythons.py
+
 check:
 	python -m ruff format --check .
 	python -m ruff check .
 	$(MAKE) --no-print-directory types
-	python -m pytest --durations=30
+	$(PYTEST) --durations=30
 
-types:
+coverage: $(VENV)/.test counterparts
+	@export PATH="$(CURDIR)/$(BIN):$$PATH"; \
+	$(PYTEST) -q --cov --cov-report=html:build/coverage; status=$$?; \
+	for folder in ferstream stream engines training calibration demo; do \
+	  printf '%-12s %s %%\n' $$folder $$(python -m coverage report --format=total --include="$$folder/*"); \
+	done; \
+	printf '%-12s %s %%\n' total $$(python -m coverage report --format=total); \
+	exit $$status
+
+bench-check: $(VENV)/.test
+	$(BIN)/python -m tests.bench_check
+
+types: linked
+	python -m mypy
+
+# The packages under one name, for what knows packages by where they lie.
+linked:
 	mkdir -p build/types/ferstream
 	ln -sfn $(addprefix ../../../,stream engines training calibration demo) build/types/ferstream
 	ln -sfn $(addprefix ../../../ferstream/,$(notdir $(wildcard ferstream/*.py ferstream/py.typed))) build/types/ferstream
-	python -m mypy
+
+SITE ?= build/site
+docs: $(VENV)/.docs
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(MAKE) --no-print-directory site
+
+# The same in the Python environment you are in.
+site: linked
+	NO_MKDOCS_2_WARNING=1 python -m mkdocs build --strict --site-dir $(SITE)
 
 fuzz: $(VENV)/.test
 	FERSTREAM_FUZZ_S=$${FERSTREAM_FUZZ_S:-3600} $(BIN)/python -m pytest -q tests/test_fuzz.py
@@ -95,15 +139,19 @@ counterparts:
 	fi
 
 $(BIN)/python: | system
-	@test -n "$(PYTHON)" || { echo "Python 3.10, 3.11 or 3.12 is needed" >&2; exit 1; }
+	@test -n "$(PYTHON)" || { echo "Python 3.10 or newer is needed" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.base: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install -q -e .
+	$(BIN)/python -m pip install -q -e '.[mediapipe]'
 	@touch $@
 
 $(VENV)/.demo: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install -q -e '.[demo]'
+	$(BIN)/python -m pip install -q -e '.[mediapipe,demo]'
+	@touch $@ $(VENV)/.base
+
+$(VENV)/.docs: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install -q -e '.[docs]'
 	@touch $@ $(VENV)/.base
 
 # All but PyTorch by hash, where the lock is made for this machine; PyTorch, and elsewhere all, after.

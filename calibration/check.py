@@ -17,10 +17,10 @@ from ferstream.engines.labels import labels_of
 from ferstream.engines.manifest import Head
 from ferstream.engines.taxonomy import load_taxonomy, roll_up
 
-from .conformal import measure
 from .data import Photographs, labelled_faces, photographs, sharpness_of
 from .heads import LabelledFaces, basic8_to_family, merged_love
 from .outputs import photograph_logits
+from .ranges import thirds
 from .reliability import (
     binned,
     brier_score,
@@ -30,10 +30,10 @@ from .reliability import (
     expected_calibration_error,
     gap,
     interval,
+    measure,
     negative_log_likelihood,
     soft_error,
 )
-from .samples import thirds
 
 Array = npt.NDArray[np.floating[Any]]
 Labels = npt.NDArray[np.int64]
@@ -86,7 +86,7 @@ def checked(
     progress("scoring", 0.1)
     logits, words, backend, precision = photograph_logits(bundle, held.crops)
     head = bundle.manifest.head("basic8")
-    said, label = head.probabilities(logits), held.label
+    predicted, label = head.probabilities(logits), held.label
     progress("resampling", 0.3)
     document: dict[str, Any] = {
         "bundle": f"{bundle.manifest.name} {bundle.manifest.version}",
@@ -95,43 +95,46 @@ def checked(
         "engine": backend,
         "precision": precision,
         "resamples": resamples,
-        "basic8": overall(said, label, held.votes, resamples, seed),
-        "classes": by_class(said, label, head),
+        "basic8": overall(predicted, label, held.votes, resamples, seed),
+        "classes": by_class(predicted, label, head),
         "bins": {
-            name: [asdict(b) for b in binned(said.max(axis=1), _hit(said, label), BINS, **how)]
+            name: [
+                asdict(b)
+                for b in binned(predicted.max(axis=1), _hit(predicted, label), BINS, **how)
+            ]
             for name, how in (("equal_width", {}), ("equal_mass", {"equal_mass": True}))
         },
         "families": families(bundle, words, held, resamples, seed),
         "words": _words(bundle, words, held),
-        "quality": by_quality(bundle, said, faces),
+        "quality": by_quality(bundle, predicted, faces),
     }
     if bundle.manifest.sets is not None:
-        progress("sets under hardship", 0.5)
-        document["sets"] = _sets(bundle, said, held)
+        progress("sets under corruption", 0.5)
+        document["sets"] = _sets(bundle, predicted, held)
     if clips:
         from .clips import clip_reliability
 
         progress("making clips", 0.7)
         document["clips"] = clip_reliability(bundle, faces, folder, clips, seed)
-    return Checked(document, said, label)
+    return Checked(document, predicted, label)
 
 
 def overall(
-    said_NK: Array, label_N: Labels, votes_NK: Array, resamples: int, seed: int
+    predicted_NK: Array, label_N: Labels, votes_NK: Array, resamples: int, seed: int
 ) -> dict[str, dict[str, float]]:
     """Each figure with the interval that 95 % of resamples stay in."""
-    majority_NK = np.eye(said_NK.shape[1])[label_N]
+    majority_NK = np.eye(predicted_NK.shape[1])[label_N]
     figures: dict[str, Callable[[Any], float]] = {
-        "top1": lambda r: float(_hit(said_NK[r], label_N[r]).mean()),
-        "ece": lambda r: expected_calibration_error(said_NK[r], label_N[r], BINS),
-        "ece_equal_mass": lambda r: equal_mass_error(said_NK[r], label_N[r], BINS),
-        "ece_classwise": lambda r: classwise_error(said_NK[r], label_N[r], BINS),
-        "ece_votes": lambda r: soft_error(said_NK[r], votes_NK[r], BINS),
-        "nll": lambda r: negative_log_likelihood(said_NK[r], majority_NK[r]),
-        "nll_votes": lambda r: negative_log_likelihood(said_NK[r], votes_NK[r]),
-        "kl_votes": lambda r: divergence(said_NK[r], votes_NK[r]),
-        "brier": lambda r: brier_score(said_NK[r], majority_NK[r]),
-        "brier_votes": lambda r: brier_score(said_NK[r], votes_NK[r]),
+        "top1": lambda r: float(_hit(predicted_NK[r], label_N[r]).mean()),
+        "ece": lambda r: expected_calibration_error(predicted_NK[r], label_N[r], BINS),
+        "ece_equal_mass": lambda r: equal_mass_error(predicted_NK[r], label_N[r], BINS),
+        "ece_classwise": lambda r: classwise_error(predicted_NK[r], label_N[r], BINS),
+        "ece_votes": lambda r: soft_error(predicted_NK[r], votes_NK[r], BINS),
+        "nll": lambda r: negative_log_likelihood(predicted_NK[r], majority_NK[r]),
+        "nll_votes": lambda r: negative_log_likelihood(predicted_NK[r], votes_NK[r]),
+        "kl_votes": lambda r: divergence(predicted_NK[r], votes_NK[r]),
+        "brier": lambda r: brier_score(predicted_NK[r], majority_NK[r]),
+        "brier_votes": lambda r: brier_score(predicted_NK[r], votes_NK[r]),
     }
     everything = np.arange(len(label_N))
     found = {}
@@ -146,8 +149,8 @@ def _words(bundle: Bundle, words_NK: Array, held: LabelledFaces) -> dict[str, An
     rows = held.word_weight > 0
     if not rows.any() or bundle.manifest.head("emo135").kind != "independent":
         return {"n": 0, "note": "no words of their own, or no judged faces, to measure on"}
-    said_NK = bundle.manifest.head("emo135").probabilities(words_NK[rows])
-    apart_K = np.abs(said_NK.mean(axis=0) - held.words[rows].mean(axis=0))
+    predicted_NK = bundle.manifest.head("emo135").probabilities(words_NK[rows])
+    apart_K = np.abs(predicted_NK.mean(axis=0) - held.words[rows].mean(axis=0))
     return {
         "n": int(rows.sum()),
         "ece": float(apart_K.mean()),
@@ -155,23 +158,25 @@ def _words(bundle: Bundle, words_NK: Array, held: LabelledFaces) -> dict[str, An
     }
 
 
-def by_class(said_NK: Array, label_N: Labels, head: Head) -> dict[str, dict[str, float]]:
+def by_class(predicted_NK: Array, label_N: Labels, head: Head) -> dict[str, dict[str, float]]:
     """Each class against the rest."""
-    guess_N = said_NK.argmax(axis=1)
+    guess_N = predicted_NK.argmax(axis=1)
     found = {}
     for k, name in enumerate(head.labels):
         is_N = label_N == k
         found[name] = {
             "n": int(is_N.sum()),
-            "said": float(said_NK[:, k].mean()),
+            "said": float(predicted_NK[:, k].mean()),
             "so": float(is_N.mean()),
             "recall": float((guess_N[is_N] == k).mean()) if is_N.any() else 0.0,
-            "ece": gap(binned(said_NK[:, k], is_N.astype(np.float64), BINS)),
+            "ece": gap(binned(predicted_NK[:, k], is_N.astype(np.float64), BINS)),
         }
     return found
 
 
-def by_quality(bundle: Bundle, said_NK: Array, faces: Photographs) -> dict[str, dict[str, float]]:
+def by_quality(
+    bundle: Bundle, predicted_NK: Array, faces: Photographs
+) -> dict[str, dict[str, float]]:
     """The same faces by how sharp and how bright their crops are."""
     label_N, sets = faces.data.majority, bundle.manifest.sets
     found = {}
@@ -184,16 +189,16 @@ def by_quality(bundle: Bundle, said_NK: Array, faces: Photographs) -> dict[str, 
             rows = third_N == third
             if not rows.any():
                 continue
-            said, label = said_NK[rows], label_N[rows]
+            predicted, label = predicted_NK[rows], label_N[rows]
             row = {
                 "n": int(rows.sum()),
-                "top1": float(_hit(said, label).mean()),
-                "confidence": float(said.max(axis=1).mean()),
-                "ece": expected_calibration_error(said, label, BINS),
-                "nll": negative_log_likelihood(said, np.eye(said.shape[1])[label]),
+                "top1": float(_hit(predicted, label).mean()),
+                "confidence": float(predicted.max(axis=1).mean()),
+                "ece": expected_calibration_error(predicted, label, BINS),
+                "nll": negative_log_likelihood(predicted, np.eye(predicted.shape[1])[label]),
             }
             if sets is not None:
-                covered = measure(sets, said, label)
+                covered = measure(sets, predicted, label)
                 row |= {"covered": covered.covered, "set_size": covered.size}
             found[f"{what}: {name}"] = row
     return found
@@ -203,50 +208,50 @@ def families(
     bundle: Bundle, words_NK: Array, held: LabelledFaces, resamples: int, seed: int
 ) -> dict[str, Any]:
     """The families on faces that most raters did not call neutral; love counts as joy."""
-    said_NK = bundle.manifest.head("emo135").probabilities(words_NK)
-    said_NK = said_NK / np.maximum(said_NK.sum(axis=1, keepdims=True), 1e-9)
-    words_NF = said_NK @ roll_up("emo135", "family6")
+    predicted_NK = bundle.manifest.head("emo135").probabilities(words_NK)
+    predicted_NK = predicted_NK / np.maximum(predicted_NK.sum(axis=1, keepdims=True), 1e-9)
+    words_NF = predicted_NK @ roll_up("emo135", "family6")
     names = [head.name for head in bundle.manifest.heads]
     if "family6" in names:
         words_NF = bundle.manifest.head("family6").probabilities(np.log(words_NF + 1e-9))
     best_NF = basic8_to_family()[held.label]
     rows = best_NF.sum(axis=1) > 0
-    said, label = merged_love(words_NF)[rows], best_NF[rows].argmax(axis=1)
+    predicted, label = merged_love(words_NF)[rows], best_NF[rows].argmax(axis=1)
 
     def ece(at: Any) -> float:
-        return expected_calibration_error(said[at], label[at], BINS)
+        return expected_calibration_error(predicted[at], label[at], BINS)
 
     low, high = interval(ece, len(label), resamples, seed)
     return {
         "n": len(label),
         "labels": list(load_taxonomy("family6").labels),
-        "top1": float(_hit(said, label).mean()),
+        "top1": float(_hit(predicted, label).mean()),
         "ece": {"value": ece(np.arange(len(label))), "low": low, "high": high},
-        "nll": negative_log_likelihood(said, best_NF[rows]),
+        "nll": negative_log_likelihood(predicted, best_NF[rows]),
     }
 
 
-def _sets(bundle: Bundle, said_NK: Array, held: LabelledFaces) -> dict[str, Any]:
+def _sets(bundle: Bundle, predicted_NK: Array, held: LabelledFaces) -> dict[str, Any]:
     sets = bundle.manifest.sets
     assert sets is not None
     head = bundle.manifest.head(sets.head)
-    measured = {"as they are": asdict(measure(sets, said_NK, held.label))}
+    measured = {"as they are": asdict(measure(sets, predicted_NK, held.label))}
     for how, crops in held.harder.items():
-        said = head.probabilities(photograph_logits(bundle, crops)[0])
-        row = asdict(measure(sets, said, held.label))
+        predicted = head.probabilities(photograph_logits(bundle, crops)[0])
+        row = asdict(measure(sets, predicted, held.label))
         row |= {
-            "top1": float(_hit(said, held.label).mean()),
-            "ece": expected_calibration_error(said, held.label, BINS),
+            "top1": float(_hit(predicted, held.label).mean()),
+            "ece": expected_calibration_error(predicted, held.label, BINS),
         }
         measured[how] = row
     clean = measured["as they are"]
-    clean["top1"] = float(_hit(said_NK, held.label).mean())
-    clean["ece"] = expected_calibration_error(said_NK, held.label, BINS)
+    clean["top1"] = float(_hit(predicted_NK, held.label).mean())
+    clean["ece"] = expected_calibration_error(predicted_NK, held.label, BINS)
     return {"promised": sets.coverage, "measured": measured}
 
 
-def _hit(said_NK: Array, label_N: Labels) -> npt.NDArray[np.float64]:
-    return np.asarray(said_NK.argmax(axis=1) == label_N, np.float64)
+def _hit(predicted_NK: Array, label_N: Labels) -> npt.NDArray[np.float64]:
+    return np.asarray(predicted_NK.argmax(axis=1) == label_N, np.float64)
 
 
 NAMES = {

@@ -20,8 +20,8 @@ from ferstream.engines.manifest import NETWORKS
 from ferstream.engines.terminal import plain_console
 
 from .gate import Budget
-from .lower import Lower, Options, fp16_tried, int8_tried, taken
-from .samples import LEAST
+from .quantize import Lower, Options, fp16_tried, int8_tried, taken
+from .ranges import LEAST
 
 app = typer.Typer(no_args_is_help=True, help="Lower precisions, probabilities, reliability.")
 
@@ -138,7 +138,7 @@ def _lower(
     report: Path | None,
     as_json: bool,
 ) -> None:
-    from .material import materials
+    from .data import calibration_data
 
     for network in networks:
         if network not in NETWORKS:
@@ -147,7 +147,9 @@ def _lower(
     labels_of(opened.manifest).require_built_in("these photographs")
     make = int8_tried if precision == "int8" else fp16_tried
     with _progress() as progress:
-        found = materials(opened, networks, data, samples=samples, seed=seed, progress=progress)
+        found = calibration_data(
+            opened, networks, data, samples=samples, seed=seed, progress=progress
+        )
         tried = [make(opened, n, found[n], options, progress) for n in networks]
     written = taken(opened, out or opened.path, precision, tried, found, options)
     if report is not None:
@@ -188,8 +190,8 @@ def probabilities(
     """Fit calibrators, families and prediction sets anew, on the deployed engines' outputs."""
     from .data import labelled_faces, photographs
     from .heads import calibrated
-    from .samples import hold_fit
-    from .store import kept_files, stored
+    from .quantize import kept_files, stored
+    from .ranges import hold_fit
 
     opened = load_bundle(bundle)
     labels_of(opened.manifest).require_built_in("these photographs")

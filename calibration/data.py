@@ -5,24 +5,27 @@ Those are plain NumPy: nothing here needs PyTorch. N samples, T frames of a clip
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ferstream.engines.bundle import Bundle
 from ferstream.engines.engine import open_engine
+from ferstream.stream.faces.quality import sharpness
+from ferstream.training.datasets.augment import CORRUPTIONS, corrupted
+from ferstream.training.datasets.fer import FerPlus, load_fer_plus
+from ferstream.training.datasets.judged import judged_columns
+from ferstream.training.datasets.motion import FaceShape, fit_face_shape, make_motion_set
+from ferstream.training.datasets.views import ViewMaker
 
-from .compare import Examples, Outputs, Said
+from .gate import Examples, Outputs, Predictions
 from .heads import LabelledFaces
-from .outputs import alone
-from .samples import LEAST, hold_fit, stratified, thirds
-
-if TYPE_CHECKING:
-    from ferstream.training.data.fer import FerPlus
-    from ferstream.training.data.motion import FaceShape
+from .outputs import ClipScorer, alone
+from .quantize import CalibrationData
+from .ranges import LEAST, Samples, hold_fit, stratified, thirds
 
 Array = npt.NDArray[np.float32]
 Crops = npt.NDArray[np.uint8]
@@ -54,34 +57,19 @@ def photographs(split: str, folder: str | None, crop_px: int) -> Photographs:
     Raises:
         FileNotFoundError: no such data.
     """
-    from ferstream.training.data.fer import load_fer_plus
-    from ferstream.training.evaluate import crops_of
-
     data = load_fer_plus(split, folder)
     data = data.subset(data.rated)
-    return Photographs(data, crops_of(data, crop_px))
-
-
-def face_shape(train: FerPlus) -> FaceShape:
-    """How expressions move landmarks, for setting photographs in motion."""
-    from ferstream.training.data.motion import fit_face_shape
-
-    return fit_face_shape(train)
+    return Photographs(data, data.crops(crop_px))
 
 
 def sharpness_of(crops: Crops) -> npt.NDArray[np.float64]:
     """The run time's sharpness of each crop, 0..1, (N,)."""
-    from ferstream.stream.quality import sharpness
-
     return np.array([sharpness(crop[0]) for crop in crops])
 
 
 def labelled_faces(faces: Photographs, folder: str | None) -> LabelledFaces:
     """What probabilities are fitted on, with the same faces spoiled; words where they were judged,
     which zeros stand for elsewhere."""
-    from ferstream.training.data.hardships import HARDSHIPS, worsened
-    from ferstream.training.data.judged import judged_columns
-
     judged = judged_columns(faces.data, folder, faces.data.split)
     return LabelledFaces(
         crops=faces.crops,
@@ -89,7 +77,7 @@ def labelled_faces(faces: Photographs, folder: str | None) -> LabelledFaces:
         label=faces.data.majority,
         words=(judged.words > 0).astype(np.float32),
         word_weight=judged.judge.sum(axis=1),
-        harder={how: worsened(faces.crops, how) for how in HARDSHIPS},
+        harder={how: corrupted(faces.crops, how) for how in CORRUPTIONS},
     )
 
 
@@ -106,14 +94,12 @@ def representative(faces: Photographs, count: int, seed: int, least: int = LEAST
 
 
 def crop_samples(faces: Photographs, seed: int) -> Crops:
-    """Their crops, every fourth of them spoiled in one of the hardships' ways: a live camera
+    """Their crops, every fourth of them spoiled in one of the corruptions' ways: a live camera
     gives such views too."""
-    from ferstream.training.data.hardships import HARDSHIPS, worsened
-
     crops = faces.crops.copy()
-    for at, how in enumerate(HARDSHIPS):
-        rows = np.arange(at * _SPOILED_EVERY, len(crops), _SPOILED_EVERY * len(HARDSHIPS))
-        crops[rows] = worsened(crops[rows], how, seed)
+    for at, how in enumerate(CORRUPTIONS):
+        rows = np.arange(at * _SPOILED_EVERY, len(crops), _SPOILED_EVERY * len(CORRUPTIONS))
+        crops[rows] = corrupted(crops[rows], how, seed)
     return crops
 
 
@@ -122,8 +108,6 @@ def motion_samples(
 ) -> tuple[Array, npt.NDArray[np.float32]]:
     """Motion stacks (N, 2F, P, P) of those photographs that have landmarks, set in motion, and
     their targets (N, 8)."""
-    from ferstream.training.data.motion_set import make_motion_set
-
     rows: Iterable[int] = np.flatnonzero(faces.data.seen).tolist()
     made = make_motion_set(faces.data, shape, rows, seed=seed)
     return made.motion.astype(np.float32), made.target
@@ -134,9 +118,6 @@ def clip_samples(
 ) -> tuple[dict[str, Array], npt.NDArray[np.int64]]:
     """Inputs of the fusion network: clips of views, half of them spoiled, with their motion; and
     the labels (N,). Clips are of all lengths up to CLIP_VIEWS."""
-    from ferstream.training.data.views import ViewMaker
-    from ferstream.training.evaluate_clips import ClipScorer
-
     seen = faces.subset(faces.data.seen)
     maker = ViewMaker(seen.data, shape, seed)
     views = [maker.clip(row, CLIP_VIEWS, CLIP_VIEWS // 2)[0] for row in range(len(seen.data))]
@@ -146,8 +127,8 @@ def clip_samples(
     inputs = {
         "feature": scorer.features(np.stack(views)),
         "mask": (np.arange(CLIP_VIEWS) < length[:, None]).astype(np.float32),
-        "has_motion": scorer.shares(stacks),
-        **scorer.heard(scorer.motion(stacks)),
+        "has_motion": scorer.motion_weights(stacks),
+        **scorer.motion_inputs(scorer.motion(stacks)),
     }
     return inputs, seen.data.majority
 
@@ -160,10 +141,10 @@ def photograph_examples(
     fusion = open_engine(bundle, "fusion", backend=backend, precision="fp32")
     head = {name: bundle.manifest.head(name) for name in ("basic8", "emo135")}
 
-    def read(outputs: Outputs) -> Said:
+    def read(outputs: Outputs) -> Predictions:
         out = fusion.run(alone(bundle, outputs["feature"]))
         words = head["emo135"].probabilities(out["emo135"])
-        return Said(head["basic8"].probabilities(out["basic8"]), words)
+        return Predictions(head["basic8"].probabilities(out["basic8"]), words)
 
     return Examples({"crop": crops}, label, read)
 
@@ -172,7 +153,7 @@ def motion_examples(bundle: Bundle, motion: Array, label: npt.NDArray[np.int64])
     """The temporal network judged on motion stacks."""
     head = bundle.manifest.head("basic8")
     return Examples(
-        {"motion": motion}, label, lambda out: Said(head.probabilities(out["basic8"]), None)
+        {"motion": motion}, label, lambda out: Predictions(head.probabilities(out["basic8"]), None)
     )
 
 
@@ -182,7 +163,83 @@ def clip_examples(
     """The fusion network judged on clips."""
     basic8, words = (bundle.manifest.head(name) for name in ("basic8", "emo135"))
 
-    def read(out: Outputs) -> Said:
-        return Said(basic8.probabilities(out["basic8"]), words.probabilities(out["emo135"]))
+    def read(out: Outputs) -> Predictions:
+        return Predictions(basic8.probabilities(out["basic8"]), words.probabilities(out["emo135"]))
 
     return Examples(inputs, label, read)
+
+
+SWEEP = 400
+"""Examples for trying layer by layer."""
+MOVING = 1500
+"""At most so many validation photographs are set in motion."""
+
+
+def calibration_data(
+    bundle: Bundle,
+    networks: Sequence[str],
+    folder: str | None,
+    *,
+    samples: int,
+    seed: int,
+    least: int = LEAST,
+    progress: Callable[[str, float], None] = lambda what, share: None,
+) -> dict[str, CalibrationData]:
+    """Samples and examples of each network, by its name.
+
+    Raises:
+        SamplesUnfit: too few photographs, or of one emotion.
+        FileNotFoundError: no data.
+    """
+    crop_px = bundle.manifest.crop.px
+    progress("reading labelled faces", 0.0)
+    train = photographs("train", folder, crop_px)
+    judge = photographs("validation", folder, crop_px)
+    chosen = representative(train, samples, seed, least)
+    found = {}
+    if "spatial" in networks:
+        label = judge.data.majority
+        examples = photograph_examples(bundle, judge.crops, label)
+        found["spatial"] = calibration_data_of(
+            {"crop": crop_samples(chosen, seed)}, examples, judge.quality, seed
+        )
+    if {"temporal", "fusion"} & set(networks):
+        seen = train.subset(train.data.seen)
+        shape = fit_face_shape(train.data)
+        moving = representative(seen, samples, seed, least)
+        judged = _moving(judge, seed)
+        if "temporal" in networks:
+            progress("setting photographs in motion", 0.3)
+            motion, _ = motion_samples(moving, shape, seed)
+            stacks, target = motion_samples(judged, shape, seed + 1)
+            examples = motion_examples(bundle, stacks, target.argmax(axis=1))
+            found["temporal"] = calibration_data_of({"motion": motion}, examples, None, seed)
+        if "fusion" in networks:
+            progress("making clips", 0.6)
+            inputs, _ = clip_samples(bundle, moving, shape, seed)
+            clips, label = clip_samples(bundle, judged, shape, seed + 1)
+            found["fusion"] = calibration_data_of(
+                inputs, clip_examples(bundle, clips, label), None, seed
+            )
+    return found
+
+
+def _moving(judge: Photographs, seed: int) -> Photographs:
+    seen = judge.subset(judge.data.seen)
+    if len(seen.data) <= MOVING:
+        return seen
+    rows = np.sort(np.random.default_rng(seed).permutation(len(seen.data))[:MOVING])
+    return seen.subset(rows)
+
+
+def calibration_data_of(
+    samples: Samples,
+    examples: Examples,
+    quality: npt.NDArray[np.int64] | None = None,
+    seed: int = 0,
+) -> CalibrationData:
+    """Samples and examples, some of these, spread over labels and quality, for the sweep."""
+    stratum = examples.label if quality is None else examples.label * 3 + quality
+    rows = stratified(stratum, SWEEP, seed)
+    few = {name: array[rows] for name, array in examples.inputs.items()}
+    return CalibrationData(samples, examples, Examples(few, examples.label[rows], examples.read))

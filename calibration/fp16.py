@@ -6,14 +6,12 @@ computes places rather than features and what overflows on the samples stays in 
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from .graph import LAYERS, float_tensors, prepared, tidied
-from .ranges import activation_ranges
-from .samples import Samples
+from .graph import LAYERS, float_tensors, tidied
+from .ranges import Samples, activation_ranges
 
 HALVES = (
     *LAYERS,
@@ -25,15 +23,6 @@ logarithms do not."""
 
 MOST = float(np.finfo(np.float16).max) / 2
 """Half of what half precision holds, since other samples may reach further."""
-
-
-def half_from_onnx(source: Path, target: Path, kept: tuple[str, ...] = ()) -> None:
-    """Write the FP16 form of a network, the nodes named in `kept` left in float32.
-
-    Raises:
-        EngineUnavailable: the onnx package is missing.
-    """
-    target.write_bytes(halved(prepared(source), kept))
 
 
 def overflowing(model: Any, samples: Samples) -> tuple[str, ...]:

@@ -11,16 +11,15 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import minimize_scalar
 
 from ferstream.engines.bundle import Bundle
 from ferstream.engines.labels import labels_of
 from ferstream.engines.manifest import Head, Manifest
 from ferstream.engines.taxonomy import load_taxonomy, roll_up
 
-from .conformal import fit_sets, measure
 from .outputs import photograph_logits, photograph_outputs
 from .probability import LEAST, MOST, choose, cross_entropy, fit_each, softmax
+from .reliability import fit_sets, least_rank, measure
 
 Array = npt.NDArray[np.floating[Any]]
 
@@ -44,7 +43,12 @@ class LabelledFaces:
     word_weight: Array
     """(N,) how much a face says about the words; 0 where nobody judged them."""
     harder: Mapping[str, npt.NDArray[np.uint8]] = field(default_factory=dict)
-    """The same crops spoiled, by hardship."""
+    """The same crops spoiled, by corruption."""
+
+
+def hold_enough(faces: LabelledFaces, coverage: float = COVERAGE) -> None:
+    """Raises SamplesUnfit where the faces are too few for `calibrated`."""
+    least_rank(len(faces.label), coverage)
 
 
 def calibrated(bundle: Bundle, faces: LabelledFaces, coverage: float = COVERAGE) -> Manifest:
@@ -54,8 +58,8 @@ def calibrated(bundle: Bundle, faces: LabelledFaces, coverage: float = COVERAGE)
     fitted to the raters' majority, so that of ten faces given 0.7 seven are what most say.
     """
     manifest = bundle.manifest
-    said = photograph_outputs(bundle, faces.crops)[0]
-    basic8, emo135 = said["basic8"], said["emo135"]
+    predicted = photograph_outputs(bundle, faces.crops)[0]
+    basic8, emo135 = predicted["basic8"], predicted["emo135"]
     majority = np.eye(basic8.shape[1])[faces.label]
     chosen = choose(basic8, majority)
     fresh = {"basic8": chosen.calibrator}
@@ -63,9 +67,9 @@ def calibrated(bundle: Bundle, faces: LabelledFaces, coverage: float = COVERAGE)
     if manifest.head("emo135").kind == "independent":
         if known.any():
             fresh["emo135"] = fit_each(emo135[known], faces.words[known])
-            if "fg33" in said:
+            if "fg33" in predicted:
                 classes = np.minimum(faces.words[known] @ roll_up("emo135", "fg33"), 1)
-                fresh["fg33"] = fit_each(said["fg33"][known], classes)
+                fresh["fg33"] = fit_each(predicted["fg33"][known], classes)
     elif known.any():
         # Such targets are labels shared out among words: one number is all they can bear.
         words = choose(
@@ -100,7 +104,7 @@ def calibrated(bundle: Bundle, faces: LabelledFaces, coverage: float = COVERAGE)
 
 
 def with_coverage(bundle: Bundle, faces: LabelledFaces) -> Manifest:
-    """The manifest with its sets' coverage measured on these faces, clean and under hardship.
+    """The manifest with its sets' coverage measured on these faces, clean and under corruption.
 
     Raises:
         ValueError: the bundle has no prediction sets.
@@ -142,6 +146,8 @@ def _family_head(words_NK: Array, faces: LabelledFaces) -> Head:
     # What most raters say; a face whose label is neutral has no family and does not count.
     best_NF = basic8_to_family()[faces.label]
     shows_N = best_NF.sum(axis=1)
+
+    from scipy.optimize import minimize_scalar
 
     def loss(log_temperature: float) -> float:
         merged_NF = merged_love(softmax(log_NF, float(np.exp(log_temperature))))

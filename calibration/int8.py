@@ -16,15 +16,19 @@ itself. OpenVINO fuses both. Small operations between layers stay in float: fast
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
+from ferstream.engines.contract import NetworkSpec
+from ferstream.engines.ort import OrtEngine
+
+from .gate import Examples, Predictions, change
 from .graph import FEW_WEIGHTS, LAYERS, float_tensors, layers, prepared, tidied
-from .ranges import Method, Range, activation_ranges
-from .samples import Samples
+from .ranges import Method, Range, Samples, activation_ranges
 
 Target = Literal["cpu", "tensorrt"]
 
@@ -144,3 +148,63 @@ def _rectifiers(model: Any, chosen: set[str]) -> list[str]:
         for node in model.graph.node
         if node.op_type == "Relu" and ({node.input[0], node.output[0]} & beside)
     ]
+
+
+Progress = Callable[[str, float], None]
+
+OWN_SHARE = 0.25
+"""A layer that spends more than this share of the KL budget alone stays in float."""
+
+
+@dataclass(frozen=True)
+class LayerError:
+    """What quantizing one layer alone does."""
+
+    layer: str
+    kl: float
+    """Divergence of the basic expressions from float, nats."""
+    agree: float
+    """Share of the examples with the same best expression."""
+
+    def to_json(self) -> dict[str, float | str]:
+        """Plain types."""
+        return asdict(self)
+
+
+def layer_errors(
+    found: Measured,
+    spec: NetworkSpec,
+    examples: Examples,
+    target: Target,
+    folder: Path,
+    progress: Progress = lambda what, share: None,
+) -> list[LayerError]:
+    """One row for each layer, the worst first; works in `folder`.
+
+    Raises:
+        NotFinite: a form gives NaN or infinity.
+    """
+    exact = _predictions(quantized(found, found.layers, target), spec, examples, folder)
+    rows = []
+    for at, layer in enumerate(found.layers):
+        progress(f"{spec.name}: {layer} alone in eight bits", at / len(found.layers))
+        others = tuple(name for name in found.layers if name != layer)
+        lower = _predictions(quantized(found, others, target), spec, examples, folder)
+        moved = change(exact, lower)
+        rows.append(LayerError(layer, round(moved.kl, 9), round(moved.agree, 5)))
+    return sorted(rows, key=lambda row: -row.kl)
+
+
+def hurting(rows: list[LayerError], kl_budget: float) -> tuple[str, ...]:
+    """Layers that alone spend more than OWN_SHARE of the budget, the worst first."""
+    return tuple(row.layer for row in rows if row.kl > OWN_SHARE * kl_budget)
+
+
+def _predictions(onnx: bytes, spec: NetworkSpec, examples: Examples, folder: Path) -> Predictions:
+    file = folder / f"{spec.name}.sweep.onnx"
+    file.write_bytes(onnx)
+    engine = OrtEngine(file, spec, precision="int8")
+    try:
+        return examples.predictions(engine)
+    finally:
+        engine.close()

@@ -9,32 +9,9 @@ from pathlib import Path
 from ferstream.engines.bundle import Bundle
 
 from .check import Checked, Page
-from .lower import Material, Options, Tried
-from .samples import fingerprint
-
-_STYLE = """
-:root { color-scheme: light dark; --ink: #22262d; --dim: #667080; --line: #dde1e7; --back: #fff;
-  --card: #f6f7f9; --bad: #b3401e; --good: #23744a }
-@media (prefers-color-scheme: dark) { :root { --ink: #e8eaee; --dim: #9aa3b2; --line: #353b46;
-  --back: #16181d; --card: #1e2127; --bad: #f08a63; --good: #6fcf9b } }
-* { box-sizing: border-box }
-body { margin: 0 auto; padding: 2.5rem 1.25rem 4rem; max-width: 62rem; color: var(--ink);
-  background: var(--back); font: 16px/1.55 system-ui, sans-serif }
-h1 { font-size: 1.7rem; line-height: 1.2; margin: 0 0 .3rem }
-h2 { font-size: 1.15rem; margin: 2.4rem 0 .6rem }
-p { max-width: 46rem } .dim { color: var(--dim) }
-.scroll { overflow-x: auto } .bad { color: var(--bad) } .good { color: var(--good) }
-table { border-collapse: collapse; font-size: .92rem; font-variant-numeric: tabular-nums }
-th, td { padding: .32rem .9rem .32rem 0; border-bottom: 1px solid var(--line); text-align: right;
-  white-space: nowrap }
-th { color: var(--dim); font-weight: 500 }
-th:first-child, td:first-child { text-align: left }
-figure { margin: 1rem 0; padding: .8rem; background: #fff; border: 1px solid var(--line);
-  border-radius: .6rem; display: inline-block; max-width: 100% }
-figure img { display: block; max-width: 100%; height: auto }
-figcaption { color: #667080; font-size: .85rem; margin-top: .5rem; max-width: 40rem }
-code { overflow-wrap: anywhere; font-size: .88em }
-"""
+from .document import document, figure, table
+from .quantize import CalibrationData, Options, Tried
+from .ranges import fingerprint
 
 _WORDS = {
     "top1": "top-1",
@@ -56,7 +33,7 @@ def check_page(file: Path, bundle: Bundle, found: Checked) -> None:
     Raises:
         OSError: the file cannot be written.
     """
-    from . import diagrams
+    from . import document as diagrams
 
     facts = found.document
     head = bundle.manifest.head("basic8")
@@ -78,16 +55,16 @@ def check_page(file: Path, bundle: Bundle, found: Checked) -> None:
         "their majority; figures against both are given, and the calibrators were fitted to the "
         "majority.</p>",
         tables[0],
-        _figure(
+        figure(
             diagrams.reliability(facts["bins"]["equal_width"]),
             "Equal width: where a bar ends below the dashed line, the network was too sure.",
         ),
-        _figure(
+        figure(
             diagrams.reliability(facts["bins"]["equal_mass"]),
             "Equal mass: as many faces in each bin.",
         ),
         tables[1],
-        _figure(
+        figure(
             diagrams.by_class(found.probability, found.label, list(head.labels)),
             "Each expression against the rest; larger points stand for more faces, bins with "
             "fewer than five are left out.",
@@ -98,10 +75,10 @@ def check_page(file: Path, bundle: Bundle, found: Checked) -> None:
     if "sets" in facts:
         parts += [
             rest.pop(0),
-            _figure(
+            figure(
                 diagrams.coverage(facts["sets"]["promised"], facts["sets"]["measured"]),
                 "Prediction sets, clean and spoiled: the promise holds for faces like those they "
-                "were fitted on; under hardship it is an observation.",
+                "were fitted on; under corruption it is an observation.",
             ),
         ]
     if rest:
@@ -117,7 +94,7 @@ def lower_page(
     file: Path,
     bundle: Bundle,
     tried: list[Tried],
-    materials: Mapping[str, Material],
+    data: Mapping[str, CalibrationData],
     options: Options,
 ) -> None:
     """Writes the page of a lower precision: the gate's figures, each layer's error.
@@ -125,7 +102,7 @@ def lower_page(
     Raises:
         OSError: the file cannot be written.
     """
-    from . import diagrams
+    from . import document as diagrams
 
     precision = tried[0].verdict.precision.upper()
     title = f"{precision} of {bundle.manifest.name} {bundle.manifest.version}"
@@ -135,12 +112,12 @@ def lower_page(
     for form in tried:
         verdict = form.verdict
         state = "good" if verdict.passed else "bad"
-        samples = materials[form.network].samples
+        samples = data[form.network].samples
         count = len(next(iter(samples.values())))
         parts += [
             f"<h2>{html.escape(form.network)}</h2>",
             f'<p class="{state}">{html.escape(verdict.line())}</p>',
-            f'<p class="dim">{count} samples, sha256 <code>{fingerprint(samples)}</code>'
+            f'<p class="faint">{count} samples, sha256 <code>{fingerprint(samples)}</code>'
             + (f", ranges by {options.method}" if precision == "INT8" else "")
             + f"; judged on {verdict.n} labelled examples.</p>",
             _table(("", ["", "float", precision, "budget"], _gate_rows(form, options))),
@@ -151,7 +128,7 @@ def lower_page(
         if form.layers:
             picture = diagrams.layers(list(form.layers), form.kept, options.budget.kl)
             caption = "Orange: left in float." if form.kept else "No layer had to stay in float."
-            parts.append(_figure(picture, caption))
+            parts.append(figure(picture, caption))
             rows = [[r.layer, f"{r.kl:.2e}", f"{r.agree:.4f}"] for r in form.layers]
             columns = ["layer alone in eight bits", "KL to float", "same best"]
             parts.append(_table(("Per-layer error", columns, rows)))
@@ -186,32 +163,15 @@ def _gate_rows(form: Tried, options: Options) -> list[list[str]]:
 
 
 def _lead(title: str, text: str) -> str:
-    return f'<h1>{html.escape(title)}</h1><p class="dim">{html.escape(text)}</p>'
+    return f'<h1>{html.escape(title)}</h1><p class="faint">{html.escape(text)}</p>'
 
 
 def _table(page: Page) -> str:
     title, columns, rows = page
-    head = "".join(f"<th>{html.escape(_WORDS.get(c, c))}</th>" for c in columns)
-    body = "".join(
-        "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows
-    )
     heading = f"<h2>{html.escape(title)}</h2>" if title else ""
-    return f'{heading}<div class="scroll"><table><tr>{head}</tr>{body}</table></div>'
-
-
-def _figure(source: str, caption: str) -> str:
-    text = html.escape(caption)
-    return f'<figure><img src="{source}" alt="{text}"><figcaption>{text}</figcaption></figure>'
+    return heading + table([_WORDS.get(c, c) for c in columns], rows, len(columns) - 1)
 
 
 def _write(file: Path, title: str, parts: list[str]) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(
-        "<!doctype html>\n"
-        '<html lang="en"><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width">'
-        f"<title>{html.escape(title)}</title><style>{_STYLE}</style>\n"
-        + "\n".join(parts)
-        + "\n</html>\n",
-        "utf-8",
-    )
+    file.write_text(document(title, "\n".join(parts)), "utf-8")

@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import isotonic_regression, minimize, minimize_scalar
 
 from ferstream.engines.calibrator import Calibrator, Kind, temperature
+
+from .errors import SamplesUnfit
 
 Array = npt.NDArray[np.floating[Any]]
 
@@ -55,6 +56,8 @@ def fit_temperature(logits_NK: Array, target_NK: Array, weight_N: Array | None =
     Raises:
         ValueError: nothing to fit on.
     """
+    from scipy.optimize import minimize_scalar
+
     weight = _weight(logits_NK, weight_N)
 
     def loss(log_temperature: float) -> float:
@@ -80,6 +83,8 @@ def fit_each(logits_NK: Array, named_NK: Array) -> Calibrator:
     Raises:
         ValueError: nothing to fit on.
     """
+    from scipy.optimize import minimize
+
     if not len(logits_NK) or logits_NK.shape != named_NK.shape:
         raise ValueError(f"{logits_NK.shape} logits and {named_NK.shape} labels: nothing to fit")
     z_NK, y_NK = logits_NK.astype(np.float64), named_NK.astype(np.float64)
@@ -87,9 +92,9 @@ def fit_each(logits_NK: Array, named_NK: Array) -> Calibrator:
     def loss(parameters: Array, apart_K: Array) -> tuple[float, Array]:
         """Of one slope and one shift, the classes being ``apart_K`` from it."""
         slope, shift = parameters
-        said = slope * z_NK + shift + apart_K
-        off = 1 / (1 + np.exp(-said)) - y_NK
-        value = np.mean(np.logaddexp(0, said) - y_NK * said)
+        predicted = slope * z_NK + shift + apart_K
+        off = 1 / (1 + np.exp(-predicted)) - y_NK
+        value = np.mean(np.logaddexp(0, predicted) - y_NK * predicted)
         return float(value), np.array([np.mean(off * z_NK), np.mean(off)])
 
     slope, shift, apart_K = 1.0, 0.0, np.zeros(z_NK.shape[1])
@@ -148,15 +153,17 @@ def fit_isotonic(
 
     Each class against the rest by the pool-adjacent-violators algorithm, thinned to few knots.
     """
+    from scipy.optimize import isotonic_regression
+
     weight = _weight(logits_NK, weight_N)
     value = fit_temperature(logits_NK, target_NK, weight_N)
-    said_NK = softmax(logits_NK, value)
+    predicted_NK = softmax(logits_NK, value)
     curves = []
     for k in range(logits_NK.shape[1]):
-        order = np.argsort(said_NK[:, k], kind="stable")
+        order = np.argsort(predicted_NK[:, k], kind="stable")
         found = isotonic_regression(target_NK[order, k], weights=weight[order])
         at = np.unique(np.linspace(0, len(order) - 1, 4 * _MOST_KNOTS).round().astype(int))
-        blocks = _thinned(said_NK[order, k][at], found.x[at])
+        blocks = _thinned(predicted_NK[order, k][at], found.x[at])
         curves.append(((0.0, 0.0), *blocks, (1.0, max(1.0, blocks[-1][1]))))
     return value, tuple(curves)
 
@@ -204,10 +211,13 @@ def choose(
     training chose.
 
     Raises:
-        ValueError: fewer samples than folds.
+        SamplesUnfit: fewer samples than folds.
     """
     if len(logits_NK) < folds:
-        raise ValueError(f"{len(logits_NK)} samples cannot be split into {folds} parts")
+        raise SamplesUnfit(
+            f"{len(logits_NK)} samples cannot be split into {folds} parts: give a larger "
+            "validation set"
+        )
     weight = _weight(logits_NK, weight_N)
     part_N = np.random.default_rng(seed).permutation(len(logits_NK)) % folds
     loss_N: dict[Kind, npt.NDArray[np.float64]] = {}
@@ -219,9 +229,9 @@ def choose(
         for part in range(folds):
             inside, outside = part_N != part, part_N == part
             found = fitted(kind, logits_NK[inside], target_NK[inside], weight[inside])
-            said_NK = found.probabilities(logits_NK[outside])
-            guess_N[outside] = said_NK.argmax(axis=1)
-            loss_N[kind][outside] = -(target_NK[outside] * np.log(said_NK + 1e-12)).sum(axis=1)
+            predicted_NK = found.probabilities(logits_NK[outside])
+            guess_N[outside] = predicted_NK.argmax(axis=1)
+            loss_N[kind][outside] = -(target_NK[outside] * np.log(predicted_NK + 1e-12)).sum(axis=1)
         recall[kind] = mean_recall(guess_N, target_NK.argmax(axis=1))
     share_N = weight / weight.sum()
     best: Kind = kinds[0]
@@ -245,6 +255,8 @@ def _fit_linear(
     gather: Callable[[Array, Array], Array],
 ) -> npt.NDArray[np.float64]:
     """Parameters of softmax(W z + b) with the least cross entropy, held near ``first``."""
+    from scipy.optimize import minimize
+
     share_N = weight_N / weight_N.sum()
     logits_NK = logits_NK.astype(np.float64)
 
@@ -272,13 +284,13 @@ def _weight(logits_NK: Array, weight_N: Array | None) -> npt.NDArray[np.float64]
     return np.ones(len(logits_NK)) if weight_N is None else np.asarray(weight_N, np.float64)
 
 
-def _thinned(said: Array, meant: Array) -> list[tuple[float, float]]:
+def _thinned(predicted: Array, meant: Array) -> list[tuple[float, float]]:
     """At most so many points of a rising curve, none of them twice."""
-    if len(said) > _MOST_KNOTS:
-        at = np.unique(np.linspace(0, len(said) - 1, _MOST_KNOTS).round().astype(int))
-        said, meant = said[at], meant[at]
+    if len(predicted) > _MOST_KNOTS:
+        at = np.unique(np.linspace(0, len(predicted) - 1, _MOST_KNOTS).round().astype(int))
+        predicted, meant = predicted[at], meant[at]
     points: dict[float, float] = {}
-    for x, y in zip(said.tolist(), meant.tolist(), strict=True):
+    for x, y in zip(predicted.tolist(), meant.tolist(), strict=True):
         points[min(max(round(x, 6), 1e-6), 1 - 1e-6)] = round(y, 6)
     return sorted(points.items())
 

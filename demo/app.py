@@ -11,15 +11,13 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from ferstream.engines.card import card
-from ferstream.stream.decoder import PictureDecoder
+from ferstream.stream.pipeline import MOST_EVERY, Pipeline
 from ferstream.stream.recognize import Recognizer
 from ferstream.stream.report import about
-from ferstream.stream.serve.guard import Guard
-from ferstream.stream.serve.limits import Limits
-from ferstream.stream.serve.rounds import Rounds
+from ferstream.stream.sandbox.pictures import PictureDecoder
+from ferstream.stream.serve.guard import Guard, Limits
 
 from .clip import Clips
-from .guard import App, Paths
 from .routes import PageRoutes, limits_json
 from .session import Sessions
 
@@ -28,6 +26,7 @@ if TYPE_CHECKING:
 
     import gradio as gr
     from fastapi import FastAPI
+    from starlette.types import ASGIApp
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,7 @@ class Settings:
     """Recorded in the headers of what is written."""
 
 
-def page(recognizer: Recognizer, settings: Settings) -> App:
+def page(recognizer: Recognizer, settings: Settings) -> ASGIApp:
     """The app; it starts and ends its threads with its lifespan. The recogniser stays the caller's.
 
     Raises ModuleNotFoundError where Gradio or FastAPI are not installed.
@@ -60,34 +59,33 @@ def page(recognizer: Recognizer, settings: Settings) -> App:
     from ferstream.stream.serve.live import live_router
 
     from .camera import camera_router
+    from .guard import Login, Paths
     from .live.live import live_assets
-    from .login import Login
     from .sources import CameraHosts
 
     facts = dict(about(recognizer))
     if settings.purpose:
         facts["purpose"] = settings.purpose
-    rounds = Rounds(recognizer, max_visitors=settings.visitors)
+    pipeline = Pipeline(recognizer, most_live=settings.visitors, most_every=MOST_EVERY)
     decoder = PictureDecoder()
     sessions = Sessions(keep_s=settings.keep_s)
-    clips = Clips(rounds, recognizer.labels, facts, settings.limits)
+    clips = Clips(pipeline, facts, settings.limits)
     routes = PageRoutes(sessions, clips, settings.limits)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         sessions.start()
         clips.start()
-        with rounds:
+        with pipeline:
             yield
             sessions.close()
             clips.close()
         await asyncio.to_thread(decoder.close)
 
     app = FastAPI(lifespan=lifespan, openapi_url=None, docs_url=None, redoc_url=None)
-    app.include_router(live_router(rounds, settings.limits, decoder=decoder))
+    app.include_router(live_router(pipeline, settings.limits, decoder=decoder))
     if settings.camera_hosts:
-        units = recognizer.labels.units
-        app.include_router(camera_router(rounds, CameraHosts(settings.camera_hosts), units))
+        app.include_router(camera_router(pipeline, CameraHosts(settings.camera_hosts)))
     app.mount("/live", live_assets(facts, recognizer.labels))
     app.mount("/page", routes.app())
 
@@ -99,11 +97,11 @@ def page(recognizer: Recognizer, settings: Settings) -> App:
     @app.get("/readyz")
     async def readyz() -> Any:
         """Whether pictures are being recognised; needs no login."""
-        ready = rounds.running
+        ready = pipeline.running
         return JSONResponse({"status": "ready" if ready else "not ready"}, 200 if ready else 503)
 
     _within_a_loop(lambda: _mount(app, recognizer, settings))
-    inner: App = app if settings.login is None else Login(app, *settings.login)
+    inner: ASGIApp = app if settings.login is None else Login(app, *settings.login)
     return Guard(Paths(inner), hosts=settings.names)
 
 

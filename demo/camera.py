@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import threading
 import time
 from collections import Counter
@@ -21,17 +22,17 @@ import numpy as np
 from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 from numpy.typing import NDArray
 
-from ferstream.stream.errors import SourceError, StreamError
+from ferstream.stream.errors import PipelineClosed, SourceError, StreamError
 from ferstream.stream.frame import Frame
+from ferstream.stream.pipeline import Pipeline
 from ferstream.stream.result import Result
+from ferstream.stream.run import Route, run_through
 from ferstream.stream.serve.live import live_json
-from ferstream.stream.serve.rounds import Rounds, RoundsClosed, Visitor
 from ferstream.stream.serve.turns import household
-from ferstream.stream.sinks.base import Sink, SinkInfo
+from ferstream.stream.sinks.base import BaseSink, Sink
 from ferstream.stream.sinks.blur import BlurSink
-from ferstream.stream.slot import Latest, SlotClosed
 from ferstream.stream.sources import Source, open_live
-from ferstream.stream.sources.event import SourceEvent
+from ferstream.stream.sources.base import SourceEvent
 
 from .errors import Busy, NotAllowed, PageError
 from .sources import CameraHosts, Target
@@ -44,7 +45,9 @@ _ASK_S = 20.0
 _SEND_S = 10.0
 _JOIN_S = 5.0
 
-_SAID = {
+_log = logging.getLogger(__name__)
+
+_MESSAGES = {
     "REFUSED": "the camera refuses the connection: is it switched on?",
     "TIMEOUT": "the camera cannot be reached",
     "REDIRECTED": "the camera sends its visitors to another address, which may not be opened here",
@@ -55,9 +58,7 @@ _SAID = {
 }
 
 
-def camera_router(
-    rounds: Rounds, hosts: CameraHosts, units: tuple[str, ...], *, most: int = 4
-) -> APIRouter:
+def camera_router(pipeline: Pipeline, hosts: CameraHosts, *, most: int = 4) -> APIRouter:
     """The WebSocket at `PATH`; `most` cameras are watched at once, half of them at most by visitors
     of one network address."""
     router = APIRouter()
@@ -77,13 +78,13 @@ def camera_router(
                     raise Busy(f"{here[home]} cameras are being watched from your address already")
                 here[home] += 1
                 try:
-                    await _Watch(socket, rounds, target, hosts, units, blur).run()
+                    await _Watch(socket, pipeline, target, hosts, blur).run()
                 finally:
                     here[home] -= 1
                     if not here[home]:
                         del here[home]
             except (PageError, StreamError) as error:
-                code = getattr(error, "code", "BUSY")
+                code = error.code if isinstance(error, SourceError | PageError) else "BUSY"
                 await socket.send_json({"error": {"code": code, "message": str(error)}})
                 await socket.close(1008)
 
@@ -100,52 +101,41 @@ async def _asked(socket: WebSocket) -> tuple[str, bool]:
 
 
 class _Watch:
-    """One visitor at one camera: a thread that reads, one that draws up, a task that sends."""
+    """One visitor at one camera: a thread that makes pictures of results, a task that sends."""
 
     def __init__(
         self,
         socket: WebSocket,
-        rounds: Rounds,
+        pipeline: Pipeline,
         target: Target,
         hosts: CameraHosts,
-        units: tuple[str, ...],
         blur: bool,
     ) -> None:
-        self._socket, self._rounds, self._target, self._hosts = socket, rounds, target, hosts
-        self._units = units
+        self._socket, self._pipeline, self._target = socket, pipeline, target
+        self._hosts = hosts
         self._loop = asyncio.get_running_loop()
-        self._scored: Latest[tuple[Frame, Result]] = Latest()
         self._states: list[str] = []
         self._picture: bytes | None = None
         self._due = asyncio.Event()
         self._over = False
-        out = _Pictures(units, self._hand_over)
+        self._left = threading.Event()
+        out = _Pictures(self._hand_over)
         self._sink: Sink = BlurSink(out) if blur else out
 
     async def run(self) -> None:
         """Watch until the visitor goes or the camera is given up."""
         source = open_live(self._target.url, reach=self._hosts.reach)
-        if hasattr(source, "on_event"):
-            source.on_event = self._tell
-        visitor = self._rounds.join(lambda *found: self._scored.put(found))
-        threads = [
-            threading.Thread(target=self._read, args=(source, visitor), daemon=True),
-            threading.Thread(target=self._draw, daemon=True),
-        ]
-        for thread in threads:
-            thread.start()
+        thread = threading.Thread(target=self._watch, args=(source,), daemon=True)
+        thread.start()
         tasks = [asyncio.create_task(self._listen()), asyncio.create_task(self._send())]
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            visitor.leave()
-            source.close()
-            self._scored.close()
+            self._left.set()
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            for thread in threads:
-                await asyncio.to_thread(thread.join, _JOIN_S)
+            await asyncio.to_thread(thread.join, _JOIN_S)
 
     async def _listen(self) -> None:
         """Wait for the visitor to go."""
@@ -164,28 +154,24 @@ class _Watch:
                 await asyncio.wait_for(self._socket.send_bytes(picture), _SEND_S)
         await self._socket.close(1000)
 
-    def _read(self, source: Source, visitor: Visitor) -> None:
-        """The camera's thread."""
+    def _watch(self, source: Source) -> None:
+        """The thread that takes the camera's results and makes pictures of them."""
         try:
-            for frame in source.frames():
-                visitor.submit(frame)
-        except (SourceError, RoundsClosed):
-            pass  # the source has told of its end
+            run_through(
+                self._pipeline,
+                [Route(source, [self._sink])],
+                stop=self._left,
+                on_event=self._add_event,
+                tolerant=True,
+            )
+        except PipelineClosed:
+            pass
+        except Exception:
+            _log.exception("a camera cannot be watched")
         finally:
             self._soon(self._end)
 
-    def _draw(self) -> None:
-        """The thread that makes pictures to be sent."""
-        self._sink.open(SinkInfo(self._target.shown, live=True))
-        try:
-            while True:
-                self._sink.write(*self._scored.take())
-        except SlotClosed:
-            pass
-        finally:
-            self._sink.close()
-
-    def _tell(self, event: SourceEvent) -> None:
+    def _add_event(self, event: SourceEvent) -> None:
         """A change of the camera's state."""
         code = event.code
         state = {
@@ -193,7 +179,7 @@ class _Watch:
             "state": event.state.value,
             "source": self._target.shown,
             "code": code,
-            "message": _SAID.get(code, "the camera has failed") if code else "",
+            "message": _MESSAGES.get(code, "the camera has failed") if code else "",
             "attempt": event.attempt,
         }
         self._soon(self._add_state, json.dumps(state))
@@ -218,27 +204,18 @@ class _Watch:
             self._loop.call_soon_threadsafe(call, *arguments)
 
 
-class _Pictures:
+class _Pictures(BaseSink):
     """A sink that makes one message of a frame and its result."""
 
-    def __init__(self, units: tuple[str, ...], hand_over: Callable[[bytes], None]) -> None:
-        self._units = units
+    def __init__(self, hand_over: Callable[[bytes], None]) -> None:
         self._hand_over = hand_over
-
-    def open(self, info: SinkInfo) -> None:
-        """Nothing to begin."""
 
     def write(self, frame: Frame, result: Result) -> None:
         """Make the message and hand it over."""
-        row: dict[str, Any] = live_json(
-            result, self._units, (frame.width_px, frame.height_px), _WORDS
-        )
+        row: dict[str, Any] = live_json(result, (frame.width_px, frame.height_px), _WORDS)
         row["server_ms"] = round((time.monotonic() - frame.time_s) * 1e3, 1)
         text = json.dumps(row, ensure_ascii=False, allow_nan=False).encode()
         self._hand_over(len(text).to_bytes(4, "big") + text + jpeg(frame.pixels))
-
-    def close(self) -> None:
-        """Nothing to let go of."""
 
 
 def jpeg(pixels: NDArray[np.uint8]) -> bytes:

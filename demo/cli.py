@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import importlib.util
 import os
 import socket
 import sys
@@ -15,6 +16,7 @@ import typer
 
 from ferstream.stream.options import (
     CroppedOption,
+    FacesOption,
     MaxFacesOption,
     MinFaceOption,
     RotateName,
@@ -82,6 +84,7 @@ def demo(
     ] = "",
     min_face: MinFaceOption = 12.0,
     max_faces: MaxFacesOption = 100,
+    faces: FacesOption = "auto",
     rotate: RotateOption = RotateName.auto,
     cropped: CroppedOption = False,
     purpose: Annotated[
@@ -93,23 +96,23 @@ def demo(
     ] = None,
 ) -> None:
     """Open the page in the browser: live, clips, cameras, about."""
-    # First, so that an installation without it names the extra that brings all of the page.
-    import gradio  # noqa: F401
+    # First, so that an installation without it names the extra that brings all of the page. It is
+    # imported last: that takes seconds, and what cannot be is refused at once.
+    if importlib.util.find_spec("gradio") is None:
+        raise ModuleNotFoundError("no gradio", name="gradio")
 
-    from ferstream.stream.serve.secret import check_tls
+    from ferstream.stream.serve.guard import check_tls
 
     user = None if login is None else (login, _password(password_file))
     cameras, proxies = _cameras(allow_sources), _list(trust_proxy)
     check_tls(certificate, key)
     listening = _listen(host, port)
 
-    from ferstream.stream.arenas import few_arenas
-    from ferstream.stream.interrupt import Stop, stopping_on_signals
     from ferstream.stream.options import leave
+    from ferstream.stream.process import Stop, few_arenas, stopping_on_signals
     from ferstream.stream.recognize import Recognizer
     from ferstream.stream.serve.cli import require_sandbox
-    from ferstream.stream.serve.guard import is_loopback
-    from ferstream.stream.serve.limits import Limits
+    from ferstream.stream.serve.guard import Limits, is_loopback
     from ferstream.stream.serve.server import run, server_config
 
     from .app import Settings, page
@@ -131,8 +134,8 @@ def demo(
         purpose=purpose,
     )
     stop = Stop()
-    faces = face_options(min_face, max_faces, rotate, cropped)
-    recogniser = Recognizer(bundle, engine, faces=faces)
+    wanted = face_options(min_face, max_faces, rotate, cropped, front_end=faces)
+    recogniser = Recognizer(bundle, engine, faces=wanted)
     with listening, recogniser as recognizer, stopping_on_signals(stop):
         config = server_config(
             page(recognizer, settings), limits, certificate=certificate, key=key, proxies=proxies
@@ -175,7 +178,7 @@ def _listen(host: str, port: int) -> socket.socket:
 
 def _password(file: Path | None) -> str:
     """The password for --login: of a file, the environment, or typed."""
-    from ferstream.stream.serve.secret import read_secret
+    from ferstream.stream.serve.guard import read_secret
 
     if file is not None:
         lines = read_secret(file, "password").splitlines()

@@ -10,20 +10,17 @@ import shutil
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from ferstream.engines.labels import Labels
-from ferstream.stream import sandbox
 from ferstream.stream.errors import SourceTimeout, StreamError
-from ferstream.stream.frame import Frame
-from ferstream.stream.result import left_out_notes
-from ferstream.stream.sandbox import open_untrusted
-from ferstream.stream.serve.limits import Limits
-from ferstream.stream.serve.rounds import Rounds
+from ferstream.stream.pipeline import Pipeline
+from ferstream.stream.sandbox import untrusted as sandbox
+from ferstream.stream.sandbox.untrusted import open_untrusted
+from ferstream.stream.serve.guard import Limits
 from ferstream.stream.sinks.base import Sink, SinkInfo
 from ferstream.stream.sinks.blur import BlurSink
 from ferstream.stream.sinks.csv import CsvSink
@@ -35,9 +32,8 @@ from ferstream.stream.sinks.tally import TallySink
 from ferstream.stream.sources.base import Source
 from ferstream.stream.sources.sample import SampleSource
 
-from .drawn import DrawnSink
 from .errors import Busy
-from .view import MomentSink, document
+from .view import DrawnSink, MomentSink, document
 
 SAMPLE = "sample"
 VIEW = "view.json"
@@ -94,11 +90,10 @@ class Job:
 class Clips:
     """The clips that wait and the threads that score them; `at_once` clips side by side.
 
-    Live visitors come first: each clip is a patient visitor of the rounds.
+    Live visitors come first: a clip's frames take the room that theirs leave.
 
     Args:
-        rounds: where frames are recognised; not owned.
-        labels: what readings are of.
+        pipeline: where frames are recognised; not owned.
         about: facts for the headers of what is written.
         limits: how long, how large, for how long.
         waiting: clips that may wait for their turn, half of them of one address; addresses take
@@ -107,16 +102,15 @@ class Clips:
 
     def __init__(
         self,
-        rounds: Rounds,
-        labels: Labels,
+        pipeline: Pipeline,
         about: Mapping[str, Any],
         limits: Limits,
         *,
         at_once: int = 2,
         waiting: int = 8,
     ) -> None:
-        self._rounds = rounds
-        self._labels = labels
+        self._pipeline = pipeline
+        self._labels = pipeline.labels
         self._about = about
         self._limits = limits
         self._waiting = waiting
@@ -227,7 +221,7 @@ class Clips:
         """Score every frame and write the clip's files."""
         tally = TallySink()
         moments = MomentSink(self._labels)
-        began_s, left_out = time.monotonic(), 0
+        began_s = time.monotonic()
         with ExitStack() as closing:
             reopen = self._opener(job, closing)
             source = reopen()
@@ -237,16 +231,17 @@ class Clips:
             sink = SettledSink([*_file_sinks(job), tally, moments], reopen)
             closing.callback(sink.abandon)
             sink.open(info)
-            for frame, result in self._rounds.score(self._frames(source, job, began_s)):
-                frame = replace(frame, source=job.name)
-                sink.write(frame, replace(result, source=job.name))
-                job.frames += 1
-                left_out = max(left_out, result.left_out)
-                if source.duration_s:
-                    job.share = min(frame.time_s / source.duration_s, 0.99)
-            source.close()
-            if not job.stop.is_set():
-                sink.close()
+            with self._pipeline.score(source, counted=True) as run:
+                for frame, result in run:
+                    if job.stop.is_set():
+                        return
+                    self._check_time(job, began_s)
+                    sink.write(frame, result)
+                    job.frames += 1
+                    if source.duration_s:
+                        job.share = min(frame.time_s / source.duration_s, 0.99)
+                (summary,) = run.summaries()
+            sink.close()
         if job.stop.is_set():
             return
         if still := job.frames == 1:
@@ -260,7 +255,7 @@ class Clips:
             still=still,
             rate_hz=source.rate_hz,
             blurred=job.blur,
-            notes=[*source.notes, *left_out_notes(left_out)],
+            notes=list(summary.notes),
             wall_s=round(time.monotonic() - began_s, 2),
         )
         text = json.dumps(found, separators=(",", ":"), allow_nan=False)
@@ -282,17 +277,13 @@ class Clips:
 
         return opened
 
-    def _frames(self, source: Source, job: Job, began_s: float) -> Iterator[Frame]:
-        """The clip's frames, until it is called off; raises where it takes too long."""
+    def _check_time(self, job: Job, began_s: float) -> None:
+        """Raise SourceTimeout where a clip takes too long."""
         most_s = self._limits.score_s
-        for frame in source.frames():
-            if job.stop.is_set():
-                return
-            if time.monotonic() - began_s > most_s:
-                raise SourceTimeout(
-                    f"{job.name} took longer than {most_s:g} s: cut it or make it smaller"
-                )
-            yield frame
+        if time.monotonic() - began_s > most_s:
+            raise SourceTimeout(
+                f"{job.name} took longer than {most_s:g} s: cut it or make it smaller"
+            )
 
 
 def _file_sinks(job: Job) -> list[Sink]:

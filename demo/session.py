@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ferstream.engines.private import PrivateFolder
+from ferstream.engines.files import PrivateFolder
 
 from .errors import Busy, SessionGone
 

@@ -1,18 +1,70 @@
-"""What the page's viewer draws of a clip: moments, bands and summaries as plain JSON; pure."""
+"""What the page draws of a clip: plain JSON for its viewer, and a video or picture to keep.
+
+A visitor's clip with what was found drawn in: a video, or of a single picture a picture.
+
+What the page's viewer draws of a clip: moments, bands and summaries as plain JSON; pure.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+import cv2
+
 from ferstream.engines.labels import Labels
-from ferstream.stream.colours import own_colours
-from ferstream.stream.emotions import NEUTRAL, faint
+from ferstream.stream.emotions import NEUTRAL, faint, own_colours
+from ferstream.stream.errors import SinkError
 from ferstream.stream.frame import Frame
 from ferstream.stream.result import SCHEMA, FaceResult, Result
-from ferstream.stream.sinks.base import SinkInfo
+from ferstream.stream.sinks.base import BaseSink, SinkInfo
 from ferstream.stream.sinks.episodes import Episode, Episodes
+from ferstream.stream.sinks.overlay import draw
 from ferstream.stream.sinks.tally import FaceSummary
+from ferstream.stream.sinks.video import VideoSink
+
+
+class DrawnSink(BaseSink):
+    """Writes `video` (MP4) where there are two frames or more, else `picture` (PNG).
+
+    Args:
+        top: words per face.
+    """
+
+    def __init__(self, video: Path, picture: Path, top: int) -> None:
+        self._video, self._picture, self._top = video, picture, top
+        self._info = SinkInfo("")
+        self._first: tuple[Frame, Result] | None = None
+        self._sink: VideoSink | None = None
+
+    def open(self, info: SinkInfo) -> None:
+        """Which of the two it is to be shows with the second frame."""
+        self._info = info
+
+    def write(self, frame: Frame, result: Result) -> None:
+        """Draw one frame, or keep it for as long as it is the only one."""
+        if self._sink is not None:
+            self._sink.write(frame, result)
+        elif self._first is None:
+            self._first = (frame, result)
+        else:
+            self._sink = VideoSink(self._video, self._top)
+            self._sink.open(self._info)
+            self._sink.write(*self._first)
+            self._first = None
+            self._sink.write(frame, result)
+
+    def close(self) -> None:
+        """Finish the video, or write the picture."""
+        if self._sink is not None:
+            self._sink.close()
+        elif self._first is not None:
+            frame, result = self._first
+            drawn = draw(frame.pixels, result, top=self._top)
+            if not cv2.imwrite(str(self._picture), drawn[..., ::-1]):
+                raise SinkError(f"cannot write {self._picture.name}: is the disk full?")
+
 
 MOST_MOMENTS = 1800
 """Moments kept per clip; a longer one is shown in coarser steps."""
@@ -30,12 +82,12 @@ class _Track:
     moment: list[dict[str, Any]] = field(default_factory=list)
 
 
-class MomentSink:
+class MomentSink(BaseSink):
     """Keeps what the viewer shows of each moment; memory does not grow beyond `MOST_MOMENTS`."""
 
     def __init__(self, labels: Labels) -> None:
         self._words = {word: at for at, word in enumerate(labels.words.labels)}
-        self._units = labels.units
+        self._blendshapes = labels.blendshapes
         self._tracks: dict[int, _Track] = {}
         self._episodes = Episodes()
         self._ended: list[Episode] = []
@@ -44,9 +96,6 @@ class MomentSink:
         self._kept = 0
         self.size: tuple[int, int] = (0, 0)
         self.start_s = self.end_s = 0.0
-
-    def open(self, info: SinkInfo) -> None:
-        """Begin."""
 
     def write(self, frame: Frame, result: Result) -> None:
         """Keep this frame's faces, if its turn has come."""
@@ -121,8 +170,8 @@ class MomentSink:
         strongest = sorted(
             (
                 (float(value), at)
-                for at, value in enumerate(found.au)
-                if not self._units[at].startswith("_")
+                for at, value in enumerate(found.blendshape_values)
+                if not self._blendshapes[at].startswith("_")
             ),
             reverse=True,
         )[:_UNITS]
@@ -147,7 +196,7 @@ def legend(labels: Labels) -> dict[str, Any]:
         "family_of": {word: labels.family(word) for word in labels.words.labels},
         "families": list(labels.words.families),
         "basic8": list(labels.basic.labels),
-        "units": list(labels.units),
+        "units": list(labels.blendshapes),
         "colours": own_colours(labels),
     }
 

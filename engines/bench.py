@@ -19,11 +19,9 @@ from typing import Any, TypeVar
 import numpy as np
 
 from .bundle import Bundle
-from .ceilings import Ceilings, ceiling_calls, ceilings_from
-from .count import Cost, cost_of
 from .engine import Engine, open_engine, present_backends, runnable_backends
 from .errors import EngineUnavailable
-from .manifest import NETWORKS
+from .roofline import Ceilings, Cost, ceiling_calls, ceilings_from, cost_of
 
 _TURN = 10
 """Timed runs in a turn. The first run of a turn, which finds caches full of another's data and
@@ -209,7 +207,7 @@ def _forms(bundle: Bundle, engines: Sequence[str]) -> Iterable[tuple[str, str, s
     """Every (network, precision, backend) that was asked for and can run here."""
     every = [
         (network, precision, backend)
-        for network in NETWORKS
+        for network in bundle.manifest.held
         for precision in bundle.precisions(network)
         for backend in runnable_backends(bundle, network, precision)
     ]

@@ -227,8 +227,10 @@ def _forms(bundle: Bundle, asked: str) -> Iterator[tuple[str, str]]:
 
     EngineUnavailable where no network has it.
     """
+    specs = bundle.manifest.networks
+    networks = [n for n in bundle.manifest.held if specs[n].sized and bundle.suits_gpu(n)]
     if asked == "auto":
-        yield from ((n, p) for n in NETWORKS for p in bundle.precisions(n))
+        yield from ((n, p) for n in networks for p in bundle.precisions(n))
         return
     if asked not in PRECISIONS or not any(asked in bundle.precisions(n) for n in NETWORKS):
         have = sorted({p for n in NETWORKS for p in bundle.precisions(n)}, key=PRECISIONS.index)
@@ -238,7 +240,9 @@ def _forms(bundle: Bundle, asked: str) -> Iterator[tuple[str, str]]:
             if asked in PRECISIONS
             else f"there is no precision {asked!r}; there are auto, {', '.join(PRECISIONS)}"
         )
-    yield from ((n, asked if asked in bundle.precisions(n) else "fp32") for n in NETWORKS)
+    for network in networks:
+        forms = bundle.precisions(network)
+        yield network, next(form for form in (asked, "fp32", *forms) if form in forms)
 
 
 def _current(

@@ -3,6 +3,7 @@
     manifest.json                 see `manifest.py`
     spatial.onnx  temporal.onnx  fusion.onnx
     spatial.int8.onnx ...         other precisions of the same networks, optional
+    detector.onnx  landmarks.onnx what finds faces, optional, in any precision
 
 Nothing else may lie there, and nothing is ever unpickled. Plans that were built for a GPU are code:
 each machine keeps its own elsewhere (`plan.py`). A bundle may come from a stranger: what its
@@ -23,8 +24,16 @@ from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from .errors import BundleCorrupt, BundleMissing
-from .manifest import MANIFEST, NETWORKS, SCHEMA, Manifest, read_manifest, verify_contract
-from .screen import screen
+from .graph import screen
+from .manifest import (
+    FACE_NETWORKS,
+    MANIFEST,
+    NETWORKS,
+    SCHEMA,
+    Manifest,
+    read_manifest,
+    verify_contract,
+)
 
 PRECISIONS = ("fp32", "fp16", "int8", "fp8")
 DEFAULT = Path(__file__).parent / "bundles" / "default"
@@ -32,7 +41,7 @@ DEFAULT = Path(__file__).parent / "bundles" / "default"
 Precision = Literal["fp32", "fp16", "int8", "fp8"]
 _NAMES = frozenset(
     f"{network}{form}.onnx"
-    for network in NETWORKS
+    for network in (*NETWORKS, *FACE_NETWORKS)
     for form in ("", *(f".{precision}" for precision in PRECISIONS[1:]))
 )
 _PLANS = "plans"
@@ -56,6 +65,10 @@ class Bundle:
     def precisions(self, network: str) -> tuple[str, ...]:
         """The precisions this network is there in: fp32, fp16, int8, fp8 in this order."""
         return tuple(p for p in PRECISIONS if self.network_file(network, p))
+
+    def suits_gpu(self, network: str) -> bool:
+        """Whether there is more of it than the INT8 form, which is made for CPUs."""
+        return set(self.precisions(network)) != {"int8"}
 
     @property
     def size_bytes(self) -> int:
@@ -159,7 +172,9 @@ def _inside(name: str) -> str:
     if not name.endswith(".onnx"):
         raise BundleCorrupt(f"{name!r} is no .onnx file; a bundle holds no others")
     if name not in _NAMES:
-        raise BundleCorrupt(f"{name!r} is the name of no network: {', '.join(NETWORKS)} are")
+        raise BundleCorrupt(
+            f"{name!r} is the name of no network: {', '.join((*NETWORKS, *FACE_NETWORKS))} are"
+        )
     return name
 
 

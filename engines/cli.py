@@ -1,29 +1,120 @@
-"""`ferstream bundle`: what is in a bundle, whether it holds, how fast its networks run."""
+"""`ferstream bundle` and its commands, `build` and `triton` among them.
+
+`ferstream bundle build` and `ferstream bundle triton`.
+
+`ferstream bundle`: what is in a bundle, whether it holds, how fast its networks run.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from enum import Enum
+from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 import typer
+from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
 from .bench_cli import bench
-from .build_cli import build, triton
 from .bundle import Bundle, load_bundle
 from .card import card as card_text
 from .contract import Array
 from .engine import open_engine, present_backends, runnable_backends
 from .errors import EnginesError
-from .manifest import NETWORKS
+from .manifest import Manifest
 from .terminal import plain_console
+from .triton import write_repository
+
+
+class Precision(str, Enum):
+    """What may be asked for."""
+
+    auto = "auto"
+    fp32 = "fp32"
+    fp16 = "fp16"
+    int8 = "int8"
+    fp8 = "fp8"
+
+
+class Form(str, Enum):
+    """What a Triton repository's models are."""
+
+    onnx = "onnx"
+    plan = "plan"
+
+
+BundleArgument = Annotated[str, typer.Argument(help="A bundle's folder, or `default`.")]
+PrecisionOption = Annotated[
+    Precision, typer.Option(help="A form of the networks; auto: each that is there.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document, nothing else.")]
+
+
+def build(
+    path: BundleArgument = "default",
+    precision: PrecisionOption = Precision.auto,
+    max_batch: Annotated[int, typer.Option(min=1, help="Faces at once, at most.")] = 32,
+    opt_batch: Annotated[
+        int, typer.Option(min=1, help="The batch to be fastest at; no more than --max-batch.")
+    ] = 16,
+    workspace_mb: Annotated[int, typer.Option(min=1, help="Memory a kernel may work in.")] = 1024,
+    force: Annotated[bool, typer.Option("--force", help="Also what is there and fits.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Build TensorRT plans of a bundle's networks for the GPU of this machine."""
+    from .build import BuildOptions, build_bundle
+
+    options = BuildOptions(max_batch, min(opt_batch, max_batch), workspace_mb)
+    rows = []
+    columns = TextColumn("{task.description}", markup=False), BarColumn()
+    screen = plain_console(stderr=True)
+    hidden = not screen.is_terminal
+    with Progress(*columns, console=screen, transient=True, disable=hidden) as bar:
+        task = bar.add_task("looking", total=1.0)
+        for built in build_bundle(
+            load_bundle(path),
+            precision.value,
+            options,
+            force=force,
+            progress=lambda what, share: bar.update(task, description=what, completed=share),
+        ):
+            rows.append(built)
+    if as_json:
+        print(json.dumps({"path": path, "networks": [row.to_json() for row in rows]}))
+    else:
+        table = Table("network", "precision", "", "note")
+        for row in rows:
+            table.add_row(row.network, row.precision, row.state, row.note)
+        plain_console().print(table)
+    # In "auto" a form that TensorRT cannot take is no failure while another one is there.
+    usable = {row.network for row in rows if row.state != "failed"}
+    if any(row.network not in usable for row in rows):
+        raise typer.Exit(1)
+
+
+def triton(
+    folder: Annotated[Path, typer.Argument(help="Where the repository goes.")],
+    bundle: Annotated[str, typer.Option(help="A bundle's folder, or `default`.")] = "default",
+    form: Annotated[Form, typer.Option(help="ONNX files, or this machine's plans.")] = Form.onnx,
+    precision: PrecisionOption = Precision.auto,
+    max_batch: Annotated[int, typer.Option(min=1, help="Batch limit of ONNX models.")] = 32,
+) -> None:
+    """Write a model repository for NVIDIA's Triton Inference Server."""
+    names = write_repository(
+        load_bundle(bundle),
+        folder,
+        form=form.value,
+        precision=precision.value,
+        max_batch=max_batch,
+    )
+    print(f"{folder}: {', '.join(names)}; serve it with tritonserver --model-repository={folder}")
+
 
 app = typer.Typer(no_args_is_help=True, help="Look into a bundle of networks, check it, time it.")
 
-BundleArgument = Annotated[str, typer.Argument(help="A bundle's folder, or `default`.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document, nothing else.")]
 
 _TOLERANCE = {"fp32": 1e-3, "fp16": 0.1}
 """How far backends may differ from ONNX Runtime on the same file, absolute; int8 is only shown."""
@@ -46,7 +137,8 @@ def info(path: BundleArgument = "default", as_json: JsonOption = False) -> None:
         "clip": f"{manifest.clip_duration_s:g} s, {manifest.clip_frames} frames at most",
         "motion": f"{manifest.motion.fields} fields {manifest.motion.gap_s:g} s apart, "
         f"{manifest.motion.px} px",
-        "networks": "; ".join(f"{n} {', '.join(bundle.precisions(n))}" for n in NETWORKS),
+        "networks": "; ".join(f"{n} {', '.join(bundle.precisions(n))}" for n in manifest.held),
+        "faces": _faces(manifest),
         "trained on": manifest.training_data,
         "licence": manifest.licence,
         "measured": json.dumps(manifest.measured),
@@ -61,6 +153,18 @@ def info(path: BundleArgument = "default", as_json: JsonOption = False) -> None:
             *(f"{head.temperature:.3g}", head.note),
         )
     _print(summary, heads)
+
+
+def _faces(manifest: Manifest) -> str:
+    """What the networks that find faces are like."""
+    faces = manifest.faces
+    if faces is None:
+        return "found by other programs' networks"
+    text = f"{faces.points} points of crops of {faces.crop_px} px"
+    return (
+        f"{text}; not as good yet as wanted: {'; '.join(faces.short_of)}" * bool(faces.short_of)
+        or text
+    )
 
 
 @app.command()
@@ -96,7 +200,7 @@ app.command()(triton)
 
 def _forms(bundle: Bundle) -> Iterator[tuple[str, str, str]]:
     """Every (network, precision, backend) that can run here."""
-    for network in NETWORKS:
+    for network in bundle.manifest.held:
         for precision in bundle.precisions(network):
             for backend in runnable_backends(bundle, network, precision):
                 yield network, precision, backend

@@ -1,7 +1,7 @@
 """The contract of a network: names, types, shapes and ranges of its tensors.
 
-The three networks of a bundle are described by `spatial`, `temporal` and `fusion`; their tensor
-names are fixed, their sizes are the bundle's own.
+The three networks of a bundle are described by `spatial`, `temporal` and `fusion`, those that find
+faces by `detector` and `landmarks`; their tensor names are fixed, their sizes are the bundle's own.
 """
 
 from __future__ import annotations
@@ -16,11 +16,14 @@ import numpy.typing as npt
 from .errors import ContractMismatch, EngineFailed
 
 # B batch, T frames of a clip, D features, P motion pixels, L motion fields
+# H, W sides of a picture, multiples of CELL_PX; C cells of the detector, of three sizes
 
 Array = npt.NDArray[Any]
 Tensors = Mapping[str, Array]
 
 _ROUNDING = 1e-5
+CELL_PX = 32
+"""Of the detector's largest cells: its picture's sides are multiples of it."""
 
 MORE_HEADS = ("affect", "fg33")
 """Heads whose tensors a bundle's networks may give beside basic8 and emo135."""
@@ -67,8 +70,18 @@ class NetworkSpec:
         """The same for outputs."""
         _check(f"{self.name}, output", self.outputs, outputs, ranges)
 
+    @property
+    def sized(self) -> bool:
+        """Whether the free sizes of what comes out stand in what goes in."""
+        given, told = (
+            {size for tensor in side for size in tensor.shape if isinstance(size, str)}
+            for side in (self.inputs, self.outputs)
+        )
+        return told <= given
+
     def example(self, seed: int = 0, **sizes: int) -> dict[str, Array]:
-        """Random inputs within the ranges; free sizes by letter (`B=2, T=8`), 1 where not given."""
+        """Random inputs within the ranges; free sizes by letter (`B=2, T=8`), the least that make
+        sense where not given."""
         random = np.random.default_rng(seed)
         return {spec.name: _example(spec, random, sizes) for spec in self.inputs}
 
@@ -117,7 +130,7 @@ def temporal(
     )
 
 
-def heard_input(head: str) -> str:
+def motion_input(head: str) -> str:
     """Fusion's input for what the temporal network says of a head: `temporal` is basic8's."""
     return "temporal" if head == "basic8" else f"temporal_{head}"
 
@@ -133,7 +146,7 @@ def fusion(
     """A clip's features under attention, joined with the temporal scores.
 
     `more` as of `spatial`; `heard` are the heads beside basic8 that the temporal network has too,
-    and perhaps OWN; their scores come in under the names of `heard_input`.
+    and perhaps OWN; their scores come in under the names of `motion_input`.
 
     `mask` is how far a frame counts, 0 where the clip is still empty; `attention` sums to 1 over
     the frames; `has_motion` is how far they are heard: 0 leaves the temporal scores out.
@@ -145,7 +158,7 @@ def fusion(
             TensorSpec("mask", "float32", ("B", "T"), 0, 1, FLAG),
             TensorSpec("temporal", "float32", ("B", basic), unit="logit"),
             TensorSpec("has_motion", "float32", ("B", 1), 0, 1, "share"),
-            *_scores({heard_input(name): size for name, size in (heard or {}).items()}),
+            *_scores({motion_input(name): size for name, size in (heard or {}).items()}),
         ),
         (
             TensorSpec("basic8", "float32", ("B", basic), unit="logit"),
@@ -163,6 +176,36 @@ def _scores(heads: Mapping[str, int] | None) -> tuple[TensorSpec, ...]:
         if name.endswith("affect")
         else TensorSpec(name, "float32", ("B", size), unit="logit")
         for name, size in (heads or {}).items()
+    )
+
+
+def detector() -> NetworkSpec:
+    """Where faces are in a picture: for each cell a score, a box and five points of the face.
+
+    Centres of boxes, logarithms of their sides, and points are in units of the cell's size.
+    """
+    return NetworkSpec(
+        "detector",
+        (TensorSpec("picture", "uint8", ("B", 1, "H", "W"), 0, 255, "grey level"),),
+        (
+            TensorSpec("score", "float32", ("B", "C"), unit="log odds"),
+            TensorSpec("box", "float32", ("B", "C", 4)),
+            TensorSpec("points", "float32", ("B", "C", 5, 2)),
+        ),
+    )
+
+
+def landmarks(points: int = 106, *, crop_px: int = 64) -> NetworkSpec:
+    """One face at a time: its points, whether it is one, its pose, how far its eyes are open."""
+    return NetworkSpec(
+        "landmarks",
+        (TensorSpec("crop", "uint8", ("B", 1, crop_px, crop_px), 0, 255, "grey level"),),
+        (
+            TensorSpec("points", "float32", ("B", points, 2), unit="crop sides from the middle"),
+            TensorSpec("presence", "float32", ("B", 1), unit="log odds"),
+            TensorSpec("pose", "float32", ("B", 3), unit="degrees"),
+            TensorSpec("opening", "float32", ("B", 2), 0, 1, "share"),
+        ),
     )
 
 
@@ -241,7 +284,8 @@ def _check_range(where: str, spec: TensorSpec, array: Array) -> None:
 
 
 def _example(spec: TensorSpec, random: np.random.Generator, sizes: Mapping[str, int]) -> Array:
-    shape = [sizes.get(size, 1) if isinstance(size, str) else size for size in spec.shape]
+    least = {"H": CELL_PX, "W": CELL_PX, **sizes}
+    shape = [least.get(size, 1) if isinstance(size, str) else size for size in spec.shape]
     if spec.unit == FLAG:
         return np.ones(shape, spec.dtype)
     if spec.low is None or spec.high is None:

@@ -1,26 +1,111 @@
-"""Engine: one network, opened. `open_engine` picks who runs it."""
+"""Engine: one network, opened. `open_engine` picks who runs it.
+
+When a fast engine fails and nobody asked for it by name: one warning, and the sure one.
+"""
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
+import logging
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from .bundle import Bundle
 from .contract import Array, NetworkSpec, Tensors
 from .cuda import has_driver, has_gpu, probe, tensorrt_is_here
-from .errors import BundleError, CudaUnavailable, EnginesError, EngineUnavailable
+from .errors import BundleError, CudaUnavailable, EngineFailed, EnginesError, EngineUnavailable
+from .manifest import FACE_NETWORKS
 
-BACKENDS = ("onnxruntime", "openvino", "tensorrt", "onnxruntime-cuda", "onnxruntime-tensorrt")
-"""What may be asked for by name, besides "auto"."""
+_LOG = logging.getLogger(__name__)
+_told: set[str] = set()
 
-_FASTEST_FIRST = ("onnxruntime", "openvino")
-"""What "auto" tries in turn on the CPU."""
+
+def warn_once(text: str) -> None:
+    """Logs a warning, each text once in a process: three networks fail for one reason."""
+    if text not in _told:
+        _told.add(text)
+        _LOG.warning("%s", text)
+
+
+class FallbackEngine:
+    """Runs `first` until it fails, then what `open_second` opens, for good.
+
+    `backend` and `precision` are those of the engine that runs at the moment.
+    """
+
+    def __init__(self, first: Engine, open_second: Callable[[], Engine]) -> None:
+        self._engine, self._open_second = first, open_second
+        self._failed = False
+
+    @property
+    def spec(self) -> NetworkSpec:
+        """The tensors it takes and gives."""
+        return self._engine.spec
+
+    @property
+    def backend(self) -> str:
+        """Who runs it now."""
+        return self._engine.backend
+
+    @property
+    def precision(self) -> str:
+        """In which precision it runs now."""
+        return self._engine.precision
+
+    def run(self, inputs: Tensors) -> dict[str, Array]:
+        """All outputs by name; EngineFailed only where the second one fails too."""
+        try:
+            return self._engine.run(inputs)
+        except EngineFailed as error:
+            self._switch(error)
+        return self._engine.run(inputs)
+
+    @property
+    def overlaps(self) -> bool:
+        """Whether the engine does that runs now."""
+        return self._engine.overlaps
+
+    def start(self, inputs: Tensors) -> Callable[[], dict[str, Array]]:
+        """Starts a batch, and gives what waits for its result."""
+        try:
+            finish = self._engine.start(inputs)
+        except EngineFailed as error:
+            self._switch(error)
+            return lambda: self.run(inputs)
+
+        def result() -> dict[str, Array]:
+            try:
+                return finish()
+            except EngineFailed as error:
+                self._switch(error)
+            return self._engine.run(inputs)
+
+        return result
+
+    def close(self) -> None:
+        """Frees what it holds."""
+        self._engine.close()
+
+    def _switch(self, error: EngineFailed) -> None:
+        if self._failed:
+            raise error
+        self._failed = True
+        lost, self._engine = self._engine, self._open_second()
+        warn_once(f"{lost.backend} failed ({error}); {self._engine.backend} goes on")
+        lost.close()
+
+
+CPU_BACKENDS = {"onnxruntime": "ort:OrtEngine", "openvino": "openvino:OpenVinoEngine"}
+"""What runs networks on the CPU, the fastest first: the library's name, and the module and class of
+its engine, made of a file, its spec, `precision` and `threads`."""
 
 _PROVIDERS = {
     "onnxruntime-cuda": "CUDAExecutionProvider",
     "onnxruntime-tensorrt": "TensorrtExecutionProvider",
 }
+BACKENDS = (*CPU_BACKENDS, "tensorrt", *_PROVIDERS)
+"""What may be asked for by name, besides "auto"."""
 
 
 class Engine(Protocol):
@@ -38,11 +123,33 @@ class Engine(Protocol):
     def precision(self) -> str:
         """fp32, fp16, int8 or fp8."""
 
+    @property
+    def overlaps(self) -> bool:
+        """Whether `start` returns before the result is there, so that others can run meanwhile."""
+
     def run(self, inputs: Tensors) -> dict[str, Array]:
         """All outputs by name, the caller's to keep; ContractMismatch for inputs that differ."""
 
+    def start(self, inputs: Tensors) -> Callable[[], dict[str, Array]]:
+        """Starts a batch, and gives what waits for its result; else as `run`."""
+
     def close(self) -> None:
         """Frees what it holds; it is not run again."""
+
+
+class BaseEngine:
+    """An engine that gives each result before it returns."""
+
+    overlaps = False
+
+    def run(self, inputs: Tensors) -> dict[str, Array]:
+        """See `Engine`."""
+        raise NotImplementedError
+
+    def start(self, inputs: Tensors) -> Callable[[], dict[str, Array]]:
+        """Runs right away."""
+        outputs = self.run(inputs)
+        return lambda: outputs
 
 
 def open_engine(
@@ -60,11 +167,17 @@ def open_engine(
     "auto" is int8 on the CPU where the bundle has it, else fp32; on a GPU the plan that ran
     fastest, or fp16. `threads` (CPU) None leaves the number to the backend.
 
+    Networks that find faces may be there in INT8 alone, which runs on the CPU: a backend or a
+    precision that they are not there for is taken as "auto".
+
     Raises EngineUnavailable (backend or precision not here) and ContractMismatch (the graph is
     not what the manifest says); for a GPU backend asked for by name, all that its opening raises.
     """
     if network not in bundle.manifest.networks or not bundle.precisions(network):
         raise BundleError(f"bundle {bundle.manifest.name} has no network {network!r}")
+    if network in FACE_NETWORKS:
+        precision = precision if precision in bundle.precisions(network) else "auto"
+        backend = backend if backend in CPU_BACKENDS else "auto"
     if backend == "auto":
         return _open_auto(bundle, network, precision, threads)
     if backend == "tensorrt" or backend in _PROVIDERS:
@@ -77,21 +190,15 @@ def run_together(work: Sequence[tuple[Engine, Tensors]]) -> list[dict[str, Array
 
     Outputs are in the order of the work. Raises what the engines raise.
     """
-    waiting: list[Callable[[], dict[str, Array]] | None] = []
     for engine, inputs in work:
-        start = getattr(engine, "start", None)
-        if start is not None:
-            engine.spec.check(inputs)
-        waiting.append(start(inputs) if start is not None else None)
-    return [
-        engine.run(inputs) if finish is None else finish()
-        for finish, (engine, inputs) in zip(waiting, work, strict=True)
-    ]
+        engine.spec.check(inputs)  # before anything is under way
+    waiting = [engine.start(inputs) for engine, inputs in work]
+    return [finish() for finish in waiting]
 
 
 def present_backends() -> tuple[str, ...]:
     """The CPU backends installed here, the fastest first."""
-    return tuple(name for name in _FASTEST_FIRST if importlib.util.find_spec(name))
+    return tuple(name for name in CPU_BACKENDS if importlib.util.find_spec(name))
 
 
 def gpu_backends() -> tuple[str, ...]:
@@ -117,10 +224,9 @@ def _open_auto(bundle: Bundle, network: str, precision: str, threads: int | None
         return _open_cpu(bundle, network, "auto", precision, threads)
 
     # Starting the driver takes a moment: only where something could use it.
-    candidates = _installed_for_gpu() if has_driver() else ()
+    candidates = _installed_for_gpu() if has_driver() and bundle.suits_gpu(network) else ()
     if not candidates:
         return on_cpu()
-    from .fallback import FallbackEngine, warn_once
 
     try:
         probe()
@@ -130,6 +236,8 @@ def _open_auto(bundle: Bundle, network: str, precision: str, threads: int | None
     for backend in candidates:
         if backend == "onnxruntime-tensorrt":
             continue  # builds for minutes when it is first opened: only by name
+        if backend == "tensorrt" and not bundle.manifest.networks[network].sized:
+            continue
         try:
             return FallbackEngine(_open_gpu(bundle, network, backend, precision), on_cpu)
         except EnginesError as error:
@@ -142,17 +250,14 @@ def _open_cpu(
 ) -> Engine:
     have = bundle.precisions(network)
     if precision == "auto":
-        precision = "int8" if "int8" in have else "fp32"
+        precision = "int8" if "int8" in have else "fp32" if "fp32" in have else have[0]
     file = bundle.network_file(network, _held(bundle, network, precision))
     spec = bundle.manifest.networks[network]
     assert file is not None
-    if _cpu_backend(backend) == "onnxruntime":
-        from .ort import OrtEngine
-
-        return OrtEngine(file, spec, precision=precision, threads=threads)
-    from .openvino import OpenVinoEngine
-
-    return OpenVinoEngine(file, spec, precision=precision, threads=threads)
+    module, _, name = CPU_BACKENDS[_cpu_backend(backend)].partition(":")
+    make = getattr(importlib.import_module(f".{module}", __package__), name)
+    engine: Engine = make(file, spec, precision=precision, threads=threads)
+    return engine
 
 
 def _open_gpu(bundle: Bundle, network: str, backend: str, precision: str) -> Engine:

@@ -34,7 +34,7 @@ class Labels:
     """Emotion words, ranked on every face."""
     fine: tuple[str, ...] = ()
     """Classes between the two, told on request; empty where the bundle has none."""
-    units: tuple[str, ...] = ()
+    blendshapes: tuple[str, ...] = ()
     """Blendshapes."""
     colours: Mapping[str, str] = field(default_factory=dict)
     """#rrggbb of families or labels, where the bundle has colours of its own."""

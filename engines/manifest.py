@@ -17,14 +17,28 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from .calibrator import Calibrator, Finite, PredictionSets
 from .calibrator import temperature as by_temperature
-from .contract import MORE_HEADS, OWN, NetworkSpec, TensorSpec, fusion, hold, spatial, temporal
+from .contract import (
+    MORE_HEADS,
+    OWN,
+    NetworkSpec,
+    TensorSpec,
+    detector,
+    fusion,
+    hold,
+    landmarks,
+    spatial,
+    temporal,
+)
 from .errors import BundleCorrupt, BundleMissing, BundleTooNew, ContractMismatch
 
 MANIFEST = "manifest.json"
 """The file's name in every bundle."""
-SCHEMA = 2
-"""Schema 1 knew exclusive labels only: its heads are read as such."""
+SCHEMA = 3
+"""Schema 1 knew exclusive labels only: its heads are read as such. Schema 2 knew no networks that
+find faces."""
 NETWORKS = ("spatial", "temporal", "fusion")
+FACE_NETWORKS = ("detector", "landmarks")
+"""Those that find faces: a bundle has both or neither, each in any precision."""
 
 Supervision = Literal["trained", "machine-judged", "weakly supervised", "derived"]
 """Where a head's knowledge is from: people's labels; a model's judgement of each face; labels made
@@ -93,6 +107,23 @@ class Motion:
 
 
 @dataclass(frozen=True)
+class FaceNetworks:
+    """What the bundle's networks that find faces are like."""
+
+    points: Count
+    """That the landmark network gives."""
+    crop_px: Pixels
+    """Side of the grey crops that it takes."""
+    measured: dict[str, Any]
+    """How well they find faces and points, with the data named."""
+    least_score: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """Of the detector, from which on it has seen a face: chosen on validation data."""
+    short_of: tuple[str, ...] = ()
+    """Where they are not as good yet as they are wanted: while there is anything, another front end
+    that is installed comes first."""
+
+
+@dataclass(frozen=True)
 class Manifest:
     """What a bundle says of itself."""
 
@@ -121,6 +152,8 @@ class Manifest:
     """A frame this much older than the moment read counts by a factor e less; 0: all alike."""
     calibration: dict[str, Any] = field(default_factory=dict)
     """How lower precisions were made and what the gate measured, by precision and network."""
+    faces: FaceNetworks | None = None
+    """None where the bundle has no networks that find faces."""
     commit: str = ""
     created: str = ""
     """Date and time, ISO 8601."""
@@ -137,6 +170,11 @@ class Manifest:
             f"bundle {self.name} has no head {name!r}; it has "
             f"{', '.join(head.name for head in self.heads)}"
         )
+
+    @property
+    def held(self) -> tuple[str, ...]:
+        """Names of the networks that this bundle has."""
+        return NETWORKS if self.faces is None else (*NETWORKS, *FACE_NETWORKS)
 
     @property
     def more_heads(self) -> tuple[Head, ...]:
@@ -212,6 +250,7 @@ def verify_contract(manifest: Manifest) -> None:
             raise ContractMismatch(f"bundle {manifest.name} describes no network {network!r}")
         if f"{network}.onnx" not in manifest.files:
             raise BundleMissing(f"bundle {manifest.name} lists no {network}.onnx; export it anew")
+    _verify_faces(manifest)
     for wanted in _contract(manifest):
         hold(f"{MANIFEST}, {wanted.name}", manifest.networks[wanted.name], wanted)
     names = [head.name for head in manifest.heads]
@@ -244,6 +283,24 @@ def verify_contract(manifest: Manifest) -> None:
             )
 
 
+def _verify_faces(manifest: Manifest) -> None:
+    """Both networks that find faces are there, or neither is."""
+    files = {name.partition(".")[0] for name in manifest.files}
+    for network in FACE_NETWORKS:
+        described, listed = network in manifest.networks, network in files
+        if manifest.faces is None and (described or listed):
+            raise ContractMismatch(
+                f"bundle {manifest.name} has a network {network!r} and says nothing of `faces`"
+            )
+        if manifest.faces is not None and not described:
+            raise ContractMismatch(f"bundle {manifest.name} describes no network {network!r}")
+        if manifest.faces is not None and not listed:
+            raise BundleMissing(
+                f"bundle {manifest.name} lists no {network}.onnx and no other form of it; put it "
+                "in anew"
+            )
+
+
 def _verify_labels(head: Head) -> None:
     if len(set(head.labels)) < len(head.labels):
         raise ContractMismatch(f"head {head.name} has one of its labels twice")
@@ -266,7 +323,9 @@ def _contract(manifest: Manifest) -> tuple[NetworkSpec, ...]:
     heard = {name: size for name, size in {"emo135": words, **more}.items() if name in told}
     if isinstance(own := told.get(OWN), int):
         heard[OWN] = own
+    faces = manifest.faces
     return (
+        *(() if faces is None else (detector(), landmarks(faces.points, crop_px=faces.crop_px))),
         spatial(
             features,
             crop_px=crop.px,

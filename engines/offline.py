@@ -17,7 +17,7 @@ from pathlib import Path
 from platform import machine
 from types import ModuleType
 
-from .private import PrivateFolder, is_private
+from .files import PrivateFolder, is_private
 
 SWITCHES = {
     "ORT_DISABLE_TELEMETRY": "1",  # read when ONNX Runtime is loaded; its own call comes too late

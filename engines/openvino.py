@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,12 @@ import numpy as np
 import openvino as ov
 
 from .contract import Array, NetworkSpec, Tensors, TensorSpec, hold, hold_finite
+from .engine import BaseEngine
 from .errors import EngineUnavailable
 from .signal_stack import kept_signal_stack
 
 
-class OpenVinoEngine:
+class OpenVinoEngine(BaseEngine):
     """One ONNX file compiled by OpenVINO; run() belongs to one thread at a time."""
 
     backend = "openvino"
@@ -41,12 +43,13 @@ class OpenVinoEngine:
         compiled = self._request.model_outputs
         graph = NetworkSpec(
             spec.name,
-            tuple(_tensor(port) for port in self._request.model_inputs),
-            tuple(_tensor(port) for port in compiled),
+            tuple(_tensor(port, spec.inputs) for port in self._request.model_inputs),
+            tuple(_tensor(port, spec.outputs) for port in compiled),
         )
         hold(str(file), graph, spec)
         wanted = {tensor.name for tensor in spec.outputs}
-        self._ports = {port.any_name: port for port in compiled if port.any_name in wanted}
+        named = {tensor.name: port for tensor, port in zip(graph.outputs, compiled, strict=True)}
+        self._ports = {name: port for name, port in named.items() if name in wanted}
 
     def run(self, inputs: Tensors) -> dict[str, Array]:
         """All outputs by name; ContractMismatch for inputs that differ from the spec."""
@@ -62,8 +65,10 @@ class OpenVinoEngine:
         del self._request
 
 
-def _tensor(port: ov.ConstOutput) -> TensorSpec:
+def _tensor(port: ov.ConstOutput, known: Sequence[TensorSpec]) -> TensorSpec:
+    """The tensor of a port, which may have the names of others that were joined with it."""
+    name = next((one.name for one in known if one.name in port.names), port.any_name)
     shape = tuple(
         "?" if size.is_dynamic else size.get_length() for size in port.get_partial_shape()
     )
-    return TensorSpec(port.any_name, np.dtype(port.get_element_type().to_dtype()).name, shape)
+    return TensorSpec(name, np.dtype(port.get_element_type().to_dtype()).name, shape)

@@ -31,7 +31,7 @@ from pydantic import TypeAdapter, ValidationError
 from .bundle import PRECISIONS, Bundle
 from .cuda import Gpu
 from .errors import BuildFailed, PlanMissing, PlanStale, PlanUnwritten
-from .whole import written_whole
+from .files import written_whole
 
 SCHEMA = 1
 PLANS_VARIABLE = "FERSTREAM_PLANS"

@@ -103,6 +103,11 @@ class TrtEngine:
         ]
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
+    @property
+    def overlaps(self) -> bool:
+        """It does."""
+        return True
+
     def start(self, inputs: Tensors) -> Callable[[], dict[str, Array]]:
         """Puts one batch on the stream and returns at once; several engines overlap this way.
 

@@ -2,12 +2,12 @@
 
 In Python:
 
-    from ferstream import Recognizer, open_source
+    from ferstream import Recognizer
 
     recognizer = Recognizer()
-    for frame in open_source("clip.mp4").frames():
-        for face in recognizer.process(frame).faces:
-            print(frame.time_s, face.id, face.emotions.top(3))
+    for result in recognizer("clip.mp4", stream=True):
+        for face in result.faces:
+            print(result.time_s, face.id, face.top(3))
 
 On the command line: `ferstream --help`. Commands are loaded when they are called, so that scoring
 a clip needs neither PyTorch nor a browser page's libraries.
@@ -32,27 +32,48 @@ from .errors import FerstreamError  # noqa: E402
 if TYPE_CHECKING:
     from typer.core import TyperGroup
 
-    from .stream.face_options import FaceOptions as FaceOptions
+    from .stream.faces.options import FaceOptions as FaceOptions
     from .stream.frame import Frame as Frame
+    from .stream.frames import Results as Results
+    from .stream.frames import save_table as save_table
+    from .stream.frames import to_df as to_df
     from .stream.recognize import Recognizer as Recognizer
+    from .stream.result import FaceResult as FaceResult
+    from .stream.result import Result as Result
+    from .stream.sinks.event_rows import events as events
+    from .stream.sources import open_live as open_live
     from .stream.sources import open_source as open_source
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = [
     "FaceOptions",
+    "FaceResult",
     "FerstreamError",
     "Frame",
     "Recognizer",
+    "Result",
+    "Results",
     "__version__",
+    "events",
     "main",
+    "open_live",
     "open_source",
+    "save_table",
+    "to_df",
 ]
 
 _PUBLIC = {
-    "FaceOptions": "stream.face_options",
+    "FaceOptions": "stream.faces.options",
+    "FaceResult": "stream.result",
     "Frame": "stream.frame",
     "Recognizer": "stream.recognize",
+    "Result": "stream.result",
+    "Results": "stream.frames",
+    "events": "stream.sinks.event_rows",
+    "open_live": "stream.sources",
     "open_source": "stream.sources",
+    "save_table": "stream.frames",
+    "to_df": "stream.frames",
 }
 
 
@@ -80,12 +101,15 @@ COMMANDS = {
 }
 
 _EXTRAS = {
-    **dict.fromkeys(("torch", "lightning", "torchmetrics", "onnx", "onnxscript"), "train"),
-    "openvino": "openvino",
+    "mediapipe": "mediapipe",
     "dlib": "dlib",
+    "matplotlib": "plots",
+    **dict.fromkeys(("torch", "lightning", "onnx", "onnxscript", "scipy", "skimage"), "train"),
+    "openvino": "openvino",
     "gradio": "demo",
-    **dict.fromkeys(("fastapi", "uvicorn", "websockets", "python_multipart"), "serve"),
+    **dict.fromkeys(("fastapi", "starlette", "uvicorn", "websockets", "python_multipart"), "serve"),
     "paho": "mqtt",
+    **dict.fromkeys(("pyarrow", "pandas", "polars"), "tables"),
     "prometheus_client": "metrics",
     "tensorrt": "gpu",
     "pycuda": "gpu",

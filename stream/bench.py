@@ -14,9 +14,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from .frame import Frame
-from .loop import Recognizes, Summary, run
-from .sources.base import Source
-from .sources.paced import PacedSource
+from .pipeline import TwoStage
+from .run import run
+from .sources.adapters import PacedSource
+from .sources.base import BaseSource, Source
+from .summary import Summary
 
 READING, FINDING, SCORING = "reading", "finding", "scoring"
 THREADS = {
@@ -104,7 +106,7 @@ class Bench:
 
 def measure(
     open_clip: Callable[[], Source],
-    recognizer: Recognizes[Any],
+    recognizer: TwoStage[Any],
     since_start_s: Callable[[], float],
     rounds: int = 3,
 ) -> Bench:
@@ -152,13 +154,13 @@ def _passes_json(passes: Sequence[Pass]) -> list[dict[str, float]]:
     return [{"fps": round(one.fps, 2), "cpu_ms": round(one.cpu_ms, 3)} for one in passes]
 
 
-class _First:
+class _First(BaseSource):
     """A source's first frame."""
 
     def __init__(self, source: Source) -> None:
         self._source = source
         self.name, self.live, self.rate_hz = source.name, source.live, source.rate_hz
-        self.size, self.duration_s, self.notes = source.size, source.duration_s, source.notes
+        self.size, self.duration_s = source.size, source.duration_s
 
     def frames(self) -> Iterator[Frame]:
         """One frame."""

@@ -6,21 +6,24 @@ import json
 import time
 from datetime import datetime, timezone
 from enum import Enum
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from .errors import SinkError
-from .face_options import REMEMBER_S
+from .faces.options import REMEMBER_S
 from .options import (
     AggregateOption,
     BlurOption,
     BundleOption,
     ColumnsOption,
+    ConfidenceOption,
     CroppedOption,
     CsvOption,
+    EndOption,
     EngineName,
     EngineOption,
+    FacesOption,
     JsonlOption,
     JsonOption,
     MaxFacesOption,
@@ -28,11 +31,14 @@ from .options import (
     OverwriteOption,
     PurposeOption,
     RecursiveOption,
+    RegionOption,
     RememberOption,
     RotateName,
     RotateOption,
     RowsName,
     RowsOption,
+    StartOption,
+    StrideOption,
     ToOption,
     TopOption,
     TrackOption,
@@ -42,6 +48,7 @@ from .options import (
     face_options,
     facts,
     leave,
+    part_of,
     read_beside,
     recogniser,
     tell_skipped,
@@ -52,7 +59,7 @@ if TYPE_CHECKING:
     from .place import Place
     from .sinks.base import Sink
     from .sinks.prometheus import Metrics
-    from .sources.event import SourceEvent
+    from .sources.base import SourceEvent
 
 
 class CaptureName(str, Enum):
@@ -67,7 +74,7 @@ class PolicyName(str, Enum):
     """Which frames are recognised."""
 
     auto = "auto"
-    freshest = "freshest"
+    latest = "latest"
     every = "every"
 
 
@@ -87,7 +94,7 @@ def live(
     ] = CaptureName.auto,
     policy: Annotated[
         PolicyName,
-        typer.Option(help="freshest: late frames are dropped; every: the source waits."),
+        typer.Option(help="latest: late frames are dropped; every: the source waits."),
     ] = PolicyName.auto,
     max_staleness: Annotated[
         float | None, typer.Option(min=0.0, help="Drop frames that waited longer, seconds.")
@@ -101,10 +108,11 @@ def live(
     latency_ms: Annotated[
         int, typer.Option(min=0, help="How long GStreamer waits for late RTSP packets.")
     ] = 0,
-    window: Annotated[
+    show: Annotated[
         bool | None,
-        typer.Option("--window/--no-window", help="Show a window; default: if there is a display."),
+        typer.Option("--show/--no-show", help="Show a window; default: if there is a display."),
     ] = None,
+    window: Annotated[bool | None, typer.Option("--window/--no-window", hidden=True)] = None,
     seconds: Annotated[
         float | None, typer.Option(min=0.1, help="Stop after so many seconds.")
     ] = None,
@@ -122,8 +130,14 @@ def live(
     window_s: WindowOption = 10.0,
     min_face: MinFaceOption = 12.0,
     max_faces: MaxFacesOption = 100,
+    faces: FacesOption = "auto",
     rotate: RotateOption = RotateName.auto,
     cropped: CroppedOption = False,
+    stride: StrideOption = 1,
+    start: StartOption = 0.0,
+    end: EndOption = None,
+    region: RegionOption = "",
+    min_confidence: ConfidenceOption = 0.0,
     remember: RememberOption = REMEMBER_S,
     blur: BlurOption = False,
     aggregate_only: AggregateOption = False,
@@ -135,11 +149,12 @@ def live(
     as_json: JsonOption = False,
 ) -> None:
     """Watch webcams, network cameras or clips live; q in the window or Ctrl-C ends."""
-    from .arenas import few_arenas
     from .outputs import Outputs
+    from .process import few_arenas
     from .sources import open_live, sources_from
 
     few_arenas()
+    part = part_of(stride, start, end, region, blur=blur, confidence=min_confidence)
     skipped: list[str] = []
     names = sources_from(sources, recursive=recursive, skipped=skipped)
     tell_skipped(skipped)
@@ -160,25 +175,27 @@ def live(
     if as_json and outputs.on_standard_output:
         raise typer.BadParameter("--json and rows both want standard output: name a file for one")
     each = outputs.for_sources(names)
-    windowed = _windowed(window, aggregate_only)
+    windowed = _windowed(window if show is None else show, aggregate_only)
     # A single source that is not there says so at once; of many, one may come later.
     opened = [
-        open_live(
-            name,
-            capture=capture.value,
-            retries=retries,
-            stall_s=stall,
-            latency_ms=latency_ms,
-            strict_start=len(names) == 1,
-            track=track,
+        part.of(
+            open_live(
+                name,
+                capture=capture.value,
+                retries=retries,
+                stall_s=stall,
+                latency_ms=latency_ms,
+                strict_start=len(names) == 1,
+                track=track,
+            )
         )
         for name in names
     ]
 
     from . import report
-    from .interrupt import Stop, stopping_on_signals
-    from .loop import Route, run_many
+    from .process import Stop, stopping_on_signals
     from .result import SCHEMA
+    from .run import Route, run_many
 
     stop = Stop()
 
@@ -187,7 +204,7 @@ def live(
         stop.set()
 
     served = _served(metrics)
-    wanted = face_options(min_face, max_faces, rotate, cropped, remember)
+    wanted = face_options(min_face, max_faces, rotate, cropped, remember, min_confidence, faces)
     with recogniser(bundle, engine, faces=wanted) as recognizer, stopping_on_signals(stop):
         manifest = recognizer.bundle.manifest
         routes = []
@@ -202,7 +219,10 @@ def live(
             routes.append(Route(source, sinks))
         # The times of live frames are a clock's that says nothing by itself.
         now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
-        about = {**facts(recognizer, purpose), "clock": {"time_s": time.monotonic(), "utc": now}}
+        about = {
+            **facts(recognizer, purpose, part, wanted),
+            "clock": {"time_s": time.monotonic(), "utc": now},
+        }
         try:
             summaries = run_many(
                 routes,
@@ -211,7 +231,7 @@ def live(
                 seconds=seconds,
                 stop=stop,
                 on_event=_StateLines(),
-                policy=policy.value,
+                policy=None if policy is PolicyName.auto else policy.value,
                 max_staleness_s=max_staleness,
             )
         finally:
@@ -227,8 +247,8 @@ def live(
     if as_json:
         parts = [report.summary_json(summary) for summary in summaries]
         print(json.dumps({"schema": SCHEMA, **about, "sources": parts}))
-    outlets: list[Any] = [getattr(s, "writer", s) for route in routes for s in route.sinks]
-    lost = any(getattr(o, "lost", 0) or getattr(o, "failure", "") for o in outlets)
+    deliveries = [sink.delivery for route in routes for sink in route.sinks]
+    lost = any(one is not None and (one.lost or one.failure) for one in deliveries)
     failed = lost or any(summary.failure is not None for summary in summaries)
     leave(stop.status, failed)
 
@@ -239,7 +259,7 @@ def _windowed(asked: bool | None, aggregate_only: bool) -> bool:
 
     if aggregate_only:
         if asked:
-            raise SinkError("a window shows single people: leave --window or --aggregate-only out")
+            raise SinkError("a window shows single people: leave --show or --aggregate-only out")
         return False
     if asked is False:
         return False
@@ -275,17 +295,17 @@ def _sinks(
         return sinks
     from .sinks.metrics_sink import MetricsSink
 
-    outlets: list[Any] = [getattr(sink, "writer", sink) for sink in sinks]
-    watched = [outlet for outlet in outlets if hasattr(outlet, "dropped")]
-    return [MetricsSink(metrics, watched), *sinks]
+    deliveries = [one for sink in sinks if (one := sink.delivery) is not None]
+    return [MetricsSink(metrics, deliveries), *sinks]
 
 
 def _on_terminal(outputs: Outputs, hang_up: Say) -> Sink:
     """What is printed where nothing else was asked for."""
     if outputs.aggregate_only:
-        from .place import STANDARD_OUTPUT, Place
+        from .formats import LINES, STANDARD_OUTPUT
+        from .place import Place
 
-        place = Place("rows", STANDARD_OUTPUT)
+        place = Place(LINES, STANDARD_OUTPUT)
         (sink,) = outputs.sinks([place], complain, live=True, on_hang_up=hang_up)
         return sink
     from .sinks.lines import LinesSink
@@ -304,7 +324,7 @@ class _StateLines:
         self._away: set[str] = set()
 
     def __call__(self, event: SourceEvent) -> None:
-        from .sources.event import State
+        from .sources.base import State
 
         name, loss = event.source, self._losses.pop(event.source, None)
         if event.state in (State.lost, State.stalled):

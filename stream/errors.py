@@ -9,18 +9,23 @@
     │   │   ├── SourceDenied   also PermissionError     it wants another user name or password
     │   │   ├── SourceUntrusted                         it shows another certificate than was named
     │   │   └── SourceRedirected                        it redirects to where nobody is led
+    │   ├── PartMissing        also ValueError          it has no such time, or region
     │   ├── SourceLost         also ConnectionError     it gave pictures and stopped
     │   └── SourceTimeout      also TimeoutError        it does not answer
     ├── SinkError              also OSError             a result cannot be written or shown
     │   └── SinkLost           also ConnectionError     a receiver is gone; it may come back
     │       └── SinkRefused                             it is there and does not want these rows
+    ├── PartInvalid            also ValueError          a stride, times, region or shard of no sense
+    ├── PictureMissing         also ValueError          a result keeps no picture to draw on
+    ├── TablesMissing          also ImportError         no library for tables is installed
+    ├── FrontEndUnavailable    also ImportError         what finds faces is not here
     ├── RecognizerUnusable     also RuntimeError        it is closed, or the process was forked
     └── GstreamerMissing       also ImportError         GStreamer is not installed
 
 Every message says what happened, names the value it was given and what to do next.
 Passwords inside addresses are replaced before they reach a message. A `SourceError` has a `code`
-for machines: NOT_FOUND, UNSUPPORTED, TOO_LARGE, REFUSED, AUTH_FAILED, UNTRUSTED, REDIRECTED, LOST,
-TIMEOUT.
+for machines: NOT_FOUND, UNSUPPORTED, TOO_LARGE, NO_SUCH_PART, REFUSED, AUTH_FAILED, UNTRUSTED,
+REDIRECTED, LOST, TIMEOUT.
 """
 
 from __future__ import annotations
@@ -55,6 +60,12 @@ class SourceTooLarge(SourceUnreadable):
     """It asks for more pixels, frames, seconds or memory than it may have."""
 
     code = "TOO_LARGE"
+
+
+class PartMissing(SourceError, ValueError):
+    """It ends before the part that was asked for, or its picture lacks the region."""
+
+    code = "NO_SUCH_PART"
 
 
 class SourceRefused(SourceError, ConnectionError):
@@ -105,8 +116,37 @@ class SinkRefused(SinkLost):
     """A receiver answers that it will never take these rows; it may take others."""
 
 
+class PartInvalid(StreamError, ValueError):
+    """A stride, times or a region that no source has."""
+
+
+class PictureMissing(StreamError, ValueError):
+    """A result was not asked to keep its picture."""
+
+
+class TablesMissing(StreamError, ImportError):
+    """None of the libraries is installed that hold tables."""
+
+
+class FrontEndUnavailable(StreamError, ImportError):
+    """The face front end asked for cannot be had: a library, or networks of the bundle, are
+    missing."""
+
+
 class RecognizerUnusable(StreamError, RuntimeError):
     """A Recognizer was closed, or made in a process of which this one is a fork."""
+
+
+class PipelineFull(StreamError):
+    """There is no room for one more client."""
+
+
+class PipelineClosed(StreamError):
+    """The client has left, or the pipeline is closed."""
+
+
+class FrameFailed(StreamError):
+    """A frame could not be recognised, for the reason in `__cause__`; others may be."""
 
 
 class GstreamerMissing(StreamError, ImportError):

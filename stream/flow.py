@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from .align import FACE_WIDTH_IN_CROP, Image
+from .faces.align import FACE_WIDTH_IN_CROP, Image
 
 MotionField = npt.NDArray[np.float32]
 
@@ -57,7 +57,7 @@ class MotionEstimator:
 _RIM = 4
 
 
-def motion_share(stack: npt.NDArray[np.float32], still: float, moving: float) -> float:
+def motion_weight(stack: npt.NDArray[np.float32], still: float, moving: float) -> float:
     """How far a stack (2 L, P, P) of motion fields shows a moving face, 0..1.
 
     0 up to a mean speed of `still` face widths per second, 1 from `moving` on. A common shift of

@@ -31,10 +31,12 @@ class Frame:
     """The first frame after a break (a camera that was lost and came back): motion and clips begin
     anew with it, and faces are known by their looks alone."""
     ahead: bool = False
-    """Whether its reading may wait for what follows, as in a recording: see `stream.around`."""
+    """Whether its reading may wait for what follows, as in a recording: see `stream.memory`."""
     dense: bool = False
     """Whether pictures follow each other within a fraction of a second, for a second or more: what
     is overlooked in one is found in the next."""
+    region: tuple[int, int, int, int] | None = None
+    """x, y, width, height in pixels: where faces are looked for. None: in all of the picture."""
 
     def __post_init__(self) -> None:
         """Raises TypeError or ValueError for pixels or a time that no network can take."""

@@ -58,18 +58,28 @@ def take(pictures: Iterable[Picture]) -> Iterator[Taken]:
     """
     items = pictures if isinstance(pictures, list | tuple) else list(pictures)
     for at, item in enumerate(items):
-        try:
-            yield _taken(item, at)
-        except SourceError as error:
-            error.args = (_placed(error, at, len(items)),)
-            raise
-        except (TypeError, ValueError) as error:
-            raise type(error)(_placed(error, at, len(items))) from None
+        yield take_one(item, at, len(items))
 
 
-def _placed(error: Exception, at: int, among: int) -> str:
+def take_one(item: object, at: int, among: int | None) -> Taken:
+    """The frame of the picture at this place, from 0, among so many; None: nobody knows how many.
+
+    Raises as `take`.
+    """
+    try:
+        return _taken(item, at)
+    except SourceError as error:
+        error.args = (_placed(error, at, among),)
+        raise
+    except (TypeError, ValueError) as error:
+        raise type(error)(_placed(error, at, among)) from None
+
+
+def _placed(error: Exception, at: int, among: int | None) -> str:
     text = " ".join(str(error).split())
-    return text if among == 1 else f"picture {at + 1} of {among}: {text}"
+    if among == 1:
+        return text
+    return f"picture {at + 1}{f' of {among}' if among else ''}: {text}"
 
 
 def _taken(item: object, at: int) -> Taken:

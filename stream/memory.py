@@ -1,6 +1,11 @@
-"""What is remembered of the faces that are being watched: their clips and their motion."""
+"""What is remembered of the faces that are being watched: their clips, their motion, and the frames
+around a moment.
 
-# B faces of all sources, T frames a clip keeps, D features
+A live reading looks back and therefore comes late: half a second after a smile has gone it may
+still be read. In a recording the window reaches as far ahead as back, and ends where the face's
+own frames begin to read otherwise for longer than a blip: so a reading begins and ends with the
+expression that is seen.
+"""
 
 from __future__ import annotations
 
@@ -12,14 +17,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ferstream.engines.contract import heard_input
+from ferstream.engines.contract import motion_input
 from ferstream.engines.manifest import Manifest
 
-from .around import Around, Seen
-from .clip import FaceClip
+from .clip import APART_S, FaceClip
+from .faces.track import Face
 from .flow import MotionEstimator
 from .result import Stages
-from .track import Face
+
+# B faces of all sources, T frames a clip keeps, D features
+
 
 FORGET_S = 4.0
 """The clip of a face that has not been seen for so long is dropped."""
@@ -31,7 +38,7 @@ Tensors = dict[str, NDArray[Any]]
 
 
 @dataclass(frozen=True, slots=True)
-class Sighting:
+class DetectedFaces:
     """The faces of one frame, found and cropped, yet to be scored."""
 
     frame: int
@@ -53,10 +60,10 @@ class Sighting:
     """Ids in the frames before that are of somebody known already, and that one's id."""
 
 
-class Watched:
-    """A face's clip, and what its motion last said."""
+class FaceState:
+    """A face's clip, and what the temporal network last predicted of its motion."""
 
-    __slots__ = ("around", "clip", "fresh", "label", "motion", "share")
+    __slots__ = ("around", "clip", "fresh", "label", "motion", "motion_weight")
 
     def __init__(self, clip: FaceClip, around: Around) -> None:
         self.clip = clip
@@ -65,9 +72,9 @@ class Watched:
         self.label: str | None = None
         """What it was last read as."""
         self.motion: Tensors | None = None
-        """What the temporal network said, by head."""
-        self.share = 0.0
-        """How far the face moves, 0..1: so far its motion is heard."""
+        """The temporal network's predictions, by head."""
+        self.motion_weight = 0.0
+        """How far the face moves, 0..1: so far its motion counts."""
 
     def fresh_stack(self) -> NDArray[np.float32] | None:
         """The stack of motion fields, where it is new and long enough."""
@@ -76,10 +83,10 @@ class Watched:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """A sighting whose faces have been seen by the networks, yet to be read."""
+    """A frame whose faces have been seen by the networks, yet to be read."""
 
-    sighting: Sighting
-    watched: list[Watched]
+    detected: DetectedFaces
+    watched: list[FaceState]
     seen: list[Seen]
     """As `watched`: of each face, in order."""
     stages_ms: Stages
@@ -94,15 +101,15 @@ class Ahead:
 
     def add(self, one: Waiting) -> list[Waiting]:
         """Take a frame; those whose time has come, in order."""
-        now_s = one.sighting.time_s
+        now_s = one.detected.time_s
         anew = self._waiting and (
-            one.sighting.restart or now_s <= self._waiting[-1].sighting.time_s
+            one.detected.restart or now_s <= self._waiting[-1].detected.time_s
         )
         due = self.finish() if anew else []
         self._waiting.append(one)
-        held = sum(waits.sighting.picture_bytes for waits in self._waiting)
+        held = sum(waits.detected.picture_bytes for waits in self._waiting)
         while self._waiting:
-            first = self._waiting[0].sighting
+            first = self._waiting[0].detected
             followed = now_s - first.time_s >= self._half_s - _CLOCK_S
             if first.ahead and not followed and held <= WAITING_BYTES:
                 break
@@ -113,7 +120,7 @@ class Ahead:
     def join(self, joined: Mapping[int, int]) -> None:
         """Give faces that wait the ids of those who they are."""
         for waits in self._waiting:
-            faces = waits.sighting.faces
+            faces = waits.detected.faces
             faces[:] = [replace(face, id=joined.get(face.id, face.id)) for face in faces]
 
     def finish(self) -> list[Waiting]:
@@ -130,27 +137,27 @@ class Memory:
         fed = {tensor.name: tensor.shape for tensor in manifest.networks["fusion"].inputs}
         self._features = int(fed["feature"][-1])
         outputs = manifest.networks["temporal"].outputs
-        self._heard = {tensor.name: int(tensor.shape[-1]) for tensor in outputs}
+        self._motion_heads = {tensor.name: int(tensor.shape[-1]) for tensor in outputs}
         self._manifest = manifest
         self._estimator = MotionEstimator()
-        self._faces: dict[str, dict[int, Watched]] = {}
+        self._faces: dict[str, dict[int, FaceState]] = {}
         self._ahead: dict[str, Ahead] = {}
 
-    def watch(self, sighting: Sighting) -> list[Watched]:
-        """The clips of a sighting's faces, in order, with its motion added."""
-        if sighting.restart:
-            self._faces.pop(sighting.source, None)
-        faces = self._faces.setdefault(sighting.source, {})
-        now_s = sighting.time_s
-        for stranger, known in sighting.joined.items():
+    def watch(self, detected: DetectedFaces) -> list[FaceState]:
+        """The states of a frame's faces, in order, with its motion added."""
+        if detected.restart:
+            self._faces.pop(detected.source, None)
+        faces = self._faces.setdefault(detected.source, {})
+        now_s = detected.time_s
+        for stranger, known in detected.joined.items():
             if stranger in faces:
                 faces[known] = faces.pop(stranger)
-        if sighting.joined and sighting.source in self._ahead:
-            self._ahead[sighting.source].join(sighting.joined)
+        if detected.joined and detected.source in self._ahead:
+            self._ahead[detected.source].join(detected.joined)
         for identity in [i for i, f in faces.items() if abs(now_s - f.clip.time_s) > FORGET_S]:
             del faces[identity]
         watched = []
-        for face in sighting.faces:
+        for face in detected.faces:
             one = faces.get(face.id)
             if one is None:
                 one = faces[face.id] = self._new()
@@ -161,9 +168,9 @@ class Memory:
         return watched
 
     def due(self, one: Waiting) -> list[Waiting]:
-        """What can be read now that this sighting is there: itself, unless it waits."""
+        """What can be read now that this frame is there: itself, unless it waits."""
         half_s = self._manifest.clip_duration_s / 2
-        return self._ahead.setdefault(one.sighting.source, Ahead(half_s)).add(one)
+        return self._ahead.setdefault(one.detected.source, Ahead(half_s)).add(one)
 
     def finish(self, source: str) -> list[Waiting]:
         """What still waits of a source that has ended."""
@@ -176,11 +183,13 @@ class Memory:
         frames = self._manifest.clip_frames
         feature_BTD = np.empty((size, frames, self._features), np.float32)
         mask_BT = np.empty((size, frames), np.float32)
-        heard = {head: np.zeros((size, width), np.float32) for head, width in self._heard.items()}
+        motion = {
+            head: np.zeros((size, width), np.float32) for head, width in self._motion_heads.items()
+        }
         has_motion = np.zeros((size, 1), np.float32)
         own: list[int] = []
         faces = [
-            (one.sighting.ahead, watched, seen)
+            (one.detected.ahead, watched, seen)
             for one in due
             for watched, seen in zip(one.watched, one.seen, strict=True)
         ]
@@ -191,14 +200,14 @@ class Memory:
                 watched.clip.read_features(feature_BTD[row], mask_BT[row])
                 own.append(watched.clip.newest)
             if seen.motion is not None:
-                has_motion[row] = seen.share
-                for head, said in seen.motion.items():
-                    heard[head][row] = said
+                has_motion[row] = seen.motion_weight
+                for head, predicted in seen.motion.items():
+                    motion[head][row] = predicted
         batch = {
             "feature": feature_BTD,
             "mask": mask_BT,
             "has_motion": has_motion,
-            **{heard_input(head): said for head, said in heard.items()},
+            **{motion_input(head): predicted for head, predicted in motion.items()},
         }
         return batch, own
 
@@ -211,7 +220,7 @@ class Memory:
             self._faces.pop(source, None)
             self._ahead.pop(source, None)
 
-    def _new(self) -> Watched:
+    def _new(self) -> FaceState:
         manifest, motion = self._manifest, self._manifest.motion
         clip = FaceClip(
             self._features,
@@ -222,4 +231,101 @@ class Memory:
             self._estimator,
             manifest.clip_recency_s,
         )
-        return Watched(clip, Around(manifest.clip_frames, manifest.clip_duration_s))
+        return FaceState(clip, Around(manifest.clip_frames, manifest.clip_duration_s))
+
+
+# N frames remembered, W frames chosen
+
+
+BLIP_S = 0.1
+"""The frames' own readings are averaged over so long on both sides: what flickers is no edge."""
+OTHERWISE = 0.5
+"""So far apart (total variation, 0..1) two averaged readings are of two expressions."""
+_MOST = 256
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Seen:
+    """One face in one frame, its networks run, yet to be read together with the frames around."""
+
+    time_s: float
+    outputs: Mapping[str, NDArray[Any]]
+    """The spatial network's, a row of each."""
+    basic8: NDArray[np.float32]
+    """(8,) probabilities of this frame alone."""
+    motion: Mapping[str, NDArray[Any]] | None
+    """The temporal network's last predictions, by head."""
+    motion_weight: float
+    """How far the motion counts, 0..1."""
+
+
+class Around:
+    """One face over the last moments, for windows that reach to both sides of a frame.
+
+    Args:
+        frames: how many a window holds at most.
+        duration_s: how long it is, half on either side.
+    """
+
+    def __init__(self, frames: int, duration_s: float) -> None:
+        self.half_s = duration_s / 2
+        self._most = (frames - 1) // 2
+        self._spacing_s = duration_s / frames
+        self._seen: deque[Seen] = deque(maxlen=_MOST)
+
+    def add(self, seen: Seen) -> None:
+        """Remember a frame; a time that does not follow the last one begins anew."""
+        if self._seen and seen.time_s <= self._seen[-1].time_s:
+            self._seen.clear()
+        self._seen.append(seen)
+        # A frame is read when half a window has followed it, and looks back for another half.
+        oldest_s = seen.time_s - 2 * (self.half_s + BLIP_S)
+        while self._seen[0].time_s < oldest_s and len(self._seen) > 1:
+            self._seen.popleft()
+
+    def read_features(
+        self, centre: Seen, feature_TD: NDArray[np.float32], mask_T: NDArray[np.float32]
+    ) -> int:
+        """Write the window's features (T, D) and their mask (T,) into a batch, 0 where nothing is;
+        returns the centre's row."""
+        window = self.window(centre)
+        feature_TD[len(window) :] = 0
+        for row, seen in enumerate(window):
+            feature_TD[row] = seen.outputs["feature"]
+        mask_T[:] = np.arange(len(mask_T)) < len(window)
+        return window.index(centre)
+
+    def window(self, centre: Seen) -> list[Seen]:
+        """The frames to read `centre` with, in the order of time, itself among them.
+
+        None is farther away than half the duration, none lies beyond an edge or a gap, and they
+        are at least an even share of the duration apart.
+        """
+        if centre not in self._seen:  # more frames came within half a window than are remembered
+            return [centre]
+        at = self._seen.index(centre)
+        time_N = np.array([seen.time_s for seen in self._seen])
+        basic8_NK = np.stack([seen.basic8 for seen in self._seen])
+        near_NN = np.abs(time_N[:, None] - time_N) <= BLIP_S + _CLOCK_S
+        steady_NK = (near_NN @ basic8_NK) / near_NN.sum(1, keepdims=True)
+        apart_N = np.abs(steady_NK - steady_NK[at]).sum(1) / 2
+        like_N = (apart_N <= OTHERWISE) & (np.abs(time_N - centre.time_s) <= self.half_s + _CLOCK_S)
+        before = self._walk(range(at - 1, -1, -1), at, time_N, like_N)
+        after = self._walk(range(at + 1, len(time_N)), at, time_N, like_N)
+        return [self._seen[row] for row in (*reversed(before), at, *after)]
+
+    def _walk(
+        self, rows: range, at: int, time_N: NDArray[np.float64], like_N: NDArray[np.bool_]
+    ) -> list[int]:
+        """The rows chosen on one side, from the centre outwards."""
+        chosen: list[int] = []
+        kept_s = last_s = time_N[at]
+        for row in rows:
+            time_s = time_N[row]
+            if not like_N[row] or abs(time_s - last_s) > APART_S or len(chosen) == self._most:
+                break
+            last_s = time_s
+            if abs(time_s - kept_s) >= self._spacing_s - _CLOCK_S:
+                chosen.append(row)
+                kept_s = time_s
+        return chosen

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,10 +15,14 @@ import typer
 
 from ferstream.engines.terminal import plain
 
-from .face_options import REMEMBER_S, FaceOptions
+from .errors import PartInvalid, SinkError
+from .faces.front import front_end_names
+from .faces.options import REMEMBER_S, FaceOptions
 
 if TYPE_CHECKING:
+    from .batch.plan import Running
     from .recognize import Recognizer
+    from .sources.part import Part
 
 _LONGEST_PURPOSE = 500
 _MOST_NAMED = 8
@@ -56,21 +61,33 @@ class ColumnsName(str, Enum):
     """What CSV and rows tell beside."""
 
     blendshapes = "blendshapes"
+    units = "units"
     fg33 = "fg33"
     words = "words"
+    frame_words = "frame_words"
+    landmarks = "landmarks"
+    pose = "pose"
+    quality = "quality"
 
 
 MOST_WORDS = 1000
 """So many may be asked for, of however many a bundle has."""
+
+
+def _front_end(name: str) -> str:
+    if name not in front_end_names():
+        raise typer.BadParameter(f"{name!r} is not one of {', '.join(front_end_names())}")
+    return name
+
 
 BundleOption = Annotated[str, typer.Option(help="A bundle's folder, or `default`.")]
 ToOption = Annotated[
     list[str] | None,
     typer.Option(
         metavar="PLACE",
-        help="Write there, as often as wanted: x.jsonl, -, x.csv, x.vtt, x.srt, x.eaf, x.boris, "
-        "x.mp4, x.m3u8 (HLS), tcp://, http://, mqtt://HOST/PREFIX, rtsp://127.0.0.1:8554/NAME. "
-        "{source} in a name stands for the source.",
+        help="Write there, as often as wanted: x.jsonl, -, x.csv, x.parquet, x.vtt, x.srt, x.eaf, "
+        "x.boris, x.mp4, x.m3u8 (HLS), tcp://, http://, mqtt://HOST/PREFIX, "
+        "rtsp://127.0.0.1:8554/NAME. {source} in a name stands for the source.",
     ),
 ]
 JsonlOption = Annotated[
@@ -82,12 +99,19 @@ CsvOption = Annotated[
 VideoOption = Annotated[
     Path | None, typer.Option(help="Write annotated video; a folder for several sources.")
 ]
+SummaryOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE", help="Write a table with a row per clip and face: x.csv or x.parquet."
+    ),
+]
 TopOption = Annotated[int, typer.Option(min=1, max=MOST_WORDS, help="Words per face.")]
 ColumnsOption = Annotated[
     list[ColumnsName] | None,
     typer.Option(
-        help="Tell this too in CSV and rows of frames, as often as wanted: the movements of the "
-        "face by name, the 33 classes, all words."
+        help="Tell this too in tables and rows of frames, as often as wanted: movements of the "
+        "face by name, action units, the 33 classes, all words, those of the frame alone, "
+        "landmarks, pose, parts of the quality; docs/columns.md has all."
     ),
 ]
 RowsOption = Annotated[
@@ -122,6 +146,16 @@ MinFaceOption = Annotated[
 MaxFacesOption = Annotated[
     int, typer.Option("--max-faces", min=1, help="Faces followed at once; the largest come first.")
 ]
+FacesOption = Annotated[
+    str,
+    typer.Option(
+        "--faces",
+        parser=_front_end,
+        metavar=f"[{'|'.join(front_end_names())}]",
+        help="What finds faces: the bundle's own networks, MediaPipe or dlib; auto: MediaPipe "
+        "where it is installed and the own ones are not as good yet.",
+    ),
+]
 RotateOption = Annotated[
     RotateName,
     typer.Option(
@@ -142,6 +176,31 @@ RememberOption = Annotated[
         min=0,
         metavar="S",
         help="For so long who has left keeps the id, known again by looks, seconds.",
+    ),
+]
+StrideOption = Annotated[
+    int, typer.Option(metavar="N", help="Recognise every Nth frame; times stay the source's.")
+]
+StartOption = Annotated[
+    float,
+    typer.Option(
+        "--start", metavar="S", help="Begin there: seconds of a clip, or after a camera's first."
+    ),
+]
+EndOption = Annotated[
+    float | None, typer.Option("--end", metavar="S", help="End there, seconds likewise.")
+]
+RegionOption = Annotated[
+    str,
+    typer.Option(
+        metavar="X,Y,W,H",
+        help="Look for faces there alone: pixels, or shares of the picture, 0 to 1.",
+    ),
+]
+ConfidenceOption = Annotated[
+    float,
+    typer.Option(
+        "--min-confidence", min=0, max=1, help="Leave views of faces out that are worth less."
     ),
 ]
 RecursiveOption = Annotated[
@@ -170,20 +229,67 @@ def face_options(
     rotate: RotateName,
     cropped: bool,
     remember_s: float = REMEMBER_S,
+    min_confidence: float = 0.0,
+    front_end: str = "auto",
 ) -> FaceOptions:
     """Which faces are looked for, as the command line says."""
     turn: Any = rotate.value if rotate is RotateName.auto else int(rotate.value)
-    return FaceOptions(max_faces, min_face, turn, cropped, remember_s)
+    return FaceOptions(max_faces, min_face, turn, cropped, remember_s, min_confidence, front_end)
 
 
-def facts(recognizer: Recognizer, purpose: str) -> dict[str, Any]:
+def part_of(
+    stride: int, start_s: float, end_s: float | None, region: str, *, blur: bool, confidence: float
+) -> Part:
+    """Which part of each source is recognised, as the command line says.
+
+    Raises PartInvalid, also where faces would be left out that are to be masked.
+    """
+    from .sources.part import Part, region_of
+
+    part = Part(stride, start_s, end_s, region_of(region) if region else None)
+    if blur and (part.region or confidence > 0):
+        what = "--region" if part.region else "--min-confidence"
+        raise PartInvalid(
+            f"--blur masks the faces that are found, {what} leaves some out: drop one"
+        )
+    return part
+
+
+def running_of(jobs: int | None, resume: bool, shard: str, on: str) -> Running:
+    """How a batch is run, as the command line says. Raises PartInvalid, SinkError."""
+    from .batch.plan import Running
+    from .batch.shards import shard_of
+
+    one = shard_of(shard) if shard else None
+    name, _, address = on.partition(":")
+    if name not in ("", "ray"):
+        raise SinkError(f"--on {on}: ray, or ray:ADDRESS")
+    return Running(jobs, resume, one, address if on else None)
+
+
+def facts(
+    recognizer: Recognizer,
+    purpose: str,
+    part: Part | None = None,
+    faces: FaceOptions | None = None,
+) -> dict[str, Any]:
     """What goes into the headers of outputs. Raises `typer.BadParameter` for a long purpose."""
     from . import report
 
     purpose = " ".join(purpose.split())
     if len(purpose) > _LONGEST_PURPOSE:
         raise typer.BadParameter(f"a purpose has at most {_LONGEST_PURPOSE} characters")
-    return {**report.about(recognizer), **({"purpose": purpose} if purpose else {})}
+    usual = asdict(FaceOptions())
+    asked = asdict(faces or FaceOptions())
+    options = {
+        **(part.to_json() if part else {}),
+        **{name: value for name, value in asked.items() if value != usual[name]},
+    }
+    return {
+        **report.about(recognizer),
+        **({"options": options} if options else {}),
+        **({"purpose": purpose} if purpose else {}),
+    }
 
 
 def read_beside(words: Sequence[str], bundle: str) -> tuple[Path, ...]:

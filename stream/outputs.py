@@ -4,29 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from .claims import Claim, files_of
 from .errors import SinkError
-from .place import STANDARD_OUTPUT, Kind, Place, places_for, stems
-from .sinks.base import Sink, make_folder
+from .formats import FORMATS, STANDARD_OUTPUT, named
+from .place import SOURCE, Claim, Place, files_of, place_of, places_for, stems
+from .sinks.base import Making, Sink, make_folder
 from .sinks.columns import Columns
 from .sinks.rows import FrameRows, RowMaker, RowSink
+from .sources.base import is_address
 
 if TYPE_CHECKING:
-    from .sinks.csv import CsvTable
+    from .sinks.table import SharedTable
 
 Rows = Literal["frames", "events", "windows"]
 Say = Callable[[str], None]
 
 _FINISH_S = 120.0
-_FOLDERS: tuple[tuple[str, Kind, str], ...] = (
-    ("jsonl", "rows", ".jsonl"),
-    ("csv", "csv", ".csv"),
-    ("video", "video", ".mp4"),
-)
+_FOLDERS = ("jsonl", "csv", "video")
+"""Formats that may be asked for by a file or a folder of their own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +38,8 @@ class Outputs:
     csv: Path | None = None
     video: Path | None = None
     to: tuple[str, ...] = ()
+    summary: Path | None = None
+    """A table with a row for each face of each clip."""
     top: int = 10
     """Words per face."""
     columns: tuple[Columns, ...] = ()
@@ -58,7 +57,7 @@ class Outputs:
     inputs: tuple[str | Path, ...] = ()
     """What is read beside the sources, and not to be replaced: lists, the bundle's folder."""
 
-    _tables: dict[str, CsvTable] = field(default_factory=dict, init=False, repr=False)
+    _tables: dict[str, SharedTable] = field(default_factory=dict, init=False, repr=False)
     _claims: list[Claim] = field(default_factory=list, init=False, repr=False, compare=False)
 
     @property
@@ -71,22 +70,44 @@ class Outputs:
         """Whether standard output belongs to rows."""
         return STANDARD_OUTPUT in (*self.to, str(self.jsonl))
 
-    def for_sources(self, sources: Sequence[str]) -> list[list[Place]]:
-        """The places of each source; makes folders and checks that files can be made.
+    def beside(self, name: str) -> Path | None:
+        """Where a file of that name belongs to the outputs of several sources: in their folder, or
+        beside their table; None where nothing is written to files."""
+        files = (self.jsonl, self.csv, self.video, self.summary)
+        for text in (*self.to, *(str(path) for path in files if path)):
+            if text == STANDARD_OUTPUT or is_address(text):
+                continue
+            path = Path(text)
+            if SOURCE in text:
+                folders = [one for one in path.parents if SOURCE not in str(one)]
+                return folders[0] / f"ferstream.{name}"
+            if path.suffix:
+                return path.with_name(f"{path.name}.{name}")
+            return path / f"ferstream.{name}"
+        return None
 
-        The files are this object's alone from then on: see `Claim`.
+    def for_sources(
+        self, sources: Sequence[str], again: bool = False, share: slice | None = None
+    ) -> list[list[Place]]:
+        """The places of each source; makes folders and checks that files can be made; what exists
+        may be replaced where a run is gone on with `again`.
+
+        The files are this object's alone from then on: see `Claim`. Of a batch in shards only the
+        places of the sources in `share` are given, and what is written once for all sources is
+        claimed by nobody.
 
         Raises `SinkError`.
         """
         each = places_for(self.to, sources)
         several = len(sources) > 1
-        for name, kind, suffix in _FOLDERS:
-            path: Path | None = getattr(self, name)
+        for name, path in zip(_FOLDERS, (self.jsonl, self.csv, self.video), strict=True):
             if path is None:
                 continue
+            form = named(name)
+            suffix = form.suffixes[0]
             in_folder = several and str(path) != STANDARD_OUTPUT
-            if in_folder and kind == "csv" and path.suffix.lower() == ".csv" and not path.is_dir():
-                table = Place(kind, str(path), shared=True)
+            if in_folder and form.table and path.suffix.lower() == suffix and not path.is_dir():
+                table = Place(form, str(path), shared=True)
                 for places in each:
                     places.append(table)
                 continue
@@ -94,20 +115,28 @@ class Outputs:
                 make_folder(path)
             for places, stem in zip(each, stems(sources), strict=True):
                 target = path / f"{stem}{suffix}" if in_folder else path
-                places.append(Place(kind, str(target)))
+                places.append(Place(form, str(target)))
         for places in each:
             if len(set(places)) < len(places):
                 raise SinkError(f"the same place twice: {', '.join(p.name for p in places)}")
             for place in places:
-                if self.aggregate_only and place.kind != "rows":
+                if self.aggregate_only and not place.format.rows:
                     raise SinkError(
                         f"{place.name} would tell of single people: with --aggregate-only only "
                         "rows are written, to .jsonl, -, tcp, http or mqtt"
                     )
-        files = files_of(each, sources, self.inputs)
-        for places in each:
+        if share is not None:
+            each = each[share]
+        summary = self.summary_place
+        written = each if summary is None else [*each, [summary]]
+        files = files_of(written, sources, self.inputs)
+        for places in written:
             for place in places:
-                place.check(self.overwrite)
+                place.check(self.overwrite or again)
+                place.format.require()
+        if share is not None:
+            own = [[place for place in places if not place.shared] for places in each]
+            files = files_of(own, sources, self.inputs)
         self._claims.clear()
         self._claims.extend(map(Claim, files))
         return each
@@ -130,12 +159,7 @@ class Outputs:
         """
         hung_up = on_hang_up or say
         return [
-            self._sink(
-                place,
-                hung_up if place.target == STANDARD_OUTPUT else say,
-                live,
-                partial(self._sink_of, place, sound_of),
-            )
+            self._sink(place, hung_up if place.target == STANDARD_OUTPUT else say, live, sound_of)
             for place in places
         ]
 
@@ -160,6 +184,21 @@ class Outputs:
             return EventRows(min(self.top, 3))
         return FrameRows(self.top, self.columns)
 
+    @property
+    def summary_place(self) -> Place | None:
+        """Where the table of clips goes. Raises `SinkError` for what is no table."""
+        if self.summary is None:
+            return None
+        place = place_of(str(self.summary))
+        if not place.format.table or self.aggregate_only:
+            kinds = " or ".join(s for one in FORMATS if one.table for s in one.suffixes)
+            raise SinkError(
+                f"{place.name}: a summary tells of single people, which --aggregate-only forbids"
+                if place.format.table
+                else f"{place.name}: a summary is a table, {kinds}"
+            )
+        return place
+
     def finish(self, tables: Sequence[Place]) -> None:
         """Close the tables of several sources, whole as they are by now, and give them their
         names. Raises `SinkError`."""
@@ -171,65 +210,32 @@ class Outputs:
                     if written != place:
                         place.finish()
 
-    def _sink(self, place: Place, say: Say, live: bool, make: Callable[[], Sink]) -> Sink:
+    def _sink(self, place: Place, say: Say, live: bool, sound_of: Path | None) -> Sink:
         from .sinks.background import CLOSE_S, BackgroundSink
 
-        if place.kind == "rows":
-            from .sinks.target import row_writer
+        form = place.format
+        if form.rows:
+            from .sinks.background import row_writer
 
             writer = row_writer(place.target, on_failure=say, on_return=say)
             sink: Sink = RowSink(self.maker(), writer)
             if not (live and place.is_file):
                 return sink
         else:
-            sink = make()
-            if place.has_pictures:
+            tables = self._tables if place.shared else None
+            sink = form.make(Making(place.target, self.top, self.columns, sound_of, tables))
+            if form.pictures:
                 sink = self.masked(sink)
-            if not (live or place.kind == "rtsp"):
+            if not (live or form.served):
                 return sink
-        pixels = place.has_pictures
         # Pictures that the encoder still holds are written at the end, and a file is finished,
         # which takes as long as copying it.
-        within_s = _FINISH_S if pixels and place.is_file else CLOSE_S
+        within_s = _FINISH_S if form.pictures and place.is_file else CLOSE_S
         return BackgroundSink(
             sink,
             name=place.name,
-            pixels=pixels,
+            pixels=form.pictures,
             on_failure=say,
             on_return=say,
             close_s=within_s,
         )
-
-    def _sink_of(self, place: Place, sound_of: Path | None) -> Sink:
-        """A sink that writes one of the kinds that are no rows."""
-        path, shown = Path(place.target), min(self.top, 10)
-        if place.kind == "csv":
-            from .sinks.csv import CsvSink, CsvTable
-
-            table = None
-            if place.shared:  # of several sources
-                table = self._tables.setdefault(place.target, CsvTable(path))
-            return CsvSink(path, self.top, table, columns=self.columns)
-        if place.kind == "subtitles":
-            from .sinks.subtitles import SubtitleSink
-
-            return SubtitleSink(path)
-        if place.kind == "elan":
-            from .sinks.elan import EafSink
-
-            return EafSink(path)
-        if place.kind == "boris":
-            from .sinks.boris import BorisSink
-
-            return BorisSink(path)
-        if place.kind == "video":
-            from .sinks.video import VideoSink
-
-            return VideoSink(path, shown, sound_of)
-        if place.kind == "hls":
-            from .sinks.hls import HlsSink
-
-            return HlsSink(path, shown)
-        from .sinks.rtsp import RtspSink
-
-        return RtspSink(place.target, shown)

@@ -1,58 +1,38 @@
-"""Where results go, by the text that names it.
-
-| text | kind | what |
-|---|---|---|
-| -, x.jsonl, x.ndjson, tcp://, http(s)://, mqtt(s):// | rows | JSON, of frames, events, windows |
-| x.csv | csv | a row per face and frame |
-| x.vtt, x.srt | subtitles | the leading words |
-| x.eaf, x.boris | annotation | for ELAN, for BORIS |
-| x.mp4, x.mkv, x.mov | video | annotated |
-| x.m3u8 | hls | annotated, the last seconds, for players |
-| rtsp://HOST:PORT/NAME | rtsp | annotated, served there |
+"""Where the results of a source go, by the text that names it: a path, an address or -.
 
 `{source}` in a name stands for the source; with several sources every file needs it, and its
-folder is made. What exists is not overwritten unless that is asked for.
+folder is made. What exists is not overwritten unless that is asked for. `formats.py` says what is
+written there.
+
+No output takes the place of an input, of another output, or of another run's output: claims are
+compared over all sources and all files that a sink will make, before anything is opened.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
-from collections.abc import Sequence
+import socket
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from .errors import SinkError
-from .sinks.base import PART, check_writable, is_segment, make_folder, write_failure
+from .formats import STANDARD_OUTPUT, Format, format_of
+from .sinks.base import PART, check_writable, draft, is_segment, make_folder, write_failure
 from .sources.base import is_address, with_variables, without_password
 
-Kind = Literal["rows", "csv", "subtitles", "elan", "boris", "video", "hls", "rtsp"]
-
-BY_SUFFIX: dict[str, Kind] = {
-    ".jsonl": "rows",
-    ".ndjson": "rows",
-    ".csv": "csv",
-    ".vtt": "subtitles",
-    ".srt": "subtitles",
-    ".eaf": "elan",
-    ".boris": "boris",
-    ".mp4": "video",
-    ".mkv": "video",
-    ".mov": "video",
-    ".m3u8": "hls",
-}
-BY_SCHEME: dict[str, Kind] = {
-    **dict.fromkeys(("tcp", "http", "https", "mqtt", "mqtts"), "rows"),
-    "rtsp": "rtsp",
-}
-STANDARD_OUTPUT = "-"
-_SOURCE = "{source}"
+SOURCE = "{source}"
+"""Stands for the source in the name of an output."""
 
 
 class Place(NamedTuple):
     """One place that results of one source go to."""
 
-    kind: Kind
+    format: Format
     target: str
     """A path, an address, or -."""
     shared: bool = False
@@ -62,11 +42,6 @@ class Place(NamedTuple):
     def is_file(self) -> bool:
         """Whether it is on disk."""
         return self.target != STANDARD_OUTPUT and not is_address(self.target)
-
-    @property
-    def has_pictures(self) -> bool:
-        """Whether pictures are written to it."""
-        return self.kind in ("video", "hls", "rtsp")
 
     @property
     def name(self) -> str:
@@ -83,7 +58,7 @@ class Place(NamedTuple):
         path = Path(self.target)
         check_writable(path)
         # Devices and pipes hold nothing that could be lost.
-        old = path.is_file() or (self.kind == "hls" and self.segments)
+        old = path.is_file() or (self.format.name == "hls" and self.segments)
         if old and not overwrite:
             raise SinkError(f"{path} exists: name another file, or say --overwrite")
 
@@ -100,7 +75,7 @@ class Place(NamedTuple):
         Devices, pipes, addresses and live playlists are written directly.
         """
         path = Path(self.target)
-        if not self.is_file or self.kind == "hls" or (path.exists() and not path.is_file()):
+        if not self.is_file or self.format.name == "hls" or (path.exists() and not path.is_file()):
             return self
         return self._replace(target=os.path.realpath(path) + PART)
 
@@ -120,26 +95,12 @@ class Place(NamedTuple):
 
 
 def place_of(text: str) -> Place:
-    """The place that a text names. Raises `SinkError` where its kind cannot be told.
+    """The place that a text names. Raises `SinkError` where its format cannot be told.
 
     In an address `${NAME}` stands for an environment variable: see `with_variables`.
     """
-    text = with_variables(text)
-    if text == STANDARD_OUTPUT:
-        return Place("rows", text)
-    if is_address(text):
-        scheme = text.partition("://")[0].lower()
-        if scheme in BY_SCHEME:
-            return Place(BY_SCHEME[scheme], text)
-        known = ", ".join(f"{name}://" for name in BY_SCHEME)
-        raise SinkError(f"nothing can be sent to {without_password(text)}: there is {known}")
-    suffix = Path(text).suffix.lower()
-    if suffix in BY_SUFFIX:
-        return Place(BY_SUFFIX[suffix], text)
-    raise SinkError(
-        f"{text}: what to write there is told by the ending: {', '.join(BY_SUFFIX)}, "
-        "or - for standard output"
-    )
+    target = with_variables(text)
+    return Place(format_of(target), target)
 
 
 def places_for(texts: Sequence[str], sources: Sequence[str]) -> list[list[Place]]:
@@ -151,23 +112,23 @@ def places_for(texts: Sequence[str], sources: Sequence[str]) -> list[list[Place]
     places = [place_of(text) for text in texts]
     if len(sources) > 1:
         places = [
-            place._replace(shared=place.kind == "csv" and _SOURCE not in place.target)
+            place._replace(shared=place.format.table and SOURCE not in place.target)
             for place in places
         ]
         for place in places:
-            alone = (place.is_file and not place.shared) or place.kind == "rtsp"
-            if alone and _SOURCE not in place.target:
+            alone = (place.is_file and not place.shared) or place.format.served
+            if alone and SOURCE not in place.target:
                 raise SinkError(
-                    f"{place.name} cannot hold {len(sources)} sources: put {_SOURCE} into its name"
+                    f"{place.name} cannot hold {len(sources)} sources: put {SOURCE} into its name"
                 )
     return [[_filled(place, stem) for place in places] for stem in stems(sources)]
 
 
 def _filled(place: Place, stem: str) -> Place:
     """The place of the source that this stem stands for."""
-    if _SOURCE not in place.target:
+    if SOURCE not in place.target:
         return place
-    filled = place._replace(target=place.target.replace(_SOURCE, stem))
+    filled = place._replace(target=place.target.replace(SOURCE, stem))
     if filled.is_file:
         make_folder(Path(filled.target).parent)
     return filled
@@ -232,3 +193,109 @@ def _name(source: str) -> str:
     if "://" in source and not source.startswith("gst:"):
         return re.sub(r"^\w+://(?:[^@/]*@)?|[?#].*$", "", source)
     return Path(source).name or source
+
+
+_MOST_PLAYLIST_BYTES = 4 * 2**20
+
+
+class Claim:
+    """One file that this run alone writes, until the object goes or the process ends.
+
+    Held by a socket's name in Linux's abstract namespace: it leaves nothing on disk, and the
+    kernel lets go of it however the process ends. It holds among runs of one machine. Raises
+    `SinkError` where another run has it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._handle = -1
+        if not sys.platform.startswith("linux"):
+            return
+        folder = path.parent.stat()
+        key = f"{folder.st_dev} {folder.st_ino} {path.name}".encode("utf-8", "surrogateescape")
+        name = hashlib.sha256(key).hexdigest()
+        with socket.socket(socket.AF_UNIX) as held:
+            try:
+                held.bind(f"\0ferstream-output-{name}")
+            except OSError:
+                raise SinkError(
+                    f"{path} is being written by another run: wait for it, or name another file"
+                ) from None
+            self._handle = held.detach()
+
+    def __del__(self) -> None:
+        if self._handle >= 0:
+            os.close(self._handle)
+
+
+def files_of(
+    each: Sequence[Sequence[Place]], sources: Sequence[str], inputs: Sequence[str | Path] = ()
+) -> list[Path]:
+    """The files of all places, `each` holding those of one of the sources.
+
+    Raises `SinkError` where one that would be made or deleted is a source or a part of one, or one
+    of `inputs` (files that are read beside; of folders, all in them), or would be made twice.
+    """
+    read = [path for name in inputs for path in _within(Path(name))]
+    taken_by = {_identity(path): f"{path}, which is read" for path in read}
+    sourced = [path for source in sources for path in _parts(source)]
+    taken_by |= {_identity(path): f"the source {path}" for path in sourced}
+    taken_by.pop(None, None)
+    made: dict[Path, Place] = {}
+    files = []
+    for place in (place for places in each for place in places if place.is_file):
+        for path in _made_by(place):
+            taken = taken_by.get(_identity(path))
+            if taken is not None:
+                raise SinkError(f"{place.name} would replace {taken}: name another file")
+            if path in made and made[path] is not place:
+                raise SinkError(f"{place.name} and {made[path].name} are the same file: name two")
+            if place not in made.values():
+                files.append(path)
+            made[path] = place
+    return files
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """What two names of one file share; None for what is no file, or not there."""
+    with suppress(OSError, ValueError):
+        found = path.stat()
+        if path.is_file():
+            return found.st_dev, found.st_ino
+    return None
+
+
+def _within(path: Path) -> Iterator[Path]:
+    """A file, or the files in a folder."""
+    with suppress(OSError, ValueError):
+        yield from path.iterdir() if path.is_dir() else (path,)
+
+
+def _parts(source: str) -> Iterator[Path]:
+    """The files of a source: itself, and what a playlist names."""
+    path = Path(source)
+    if is_address(source) or _identity(path) is None:
+        return
+    yield path
+    if path.suffix.lower() in (".m3u8", ".m3u") and path.stat().st_size < _MOST_PLAYLIST_BYTES:
+        for line in path.read_text("utf-8", "replace").splitlines():
+            named = re.search(r'URI="([^"]*)"', line) if line.startswith("#") else None
+            part = named[1] if named else "" if line.startswith("#") else line.strip()
+            if part and not is_address(part):
+                yield path.parent / part
+
+
+def _made_by(place: Place) -> Iterator[Path]:
+    """What a sink makes, replaces or deletes; devices and pipes are nobody's."""
+    target = Path(os.path.realpath(place.target))
+    if target.exists() and not target.is_file():
+        return
+    yield target
+    if place.format.name == "hls":
+        # The name counts, not whether it is there: another playlist's segments would be the same.
+        yield target.with_suffix("")
+        yield from place.segments
+        return
+    unfinished = Path(place.unfinished.target)
+    yield unfinished
+    if place.format.drafted:
+        yield from (draft(target), draft(unfinished))

@@ -6,47 +6,41 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import suppress
 from dataclasses import replace
-from typing import Any, NoReturn, overload
+from typing import Any, Literal, NoReturn, overload
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from ferstream.engines.bundle import Bundle, load_bundle
-from ferstream.engines.engine import Engine, open_engine, run_together
+from ferstream.engines.engine import Engine, open_engine
 from ferstream.engines.errors import ContractMismatch
 from ferstream.engines.labels import Labels
 from ferstream.engines.manifest import NETWORKS
 
-from .align import TEMPLATES
-from .arenas import require_address_space
-from .around import Seen
-from .cropped import CroppedFace
-from .detect import FaceDetector
-from .emotions import EmotionReader, Emotions, steady
+from .call import AT_ONCE, Call
 from .errors import RecognizerUnusable
-from .face_options import FaceOptions
-from .flow import motion_share
-from .forked import check_owner, hold
+from .faces.align import TEMPLATES
+from .faces.cropped import CroppedFace
+from .faces.front import Follower, Opening, front_end
+from .faces.mesh import Mesh
+from .faces.options import FaceOptions
+from .faces.track import FaceTracker
 from .frame import Frame
+from .frames import Results
 from .intake import Picture, Taken, take
-from .memory import FORGET_S, Memory, Sighting, Waiting, Watched
-from .mesh import FaceMesh
-from .quality import TRUSTED
+from .memory import FORGET_S, DetectedFaces
+from .process import check_owner, hold, require_address_space
 from .result import FaceResult, Result, Stages
-from .track import FaceTracker
+from .scoring import FaceScorer, timed
+from .sources.part import Part, Region
 
-__all__ = ["FORGET_S", "FaceResult", "Recognizer", "Result", "Sighting", "network_threads"]
+__all__ = ["FORGET_S", "DetectedFaces", "FaceResult", "Recognizer", "Result", "network_threads"]
 
 Tensors = dict[str, NDArray[Any]]
-_AT_ONCE = 8
-"""Pictures of a list that are scored in one batch."""
-
-Scored = tuple[Emotions, Emotions, NDArray[np.float32], float, NDArray[np.float32], int]
 
 
 class Recognizer:
@@ -60,14 +54,16 @@ class Recognizer:
 
     Args:
         bundle: an opened bundle, a path to one, or "default".
-        engine, precision: as for `engines.engine.open_engine`.
-        faces: which faces of each source are looked for, and how; None: as `FaceOptions` stand.
+        engine: what runs the networks: auto, onnxruntime, openvino, tensorrt, ...
+        precision: auto, fp32, int8, ...: a form of the networks that the bundle has.
+        faces: which faces of each source are looked for, and how; a front end's name alone (own,
+            mediapipe, dlib); None: as `FaceOptions` stand.
         threads: threads of each network on a CPU; None: as `network_threads` says.
         engines: opened engines by network name, to use instead of opening the bundle's.
 
-    Raises what `load_bundle` and `open_engine` raise, ContractMismatch for a bundle whose crops are
-    not grey, StreamError where the process may map too little memory, and RecognizerUnusable in the
-    fork of a process that has had a Recognizer.
+    Raises what `load_bundle`, `front_end` and `open_engine` raise, ContractMismatch for a bundle
+    whose crops are not grey, StreamError where the process may map too little memory, and
+    RecognizerUnusable in the fork of a process that has had a Recognizer with MediaPipe.
     """
 
     def __init__(
@@ -76,7 +72,7 @@ class Recognizer:
         engine: str = "auto",
         precision: str = "auto",
         *,
-        faces: FaceOptions | None = None,
+        faces: FaceOptions | str | None = None,
         threads: int | None = None,
         engines: Mapping[str, Engine] | None = None,
     ) -> None:
@@ -97,6 +93,11 @@ class Recognizer:
                 f"version knows {', '.join(TEMPLATES)}: use a bundle of this version"
             )
         self._aligned = TEMPLATES[manifest.crop.template]
+        options = FaceOptions(front_end=faces) if isinstance(faces, str) else faces
+        self._faces = options or FaceOptions()
+        finding = front_end(self._faces.front_end, self.bundle)
+        self.front_end = finding.name
+        """The name of what finds faces and their points."""
         self.engines = dict(engines or {})
         threads = threads or network_threads()
         for network in NETWORKS:
@@ -107,21 +108,15 @@ class Recognizer:
         hold(self, *self.engines.values())
         # The pictures here are small: to wake OpenCV's threads for them costs more than it saves.
         cv2.setNumThreads(1)
-        self._overlapping = all(
-            hasattr(self.engines[network], "start") for network in ("spatial", "temporal")
-        )
         self._manifest = manifest
-        self._reader = EmotionReader(manifest)
-        self._units = manifest.head("au").labels
-        self._faces = faces or FaceOptions()
-        self._detector, self._mesh = FaceDetector(), FaceMesh()
-        self._trackers: dict[str, FaceTracker | CroppedFace] = {}
-        self._memory = Memory(manifest)
+        self._scorer = FaceScorer(manifest, self.engines)
+        self._detector, self._mesh = finding.open(Opening(self.bundle, engine, precision, threads))
+        self._trackers: dict[str, Follower] = {}
 
     @property
     def labels(self) -> Labels:
         """What the readings are of: the bundle's labels, families and colours."""
-        return self._reader.labels
+        return self._scorer.labels
 
     @overload
     def process(self, picture: Picture) -> Result: ...
@@ -150,29 +145,129 @@ class Recognizer:
         """
         return self._at_once(list(take(frames)))
 
-    def find(self, frame: Frame) -> Sighting:
-        """The first half of the work: faces, ids and crops of one frame."""
+    @overload
+    def __call__(
+        self,
+        source: Any,
+        *,
+        stream: Literal[False] = ...,
+        stride: int = ...,
+        start_s: float = ...,
+        end_s: float | None = ...,
+        region: Region | None = ...,
+        max_faces: int | None = ...,
+        min_confidence: float | None = ...,
+        pictures: bool | None = ...,
+    ) -> Results: ...
+
+    @overload
+    def __call__(
+        self,
+        source: Any,
+        *,
+        stream: Literal[True],
+        stride: int = ...,
+        start_s: float = ...,
+        end_s: float | None = ...,
+        region: Region | None = ...,
+        max_faces: int | None = ...,
+        min_confidence: float | None = ...,
+        pictures: bool | None = ...,
+    ) -> Iterator[Result]: ...
+
+    def __call__(
+        self,
+        source: Any,
+        *,
+        stream: bool = False,
+        stride: int = 1,
+        start_s: float = 0.0,
+        end_s: float | None = None,
+        region: Region | None = None,
+        max_faces: int | None = None,
+        min_confidence: float | None = None,
+        pictures: bool | None = None,
+    ) -> Results | Iterator[Result]:
+        """Recognise a source, a picture, or a list of them.
+
+        Args:
+            source: whatever `open_source` opens (a path, an address, a webcam's number, "sample"),
+                an opened source, which is closed; a picture as for `process`, but for a path; a
+                list, tuple or iterator of these.
+            stream: False: a list of all results, also of one picture; True: an iterator, which
+                reads as it is asked and stops reading when it is dropped.
+            stride: every so many-th frame of each source, or picture of the list.
+            start_s: from when on, seconds on a clip's clock, or since a camera's first frame.
+            end_s: until when, on the same clock; None: to the end.
+            region: x, y, width, height where faces are looked for: shares of the picture where none
+                is above 1, else pixels. Boxes stay those of the whole picture.
+            max_faces: as for `FaceOptions`; None: the Recognizer's.
+            min_confidence: as for `FaceOptions`; None: the Recognizer's.
+            pictures: whether results keep their pictures, for `Result.plot`; None: with `stream`,
+                and of single pictures. A long clip's take much memory.
+
+        Frames and times are the source's own. A list's faces have the ids that all of their clip
+        shows; an iterator's those that were known by then (`Result.joined`). A camera's frames that
+        come while others are recognised are dropped. Raises at once PartInvalid (a ValueError),
+        ValueError and RecognizerUnusable; when that source's turn comes a SourceError, TypeError
+        or ValueError that says what is wrong.
+        """
+        self._check()
+        part = Part(stride, start_s, end_s, region)
+        chosen = {"max_faces": max_faces, "min_confidence": min_confidence}
+        given = {name: value for name, value in chosen.items() if value is not None}
+        faces = replace(self._faces, **given)  # type: ignore[arg-type]
+        results = Call(self, source, part, faces, stream, pictures).results()
+        return results if stream else Results(results, self.labels)
+
+    def find(self, frame: Frame, faces: FaceOptions | None = None) -> DetectedFaces:
+        """The first half of the work: faces, ids and crops of one frame.
+
+        `faces` says which for the frame's source, from its first frame on; None: the Recognizer's.
+        The front end is always the Recognizer's.
+        """
+        (found,) = self.find_many([frame], faces)
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    def find_many(
+        self, frames: Sequence[Frame], faces: FaceOptions | None = None
+    ) -> list[DetectedFaces | Exception]:
+        """The same for a frame of each of several sources: all faces that are followed go through
+        the landmark network in one batch. For a frame that cannot be searched, why."""
         self._check()
         with self._finding:
-            return self._find(frame)
+            return self._find(frames, faces or self._faces)
 
     def _in_turn(self, pictures: Iterable[Picture]) -> list[Result]:
         """Score in batches, so that of many pictures few are in memory at a time."""
         results: list[Result] = []
         batch: list[Taken] = []
         for one in take(pictures):
-            if len(batch) == _AT_ONCE or any(o.frame.source == one.frame.source for o in batch):
+            if len(batch) == AT_ONCE or any(o.frame.source == one.frame.source for o in batch):
                 results += self._at_once(batch)
                 batch = []
             batch.append(one)
         return results + self._at_once(batch)
 
-    def _at_once(self, batch: Sequence[Taken]) -> list[Result]:
+    def score_pictures(self, batch: Sequence[Taken], faces: FaceOptions) -> list[Result]:
+        """Score pictures, frames of one source in turn; for `stream.call`."""
+        sources = [one.frame.source for one in batch]
+        if len(set(sources)) == len(sources):
+            return self._at_once(batch, faces)
+        return [result for one in batch for result in self._at_once([one], faces)]
+
+    def _at_once(self, batch: Sequence[Taken], faces: FaceOptions | None = None) -> list[Result]:
         """Score a batch as one, so that no other thread's frames come between."""
         self._check()
         with self._finding, self._scoring:
             try:
-                found = [replace(self.find(one.frame), ahead=False) for one in batch]
+                found = []
+                for faces_found in self.find_many([one.frame for one in batch], faces):
+                    if isinstance(faces_found, Exception):
+                        raise faces_found
+                    found.append(replace(faces_found, ahead=False))
                 results = self.score(found)
             finally:
                 for one in batch:
@@ -183,27 +278,62 @@ class Recognizer:
             for one, result in zip(batch, results, strict=True)
         ]
 
-    def _find(self, frame: Frame) -> Sighting:
+    def _find(
+        self, frames: Sequence[Frame], options: FaceOptions
+    ) -> list[DetectedFaces | Exception]:
+        shared: Stages = {}
+        meshes: dict[str, Sequence[Mesh]] = {}
+        # Alone a frame is as fast without, and of a batch that fails each is tried alone.
+        if len({frame.source for frame in frames}) == len(frames) > 1:
+            with timed(shared, "detect"), suppress(Exception):
+                meshes = self._followed(frames)
+        found: list[DetectedFaces | Exception] = []
+        for frame in frames:
+            try:
+                one = self._find_one(frame, options, meshes.get(frame.source))
+            except Exception as error:
+                found.append(error)
+            else:
+                one.stages_ms["detect"] += shared.get("detect", 0.0) / len(frames)
+                found.append(one)
+        return found
+
+    def _followed(self, frames: Sequence[Frame]) -> dict[str, Sequence[Mesh]]:
+        """What the landmark network makes of the places where known faces should be, by source."""
+        known = {
+            frame.source: _region_of(frame)
+            for frame in frames
+            if frame.source in self._trackers and not frame.restart
+        }
+        wanted = [(part.pixels, self._trackers[name].expect(part)) for name, part in known.items()]
+        return dict(zip(known, self._mesh.run_many(wanted), strict=True))
+
+    def _find_one(
+        self, frame: Frame, options: FaceOptions, meshes: Sequence[Mesh] | None
+    ) -> DetectedFaces:
         stages: Stages = {}
-        with _timed(stages, "detect"):
+        part = _region_of(frame)
+        with timed(stages, "detect"):
             tracker = self._trackers.get(frame.source)
             if tracker is None:
-                follower = CroppedFace if self._faces.cropped else FaceTracker
-                tracker = follower(self._faces, self._detector, self._mesh)
+                follower = CroppedFace if options.cropped else FaceTracker
+                tracker = follower(options, self._detector, self._mesh)
                 self._trackers[frame.source] = tracker
             if frame.restart:
                 tracker.restart()
-            faces = tracker.update(frame)
-        with _timed(stages, "align"):
+            faces = tracker.update(part, meshes)
+            if options.min_confidence > 0:
+                faces = [one for one in faces if one.quality.score >= options.min_confidence]
+        with timed(stages, "align"):
             side = self._manifest.crop.px
             crops = np.empty((len(faces), 1, side, side), np.uint8)
             for row, face in enumerate(faces):
-                crops[row, 0] = self._aligned(frame.pixels, face.landmarks_xy, side)
-        return Sighting(
+                crops[row, 0] = self._aligned(part.pixels, face.landmarks_xy, side)
+        return DetectedFaces(
             frame.index,
             frame.time_s,
             frame.source,
-            faces,
+            faces if frame.region is None else [one.moved(*frame.region[:2]) for one in faces],
             crops,
             stages,
             restart=frame.restart,
@@ -213,35 +343,20 @@ class Recognizer:
             joined=tracker.joined,
         )
 
-    def score(self, sightings: Sequence[Sighting]) -> list[Result]:
+    def score(self, detected: Sequence[DetectedFaces]) -> list[Result]:
         """The second half: what the faces express, all of them in one batch.
 
-        A result for each sighting, in order; of a recording (`Frame.ahead`) those that have waited
+        A result for each frame, in order; of a recording (`Frame.ahead`) those that have waited
         long enough for what follows them, none or several, in the order of its frames. What still
         waits at its end comes by `finish`.
 
-        Raises ValueError for two sightings of one source.
+        Raises ValueError for two frames of one source.
         """
         self._check()
-        if len({sighting.source for sighting in sightings}) < len(sightings):
+        if len({one.source for one in detected}) < len(detected):
             raise ValueError("two frames of one source cannot be scored at once; one by one")
         with self._scoring:
-            return self._score(sightings)
-
-    def _score(self, sightings: Sequence[Sighting]) -> list[Result]:
-        waiting = []
-        for sighting in sightings:
-            stages = dict(sighting.stages_ms)
-            with _timed(stages, "flow"):
-                watched = self._memory.watch(sighting)
-            waiting.append(Waiting(sighting, watched, [], stages))
-        shared: Stages = {}
-        if any(one.watched for one in waiting):
-            self._see(waiting, shared)
-        for stage, ms in shared.items():
-            for one in waiting:
-                one.stages_ms[stage] = ms / len(waiting)
-        return self._read([due for one in waiting for due in self._memory.due(one)])
+            return self._scorer.score(detected)
 
     def finish(self, source: str) -> list[Result]:
         """The results of a recording's last frames, which nothing follows any more.
@@ -250,7 +365,7 @@ class Recognizer:
         """
         self._check()
         with self._finding, self._scoring:
-            results = self._read(self._memory.finish(source))
+            results = self._scorer.finish(source)
             if results and source in self._trackers:
                 results[-1] = replace(results[-1], joined=self._trackers[source].settled())
             return results
@@ -265,14 +380,14 @@ class Recognizer:
             for name, tracker in self._trackers.items():
                 if source in (None, name):
                     tracker.reset()
-            self._memory.forget(source)
+            self._scorer.memory.forget(source)
 
     def forget(self, source: str) -> None:
         """Drop all that is kept of a source that will not come back, its counter of ids too."""
         check_owner(self._process)
         with self._finding, self._scoring:
             self._trackers.pop(source, None)
-            self._memory.forget(source)
+            self._scorer.memory.forget(source)
 
     def close(self) -> None:
         """Close the networks, once nobody uses them; in a fork they stay as they are."""
@@ -302,98 +417,6 @@ class Recognizer:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _see(self, waiting: list[Waiting], stages: Stages) -> None:
-        """Run the spatial and the temporal network over all faces."""
-        faces = [(one, watched) for one in waiting for watched in one.watched]
-        moved = [
-            (watched, stack) for _, watched in faces if (stack := watched.fresh_stack()) is not None
-        ]
-        motion = {"motion": np.stack([stack for _, stack in moved])} if moved else None
-        spatial, temporal = self.engines["spatial"], self.engines["temporal"]
-        with _timed(stages, "spatial"):
-            crops = np.concatenate([one.sighting.crops for one in waiting])
-            if motion is not None and self._overlapping:
-                # Both under way at once on a GPU; the time is then told as the spatial one's.
-                frames, logits = run_together([(spatial, {"crop": crops}), (temporal, motion)])
-            else:
-                frames, logits = spatial.run({"crop": crops}), None
-        with _timed(stages, "temporal"):
-            if motion is not None:
-                self._hear(moved, logits or temporal.run(motion))
-        basic8_BK = self._reader.basic8(frames["basic8"])
-        for row, (one, watched) in enumerate(faces):
-            seen = Seen(
-                one.sighting.time_s,
-                {name: tensor[row] for name, tensor in frames.items()},
-                basic8_BK[row],
-                watched.motion,
-                watched.share,
-            )
-            one.seen.append(seen)
-            watched.clip.add_feature(seen.time_s, seen.outputs["feature"])
-            if one.sighting.ahead:
-                watched.around.add(seen)
-
-    def _read(self, due: list[Waiting]) -> list[Result]:
-        """Fuse what was seen over time, and read it."""
-        shared: Stages = {}
-        scored: Iterator[Scored] = iter(())
-        if any(one.seen for one in due):
-            with _timed(shared, "fusion"):
-                scored = iter(self._fuse(due))
-        share = {stage: ms / len(due) for stage, ms in shared.items()}
-        return [
-            Result(
-                frame=one.sighting.frame,
-                time_s=one.sighting.time_s,
-                source=one.sighting.source,
-                faces=[FaceResult(face, *next(scored), self._units) for face in one.sighting.faces],
-                stages_ms={**one.stages_ms, **share},
-                left_out=one.sighting.left_out,
-            )
-            for one in due
-        ]
-
-    def _fuse(self, due: list[Waiting]) -> list[Scored]:
-        """FaceResult's fields after `face`, for each face."""
-        batch, own = self._memory.batch(due)
-        seen = [face.outputs for one in due for face in one.seen]
-        clips = self.engines["fusion"].run(batch)
-        read = self._reader.read(
-            {
-                head: np.concatenate([clips[head], np.stack([face[head] for face in seen])])
-                for head in self._reader.heads
-            }
-        )
-        faces = [watched for one in due for watched in one.watched]
-        trusted = [f.quality.score >= TRUSTED for one in due for f in one.sighting.faces]
-        for row, watched in enumerate(faces):
-            read[row] = steady(read[row], watched.label)
-            watched.label = read[row].label
-            if not trusted[row]:
-                for at in (row, len(seen) + row):
-                    read[at] = replace(read[at], uncertain=True)
-        return [
-            (
-                read[row],
-                read[len(seen) + row],
-                face["au"],
-                float(clips["attention"][row, own[row]]),
-                face["zoom"],
-                int(batch["mask"][row].sum()),
-            )
-            for row, face in enumerate(seen)
-        ]
-
-    def _hear(
-        self, moved: list[tuple[Watched, NDArray[np.float32]]], logits: Mapping[str, NDArray[Any]]
-    ) -> None:
-        """Keep what the temporal network said of the faces whose stacks were new."""
-        heard = self._manifest.motion
-        for row, (one, stack) in enumerate(moved):
-            one.motion = {head: tensor[row] for head, tensor in logits.items()}
-            one.share = motion_share(stack, heard.still, heard.moving)
-
 
 def network_threads() -> int:
     """Threads a network is best given here: half of the cores, at least one.
@@ -406,8 +429,10 @@ def network_threads() -> int:
     return max(1, cores // 2)
 
 
-@contextmanager
-def _timed(stages: Stages, stage: str) -> Iterator[None]:
-    start_s = time.perf_counter()
-    yield
-    stages[stage] = (time.perf_counter() - start_s) * 1e3
+def _region_of(frame: Frame) -> Frame:
+    """The part of a frame in which faces are looked for."""
+    if frame.region is None:
+        return frame
+    x, y, width, height = frame.region
+    pixels = np.ascontiguousarray(frame.pixels[y : y + height, x : x + width])
+    return replace(frame, pixels=pixels, region=None)

@@ -11,18 +11,17 @@ from ferstream.engines.terminal import plain
 
 from .bench import THREADS, Bench, Pass
 from .emotions import NEUTRAL, faint
-from .loop import Summary
-from .meter import StageTimes
 from .recognize import Recognizer
 from .sinks.tally import FaceSummary
+from .summary import StageTimes, Summary
 
 _BAR_CHARACTERS = 24
 _MOST_FACES = 20
 
 
 def about(recognizer: Recognizer) -> dict[str, Any]:
-    """What produced the results: bundle, engines, the window about a frame from which it is read
-    (seconds), and how each head was supervised."""
+    """What produced the results: bundle, engines, front end, the window about a frame from which it
+    is read (seconds), and how each head was supervised."""
     manifest = recognizer.bundle.manifest
     return {
         "bundle": {"name": manifest.name, "version": manifest.version},
@@ -30,6 +29,7 @@ def about(recognizer: Recognizer) -> dict[str, Any]:
             name: {"backend": engine.backend, "precision": engine.precision}
             for name, engine in recognizer.engines.items()
         },
+        "front_end": recognizer.front_end,
         "window_s": {
             "recording": [-manifest.clip_duration_s / 2, manifest.clip_duration_s / 2],
             "live": [-manifest.clip_duration_s, 0.0],

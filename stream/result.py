@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+import io
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .emotions import Emotions
-from .quality import Quality
-from .track import Face
+from .errors import PictureMissing, SinkError
+from .faces.quality import Quality
+from .faces.track import Face
+
+if TYPE_CHECKING:
+    from .frames import Engine
+    from .sinks.columns import Columns
 
 SCHEMA = 2
 """Of result rows. 2 (0.2.0) has each word on its own, valence and arousal, families weighed by what
@@ -39,7 +47,7 @@ class FaceResult:
     to this frame live, in a recording as far ahead as back."""
     frame_emotions: Emotions
     """The emotions of this frame's crop alone."""
-    au: NDArray[np.float32]
+    blendshape_values: NDArray[np.float32]
     """(52,) estimates of the face's muscle actions (blendshapes), 0..1."""
     attention: float
     """This frame's share of the window's attention, 0..1; all its frames sum to 1."""
@@ -47,8 +55,13 @@ class FaceResult:
     """(2,) centre x, y of the region the network zoomed into, 0..1 of the crop."""
     among: int = 1
     """How many frames share the attention."""
-    units: tuple[str, ...] = ()
-    """Names of `au`; one that begins with _ is none."""
+    blendshape_names: tuple[str, ...] = ()
+    """Of `blendshape_values`; one that begins with _ is none."""
+
+    def __repr__(self) -> str:
+        """What people want to see of it first; no arrays."""
+        box = ", ".join(f"{float(value):.1f}" for value in self.box)
+        return f"FaceResult(id={self.id}, box=({box}), label={self.emotions.label!r})"
 
     @property
     def id(self) -> int:
@@ -73,8 +86,12 @@ class FaceResult:
     @property
     def blendshapes(self) -> dict[str, float]:
         """The muscle actions by name."""
-        named = zip(self.units, self.au.tolist(), strict=False)
+        named = zip(self.blendshape_names, self.blendshape_values.tolist(), strict=False)
         return {name: value for name, value in named if not name.startswith("_")}
+
+    def top(self, k: int = 10) -> list[tuple[str, float]]:
+        """The k most fitting words with their probabilities, best first."""
+        return self.emotions.top(k)
 
     def to_json(self, top: int = 10) -> dict[str, Any]:
         """One entry of a row's `faces` (schema 2): plain types, `top` words at most."""
@@ -107,6 +124,85 @@ class Result:
     joined: Mapping[int, int] = field(default_factory=dict)
     """With a recording's last frame: ids that the whole of it shows to be of somebody else, and
     that one's id."""
+    picture: NDArray[np.uint8] | None = field(default=None, compare=False)
+    """(H, W, 3) RGB, what was looked at; where it was asked for (see `Recognizer.__call__`)."""
+
+    def __repr__(self) -> str:
+        """What people want to see of it first; no arrays."""
+        where = f"frame={self.frame}, time_s={float(self.time_s):.3f}, source={self.source!r}"
+        return f"Result({where}, faces={self.faces!r})"
+
+    def top(self, k: int = 10) -> list[list[tuple[str, float]]]:
+        """The k most fitting words of each face, best first, in the order of `faces`."""
+        return [face.top(k) for face in self.faces]
+
+    def plot(self, pixels: NDArray[np.uint8] | None = None, top: int = 5) -> NDArray[np.uint8]:
+        """The picture (H, W, 3) RGB with boxes, labels and `top` words per face drawn on a copy.
+
+        `pixels` is the frame's picture where the result does not keep it. Raises PictureMissing
+        where there is none, ValueError or TypeError for what is no picture.
+        """
+        from .intake import rgb_of
+        from .sinks.overlay import draw
+
+        shown = self.picture if pixels is None else rgb_of(pixels)
+        if shown is None:
+            raise PictureMissing(
+                f"this result of {self.source} keeps no picture: pass it, plot(pixels), or ask "
+                "for it, recognizer(source, pictures=True)"
+            )
+        return draw(shown, self, top=top)
+
+    def save(self, path: str | os.PathLike[str], top: int = 5) -> Path:
+        """Write `plot` to a picture file; the ending says of which kind. Returns its path.
+
+        Raises PictureMissing, and SinkError where it cannot be written.
+        """
+        from PIL import Image
+
+        from .sinks.base import check_writable, write_failure
+
+        target, drawn = Path(path), Image.fromarray(self.plot(top=top))
+        check_writable(target)
+        try:
+            drawn.save(target)
+        except OSError as error:
+            raise write_failure(target, error) from error
+        except ValueError as error:
+            raise SinkError(f"{target}: name a picture, such as x.png or x.jpg") from error
+        return target
+
+    def to_df(
+        self, engine: Engine | None = None, *, columns: Sequence[Columns] = (), top: int = 10
+    ) -> Any:
+        """A data frame with a row per face: see `stream.frames.to_df`."""
+        from .frames import to_df
+
+        return to_df([self], engine, columns=columns, top=top)
+
+    def _repr_png_(self) -> bytes | None:
+        """How notebooks show it: the annotated picture, where it is kept."""
+        if self.picture is None:
+            return None
+        from PIL import Image
+
+        file = io.BytesIO()
+        Image.fromarray(self.plot()).save(file, "PNG")
+        return file.getvalue()
+
+    def with_ids(self, ids: Mapping[int, int]) -> Result:
+        """The same with the faces of these ids called by others, as `joined` says."""
+        if not ids:
+            return self
+        faces = [
+            replace(found, face=replace(found.face, id=ids.get(found.id, found.id)))
+            for found in self.faces
+        ]
+        return replace(self, faces=sorted(faces, key=lambda found: found.id))
+
+    def named(self, source: str) -> Result:
+        """The same of a source by another name."""
+        return self if self.source == source else replace(self, source=source)
 
     def to_json(self, top: int = 10) -> dict[str, Any]:
         """One row of a .jsonl file (schema 2); a frame without a face gives a row too."""

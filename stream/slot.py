@@ -42,6 +42,9 @@ class Slot(Protocol[T]):
     def close(self, error: BaseException | None = None) -> None:
         """No more items, because of `error` if one is given; may be called by either side."""
 
+    def discard(self) -> None:
+        """`close`, and nobody takes what was put."""
+
 
 class _Queue(Generic[T]):
     """A bounded queue under one condition variable; subclasses decide what a full queue means."""
@@ -87,6 +90,13 @@ class _Queue(Generic[T]):
             if not self._closed:
                 self._closed = True
                 self._error = error
+            self._changed.notify_all()
+
+    def discard(self) -> None:
+        """End the hand-over and drop what was put."""
+        with self._changed:
+            self._items.clear()
+            self._closed = True
             self._changed.notify_all()
 
 

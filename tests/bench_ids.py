@@ -22,13 +22,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ferstream.stream.detect import FaceDetector
-from ferstream.stream.face_options import FaceOptions
+from ferstream.stream.faces.detect import FaceDetector
+from ferstream.stream.faces.looks import Looks
+from ferstream.stream.faces.mesh import FaceMesh
+from ferstream.stream.faces.options import FaceOptions
+from ferstream.stream.faces.sight import Face
+from ferstream.stream.faces.track import FaceTracker
 from ferstream.stream.frame import Frame
-from ferstream.stream.looks import Looks
-from ferstream.stream.mesh import FaceMesh
-from ferstream.stream.sight import Face
-from ferstream.stream.track import FaceTracker
 
 from .stream.footage import PATCH_PX, canvas, faces_cut_out, frames_of, paste
 

@@ -27,9 +27,9 @@ from typing import Any
 import numpy as np
 
 from ferstream.stream.frame import Frame
-from ferstream.stream.loop import Route, run_many
 from ferstream.stream.recognize import Recognizer
 from ferstream.stream.result import Result
+from ferstream.stream.run import Route, run_many
 from ferstream.stream.sources import open_live
 
 from .rtsp_camera import Camera, cameras

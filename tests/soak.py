@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from ferstream.stream.arenas import few_arenas
+from ferstream.stream.process import few_arenas
 from ferstream.stream.recognize import Recognizer
 from ferstream.stream.sinks.jsonl import JsonlFile
 from ferstream.stream.sinks.rows import FrameRows, RowSink

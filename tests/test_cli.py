@@ -13,6 +13,7 @@ import pytest
 import ferstream
 from ferstream.engines.bundle import Bundle
 
+from .commands import Done, within
 from .engines import tiny
 
 HEAVY = ("torch", "mediapipe", "cv2", "lightning", "gradio", "openvino", "jax")
@@ -76,7 +77,7 @@ def test_commands_load_only_what_they_need(bundle: Bundle) -> None:
 
 
 def test_json_is_one_document_and_nothing_else(bundle: Bundle) -> None:
-    status, out, error = run("bundle", "info", str(bundle.path), "--json")
+    status, out, error = within("bundle", "info", bundle.path, "--json")
     assert (status, error) == (0, "")
     assert json.loads(out)["name"] == "tiny"
 
@@ -85,43 +86,42 @@ def test_json_is_one_document_and_nothing_else(bundle: Bundle) -> None:
     "arguments", [("bundel",), ("bundle", "look"), ("bundle", "bench", "--runs", "no"), ("--no",)]
 )
 def test_misuse_ends_with_2(arguments: tuple[str, ...]) -> None:
-    status, out, error = run(*arguments)
+    status, out, error = within(*arguments)
     assert (status, out) == (2, "")
     assert "Usage: ferstream" in error
 
 
 def test_project_error_is_one_line_and_1(tmp_path: Path) -> None:
-    status, out, error = run("bundle", "info", str(tmp_path / "no-such-bundle"))
+    status, out, error = within("bundle", "info", tmp_path / "no-such-bundle")
     assert (status, out) == (1, "")
     assert error.startswith("ferstream: no bundle: ")
     assert error.count("\n") == 1
 
 
-def fail_with(raised: str, environment: str = "") -> tuple[int, str, str]:
+def failing(raised: BaseException, **environment: str) -> Done:
     """What the command line makes of an exception in the middle of `bundle info`."""
-    return run(
-        code=(
-            f"import os; os.environ['FERSTREAM_TRACE'] = {environment!r}\n"
-            "import ferstream.engines.cli, ferstream\n"
-            f"def fail(*_): raise {raised}\n"
-            "ferstream.engines.cli.load_bundle = fail\n"
-            "ferstream.main(['bundle', 'info'])"
-        )
-    )
+
+    def fail(*_: object) -> None:
+        raise raised
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ferstream.engines.cli.load_bundle", fail)
+        return within("bundle", "info", **environment)
 
 
 @pytest.mark.parametrize(
     ("raised", "status", "said"),
     [
-        ("KeyboardInterrupt", 130, ""),
-        ("PermissionError(13, 'Permission denied', 'out.csv')", 1, "Permission denied: 'out.csv'"),
-        ("ModuleNotFoundError('x', name='torch.nn')", 1, "pip install 'ferstream[train]'"),
-        ("ModuleNotFoundError('x', name='gradio')", 1, "pip install 'ferstream[demo]'"),
-        ("ValueError('two\\n lines')", 1, "unexpected ValueError: two lines (FERSTREAM_TRACE=1"),
+        (KeyboardInterrupt(), 130, ""),
+        (PermissionError(13, "Permission denied", "out.csv"), 1, "Permission denied: 'out.csv'"),
+        (ModuleNotFoundError("x", name="torch.nn"), 1, "pip install 'ferstream[train]'"),
+        (ModuleNotFoundError("x", name="gradio"), 1, "pip install 'ferstream[demo]'"),
+        (ValueError("two\n lines"), 1, "unexpected ValueError: two lines (FERSTREAM_TRACE=1"),
     ],
+    ids=lambda value: type(value).__name__,
 )
-def test_failures_are_one_line(raised: str, status: int, said: str) -> None:
-    got, out, error = fail_with(raised)
+def test_failures_are_one_line(raised: BaseException, status: int, said: str) -> None:
+    got, out, error = failing(raised)
     assert (got, out) == (status, "")
     assert said in error
     assert "Traceback" not in error
@@ -129,9 +129,8 @@ def test_failures_are_one_line(raised: str, status: int, said: str) -> None:
 
 
 def test_trace_on_request() -> None:
-    status, _, error = fail_with("ValueError('deep')", "1")
-    assert status == 1
-    assert "Traceback" in error
+    with pytest.raises(ValueError, match="deep"):
+        failing(ValueError("deep"), FERSTREAM_TRACE="1")
 
 
 def test_public_names() -> None:

@@ -24,20 +24,20 @@ from hypothesis import strategies as st
 from ferstream.engines import manifest
 from ferstream.engines.bundle import Bundle, load_bundle
 from ferstream.engines.errors import EnginesError
-from ferstream.engines.screen import screen
+from ferstream.engines.graph import screen
 from ferstream.engines.terminal import plain
-from ferstream.stream.cell import printable
 from ferstream.stream.errors import SinkError, SourceError, StreamError
 from ferstream.stream.hosts import is_known, own_names
 from ferstream.stream.picture import decoding_cost, picture_head
 from ferstream.stream.place import place_of, places_for, stems
+from ferstream.stream.sandbox.process import printable
+from ferstream.stream.sandbox.protocol import ProtocolBroken, Receiver, read_message
 from ferstream.stream.sinks.address import Address
 from ferstream.stream.sinks.prometheus import _host_and_port
 from ferstream.stream.sources.base import without_password
 from ferstream.stream.sources.h264 import H264Numbers
 from ferstream.stream.sources.specs import camera_device, clips_from, sources_from
-from ferstream.stream.sources.way import _Said
-from ferstream.stream.wire import Receiver, WireBroken, read_message
+from ferstream.stream.sources.tunnel import _Reply
 
 from .engines import tiny
 
@@ -121,7 +121,7 @@ def test_the_wire_protocol(place: Path, said: bytes) -> None:
             os.write(write, said)
             os.close(write)
             end(read)
-        except WireBroken:
+        except ProtocolBroken:
             pass
         finally:
             os.close(read)
@@ -208,7 +208,7 @@ def test_answers_of_cameras(
     place: Path, before: bytes, status: bytes, fields: bytes, cuts: list[int]
 ) -> None:
     """A redirect is seen wherever its words are cut."""
-    told, said, seen = _Said(), b"$" + before + b"\n" + status + b"\r\nLocation:" + fields, False
+    told, said, seen = _Reply(), b"$" + before + b"\n" + status + b"\r\nLocation:" + fields, False
     for size in [*cuts, len(said)]:
         piece, said = said[:size], said[size:]
         if not seen:
@@ -297,7 +297,7 @@ def test_manifests_and_networks(
     value=st.integers(-300, 300),
 )
 def test_files_of_words(place: Path, at: int, data: bytes, value: int) -> None:
-    from ferstream.training.data.judged import LabelsWrong, _judgements, _table
+    from ferstream.training.datasets.judged import LabelsWrong, _judgements, _table
 
     from .training.judged_layout import WORDS, judgements
 

@@ -5,34 +5,29 @@ from __future__ import annotations
 import ast
 import builtins
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 import pytest
+
+from .conftest import SLOW, TESTS, TOGETHER
 
 PACKAGES = ("stream", "engines", "training", "calibration", "demo")
 
 MAY_IMPORT = {
     "engines": set[str](),
     "stream": {"engines"},
-    # For labelled faces: readers and measuring, which are plain NumPy.
-    "calibration": {
-        "engines",
-        "training.data",
-        "training.evaluate",
-        "training.evaluate_clips",
-        "stream.quality",
-    },
+    # For labelled faces, which are plain NumPy and stand alone.
+    "calibration": {"engines", "training.datasets", "stream.faces.quality"},
     "training": {
         "engines",
         "calibration",
-        "stream.align",
-        "stream.flow",
-        "stream.detect",
         "stream.emotions",
         "stream.errors",
+        "stream.faces",
+        "stream.flow",
         "stream.frame",
         "stream.picture",
-        "stream.quality",
         "stream.recognize",
         "stream.result",
         "stream.sinks.base",
@@ -54,13 +49,14 @@ OWNERS = {
     "dlib": {"stream"},
     "paho": {"stream"},
     "prometheus_client": {"stream"},
+    "pyarrow": {"stream"},
     "pycuda": {"engines"},
+    "ray": {"stream"},
     "onnxruntime.quantization": {"calibration"},
     "nncf": {"calibration"},
     "modelopt": {"calibration"},
     "torch": {"training"},
     "lightning": {"training"},
-    "torchmetrics": {"training"},
     "gradio": {"demo"},
 }
 """A library below another's name (onnxruntime.quantization) is owned for itself."""
@@ -137,9 +133,23 @@ def test_table_is_kept(package: str, repository: Path) -> None:
     assert not found, "\n".join(found)
 
 
+def test_labelled_faces_stand_alone(repository: Path) -> None:
+    """training.datasets knows nothing of PyTorch, of calibration or of the rest of training."""
+    found = []
+    for file in sorted((repository / "training" / "datasets").rglob("*.py")):
+        package = ".".join(file.parent.relative_to(repository).parts)
+        for name in set(imported(file.read_text("utf-8"), package)):
+            inner = name.removeprefix("ferstream.")
+            own = _within(inner, "training.datasets") or _within(inner, "training.errors")
+            stray = _within(inner, "training") and not own and inner != "training"
+            if stray or _top(inner) in ("calibration", "torch", "lightning"):
+                found.append(f"{file.name} imports {name}")
+    assert not found, "\n".join(found)
+
+
 SIGNALS = {
     *("_Leave", "Abandoned", "LineFull", "PipelineEnd", "PipelineError", "Refusal"),
-    *("SlotClosed", "SlotEmpty", "WireBroken"),
+    *("SlotClosed", "SlotEmpty", "ProtocolBroken"),
 }
 """Exceptions that one part of the program raises for another, which catches them."""
 
@@ -175,10 +185,10 @@ def test_command_line_imports_no_library_when_imported(repository: Path) -> None
         ("engines", "from onnxruntime.quantization import quantize_static"),
         ("stream", "from ferstream.training import networks"),
         ("stream.sinks", "import onnxruntime as ort"),
-        ("training", "from ferstream.stream.loop import run"),
+        ("training", "from ferstream.stream.run import run"),
         ("training", "from ferstream.stream import align, track"),
         ("training", "import ferstream.stream"),
-        ("training.data", "import mediapipe as mp"),
+        ("training.datasets", "import mediapipe as mp"),
         ("calibration", "import torch.nn"),
         ("demo", "from ferstream import Recognizer"),
         ("demo", "from stream.frame import Frame"),
@@ -193,10 +203,10 @@ def test_breach_is_seen(package: str, source: str) -> None:
     ("package", "source"),
     [
         (
-            "training.data",
-            "from ferstream.stream.align import crop\nimport ferstream.engines.ort",
+            "training.datasets",
+            "from ferstream.stream.faces.align import crop\nimport ferstream.engines.ort",
         ),
-        ("training", "from ferstream.stream import align, flow"),
+        ("training", "from ferstream.stream import faces, flow"),
         (
             "stream.sources",
             "from ..frame import Frame\nimport av\nimport ferstream.engines.ort",
@@ -208,3 +218,8 @@ def test_breach_is_seen(package: str, source: str) -> None:
 )
 def test_what_the_table_allows(package: str, source: str) -> None:
     assert not faults(source, package)
+
+
+@pytest.mark.parametrize("pattern", [*SLOW, *chain.from_iterable(TOGETHER.values())])
+def test_files_that_are_named_are_there(pattern: str) -> None:
+    assert list(TESTS.glob(pattern)), f"{pattern} in tests/conftest.py names no file"

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.engines import tiny
+from tests.needs import needs
 
 from .alone import ROOT, Alone, alone
 
@@ -60,33 +61,33 @@ def test_score(tmp_path: Path) -> None:
 
 
 def test_score_with_openvino(tmp_path: Path) -> None:
-    pytest.importorskip("openvino")
+    needs("openvino")
     holds(alone(tmp_path, *SCRIPT, "score", "sample", "--engine", "openvino"))
     assert inside(tmp_path) == set()
 
 
 def test_live_with_every_capture(tmp_path: Path) -> None:
-    done = alone(tmp_path, *SCRIPT, "live", "sample", "--no-window", "--to", "o.csv")
+    done = alone(tmp_path, *SCRIPT, "live", "sample", "--no-show", "--to", "o.csv")
     holds(done)
     assert inside(tmp_path) == {"o.csv"}
     from ferstream.stream.gst import has_gst
 
     if has_gst():
         pipeline = "gst:videotestsrc num-buffers=5 ! video/x-raw,width=64,height=48"
-        words = ("--no-window", "--retries", "0", "--seconds", "3", "--to", "-")
+        words = ("--no-show", "--retries", "0", "--seconds", "3", "--to", "-")
         done = alone(tmp_path, *SCRIPT, "live", pipeline, *words)
         holds(done, 0, 1)
         assert '"kind":"header"' in done.out
 
 
 def test_serve(tmp_path: Path) -> None:
-    pytest.importorskip("fastapi")
+    needs("fastapi")
     holds(alone(tmp_path, *SCRIPT, "serve", "--port", "0", ask="serve"), 130)
     assert inside(tmp_path) == {"clip.mp4"}
 
 
 def test_demo(tmp_path: Path) -> None:
-    pytest.importorskip("gradio")
+    needs("gradio")
     words = ("demo", "--no-open", "--port", "0")
     holds(alone(tmp_path, *SCRIPT, *words, ask="demo"), 0, 130)
     assert inside(tmp_path) == set()
@@ -103,7 +104,7 @@ def test_bench(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_calibrate(tmp_path: Path) -> None:
-    pytest.importorskip("onnx")
+    needs("onnx")
     from tests.calibration import small
     from tests.training.layout import write_layout
 
@@ -122,30 +123,50 @@ def test_calibrate(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_train_export_evaluate(tmp_path: Path) -> None:
-    pytest.importorskip("lightning")
+    needs("lightning")
     from tests.training.layout import write_layout
     from tests.training.toy_runs import TOY, command_of
 
     data = write_layout(tmp_path / "data")
     before = inside(tmp_path)
-    train = command_of("slfer", tmp_path / "run", data, {**TOY, "epochs": 1})
-    holds(alone(tmp_path, *SCRIPT, *train))
-    holds(alone(tmp_path, *SCRIPT, "export", "run", "bundle", "--data", data))
-    holds(alone(tmp_path, *SCRIPT, "evaluate", "--bundle", "bundle", "--data", data, "--json"))
+    lines = (
+        command_of("slfer", tmp_path / "run", data, {**TOY, "epochs": 1}),
+        ["export", "run", "bundle", "--data", str(data)],
+        ["evaluate", "--bundle", "bundle", "--data", str(data), "--json"],
+    )
+    # In one process, which imports PyTorch once; layers are not tried one by one in eight bits.
+    code = f"""
+import functools
+import ferstream
+from ferstream.training.exporting import image
+image.Options = functools.partial(image.Options, sweep=False)
+for line in {lines!r}:
+    try:
+        ferstream.main(line)
+    except SystemExit as left:
+        assert left.code == 0, line
+"""
+    holds(alone(tmp_path, PYTHON, "-c", code))
     assert {name.split("/")[0] for name in inside(tmp_path) - before} == {"run", "bundle"}
 
 
 @pytest.mark.parametrize(
     "module",
     [
-        *("engines.ort", "stream.recognize", "calibration.lower", "training.onnx", "demo.app"),
-        "stream.sandboxed",
+        *(
+            "engines.ort",
+            "stream.recognize",
+            "calibration.quantize",
+            "training.exporting.export",
+            "demo.app",
+        ),
+        "stream.sandbox.child",
     ],
 )
 def test_whatever_is_imported_first_switches_telemetry_off(module: str) -> None:
     """In a fresh process whose environment says the opposite."""
-    pytest.importorskip("lightning")
-    pytest.importorskip("gradio")
+    needs("lightning")
+    needs("gradio")
     code = (
         f"import ferstream.{module}\nimport ferstream.engines.ort, os, ferstream.engines.offline\n"
         "print(all(os.environ[k] == v for k, v in ferstream.engines.offline.SWITCHES.items()))"

@@ -34,6 +34,7 @@ FAULTY = {
     "jinja2": "<3.1.6",
     "onnx": "<1.17.0",
     "opencv-contrib-python": "<4.12.0",
+    "opencv-python": "<4.12.0",
     "pillow": "<12.1.1",
     "protobuf": "<4.25.8",
     "python-multipart": "<0.0.22",
@@ -45,7 +46,7 @@ FAULTY = {
 }
 """Releases with published faults, of what strangers' bytes reach; kept by hand, as its keeper knew
 them early in 2026: what was published since it cannot know."""
-ACCEPTED = {"opencv-contrib-python"}
+ACCEPTED = {"opencv-contrib-python", "opencv-python"}
 """No release without the fault goes with the rest; SECURITY.md says what is done about it."""
 
 

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from types import TracebackType
 
 from ferstream.stream.frame import Frame
-from ferstream.stream.loop import Route, Summary, run_many
 from ferstream.stream.recognize import Recognizer
 from ferstream.stream.result import Result
+from ferstream.stream.run import Route, run_many
 from ferstream.stream.sinks.base import Sink
 from ferstream.stream.sources import open_live
-from ferstream.stream.sources.base import Source
-from ferstream.stream.sources.event import SourceEvent, State
+from ferstream.stream.sources.base import Source, SourceEvent, State
+from ferstream.stream.summary import Summary
 
 from .rtsp_camera import Camera
 

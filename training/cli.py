@@ -18,7 +18,7 @@ from .cli_systems import SystemGroup
 app = typer.Typer(
     cls=SystemGroup,
     no_args_is_help=True,
-    help="Train the default bundle's networks, or one of the papers' systems.",
+    help="Train the default bundle, or one of the papers' systems.",
 )
 
 Run = Annotated[Path, typer.Option(help="Folder of this training; a stopped one goes on there.")]
@@ -27,15 +27,6 @@ Data = Annotated[
 ]
 Epochs = Annotated[int | None, typer.Option(min=1, help="Instead of the default number.")]
 Seed = Annotated[int, typer.Option(help="Of every random choice.")]
-Start = Annotated[
-    str,
-    typer.Option(
-        help="A bundle whose spatial network and attention are kept, such as default; else both "
-        "are trained from nothing (hours)."
-    ),
-]
-
-DEFAULT_RUN = Path("runs/default")
 
 
 def _chosen(options: Any, epochs: int | None, seed: int) -> Any:
@@ -43,61 +34,83 @@ def _chosen(options: Any, epochs: int | None, seed: int) -> Any:
 
 
 @app.command()
-def spatial(
-    run: Run = DEFAULT_RUN,
-    data: Data = None,
+def landmarks(
+    run: Run = Path("runs/front/landmarks"),
+    faces: Annotated[
+        Path, typer.Option(help="Folder that `ferstream data landmarks` made.")
+    ] = Path("runs/front/faces"),
     epochs: Epochs = None,
     seed: Seed = 0,
-    start: Start = "",
+    start: Annotated[str, typer.Option(help="Run whose weights it begins with.")] = "",
 ) -> None:
-    """The spatial network: action units first, then emotions and words (`compact` with words)."""
-    from .stages import DEFAULT, take_over, train_spatial
+    """The project's own landmark network, on points of MediaPipe's mesh and of the 3D face."""
+    from .systems.front.landmarks import LandmarkOptions, train_landmarks
 
-    if start:
-        take_over(run, data, start)
+    train_landmarks(run, _chosen(LandmarkOptions(faces=str(faces), start=start), epochs, seed))
+
+
+@app.command()
+def detector(
+    run: Run = Path("runs/front/detector"),
+    faces: Annotated[
+        Path, typer.Option(help="Folder that `ferstream data landmarks` made.")
+    ] = Path("runs/front/faces"),
+    epochs: Epochs = None,
+    seed: Seed = 0,
+    start: Annotated[str, typer.Option(help="Run whose weights it begins with.")] = "",
+) -> None:
+    """The project's own face detector, on scenes made of those faces."""
+    from .systems.front.detector import DetectorOptions, train_detector
+
+    train_detector(run, _chosen(DetectorOptions(faces=str(faces), start=start), epochs, seed))
+
+
+@app.command()
+def front(
+    run: Annotated[
+        Path, typer.Option(help="Folder of the trainings landmarks/ and detector/, and of faces/.")
+    ] = Path("runs/front"),
+    data: Data = None,
+    landmarks: Annotated[
+        Path | None, typer.Option(help="The landmarks' training, where it lies elsewhere.")
+    ] = None,
+    detector: Annotated[
+        Path | None, typer.Option(help="The detector's training, where it lies elsewhere.")
+    ] = None,
+    export: Annotated[
+        bool, typer.Option(help="Write the ONNX files anew from the latest checkpoints.")
+    ] = True,
+    measure: Annotated[
+        bool, typer.Option(help="Measure anew, else the figures that lie there count.")
+    ] = True,
+    precision: Annotated[
+        str, typer.Option(help="int8 or fp32: what is measured, and put into a bundle.")
+    ] = "int8",
+    into: Annotated[
+        str, typer.Option(metavar="BUNDLE", help="Put both networks into this bundle.")
+    ] = "",
+) -> None:
+    """Export the face front end as far as it is trained, measure it, write figures.json."""
+    from .exporting.front import export_detector, export_landmarks, put_into_bundle
+    from .measuring.front_figures import front_figures
+
+    out, faces = run / "onnx", run / "faces"
+    if export:
+        for place, write in (
+            (landmarks or run / "landmarks", export_landmarks),
+            (detector or run / "detector", export_detector),
+        ):
+            if place.is_dir():
+                write(place, faces, out)
+    kept = out / f"figures.{precision}.json"
+    if measure:
+        figures = front_figures(out, faces, data, precision=precision)
+        kept.write_text(jsonlib.dumps(figures, indent=1) + "\n", "utf-8")
+    text = kept.read_text("utf-8")
+    if into:
+        print(f"{put_into_bundle(into, out, jsonlib.loads(text), precision).path} written")
     else:
-        train_spatial(run, data, _chosen(DEFAULT, epochs, seed))
-
-
-@app.command()
-def heads(run: Run = DEFAULT_RUN, data: Data = None, epochs: Epochs = None, seed: Seed = 0) -> None:
-    """Expressions, words and affect on the spatial network's features; it comes first."""
-    from .stages import train_heads
-    from .systems.heads import HeadsOptions
-
-    train_heads(run, data, _chosen(HeadsOptions(), epochs, seed))
-
-
-@app.command()
-def temporal(
-    run: Run = DEFAULT_RUN, data: Data = None, epochs: Epochs = None, seed: Seed = 0
-) -> None:
-    """The temporal network, on photographs set in motion."""
-    from .stages import train_temporal
-    from .systems.temporal import TemporalOptions
-
-    train_temporal(run, data, _chosen(TemporalOptions(), epochs, seed))
-
-
-@app.command()
-def attention(
-    run: Run = DEFAULT_RUN, data: Data = None, epochs: Epochs = None, seed: Seed = 0
-) -> None:
-    """The attention over frames; the spatial network comes first."""
-    from .stages import train_attention
-    from .systems.attention import AttentionOptions
-
-    train_attention(run, data, _chosen(AttentionOptions(), epochs, seed))
-
-
-@app.command()
-def default(run: Run = DEFAULT_RUN, data: Data = None, seed: Seed = 0, start: Start = "") -> None:
-    """All stages of the default bundle, one after the other."""
-    spatial(run, data, None, seed, start)
-    heads(run, data, None, seed)
-    temporal(run, data, None, seed)
-    if not start:
-        attention(run, data, None, seed)
+        print(text, end="")
 
 
 @app.command()
@@ -117,7 +130,8 @@ def tables(
     split: Annotated[str, typer.Option(help="test or validation.")] = "test",
 ) -> None:
     """The papers' benchmark tables: trains the runs that are missing (hours), shows the rest."""
-    from .tables import chosen_rows, markdown, run_rows, seeds_of
+    from .measuring.table_runs import run_rows
+    from .measuring.tables import chosen_rows, markdown, seeds_of
 
     rows, numbers = chosen_rows(only), seeds_of(seeds)
     console = plain_console(stderr=True)
@@ -139,34 +153,18 @@ def export(
     ] = "mean",
 ) -> None:
     """Write a trained run as a bundle: ONNX, INT8, temperatures, measured figures."""
-    from .run_folder import RUN
+    from .exporting.export import export as exported
 
-    if (run / RUN).is_file():
-        _export_system(run, out, data, frames)
-    else:
-        _export_default(run, out, data)
-
-
-def _export_system(run: Path, out: Path, data: str | None, frames: str) -> None:
-    from .image_bundle import bundle_from_run
-    from .system import finished_run
-
-    write = finished_run(run)[0].export or bundle_from_run
-    bundle, found = write(run, out, data, frames)
-    told = ", ".join(f"{name} {_shown(found['test'][name])}" for name in ("top1", "ece", "n"))
-    plain_console(stderr=True).print(f"test faces, as deployed: {told}", highlight=False)
-    plain_console(stderr=True).print(f"{bundle.path}: {bundle.size_bytes / 1e6:.1f} MB")
-
-
-def _export_default(run: Path, out: Path, data: str | None) -> None:
-    from .export import export as export_run
-
-    bundle, report = export_run(run, out, data)
+    bundle, report = exported(run, out, data, frames=frames)
     console = plain_console(stderr=True)
-    table = Table("spatial weight", "top-1", "NLL", "ECE", title="Fusion on validation clips")
-    for weight, row in report["fusion"].items():
-        table.add_row(f"{weight}", *(f"{row[name]:.3f}" for name in ("top1", "nll", "ece")))
-    console.print(table)
+    if "fusion" in report:
+        table = Table("spatial weight", "top-1", "NLL", "ECE", title="Fusion on validation clips")
+        for weight, row in report["fusion"].items():
+            table.add_row(f"{weight}", *(f"{row[name]:.3f}" for name in ("top1", "nll", "ece")))
+        console.print(table)
+    test = bundle.manifest.measured["basic8"]
+    told = ", ".join(f"{name} {_shown(test[name])}" for name in ("top1", "ece", "n"))
+    console.print(f"test faces, as deployed: {told}", highlight=False)
     console.print(f"{bundle.path}: {bundle.size_bytes / 1e6:.1f} MB")
 
 
@@ -179,9 +177,9 @@ def compare(
     ] = False,
 ) -> None:
     """Put trained runs side by side."""
-    from .compare import compare as compared
-    from .compare import html as page
-    from .compare import table_of
+    from .measuring.compare import compare as compared
+    from .measuring.compare import html as page
+    from .measuring.compare import table_of
 
     found = compared(runs, by_seed=not apart)
     if html is not None:
@@ -213,9 +211,8 @@ def evaluate(
     from ferstream.engines.bundle import load_bundle
     from ferstream.engines.labels import labels_of
 
-    from .data.fer import load_fer_plus
-    from .evaluate import figures
-    from .evaluate_judged import judged_sections
+    from .datasets.fer import load_fer_plus
+    from .measuring.evaluate import figures, judged_sections
 
     if split not in ("validation", "test"):
         raise typer.BadParameter(f"there is no split {split!r} to measure on: validation, test")
@@ -227,12 +224,12 @@ def evaluate(
     found = figures(opened, photographs, engine=engine, precision=precision)
     found |= judged_sections(opened, split, data, engine=engine, precision=precision, told=told)
     if real is not None:
-        from .evaluate_real import real_section
+        from .measuring.real_figures import real_section
 
         found["real"] = real_section(opened, real, engine=engine, precision=precision)
     if clips:
-        from .data.motion import fit_face_shape
-        from .evaluate_clips import clip_figures
+        from .datasets.motion import fit_face_shape
+        from .measuring.evaluate_clips import clip_figures
 
         train = load_fer_plus("train", data)
         shape = fit_face_shape(train.subset(train.rated & train.seen))

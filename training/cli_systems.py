@@ -41,8 +41,8 @@ def system_command(name: str) -> Any:
 
 def command_function(name: str) -> Callable[..., None]:
     """The function behind that command, with a parameter for each option."""
-    from .options import Options, field_docs
-    from .system import open_system, train_system
+    from .learning.options import Options, field_docs
+    from .learning.system import open_system, train_system
 
     system = open_system(name)
     docs, paper, fast = field_docs(system.options), system.options.paper(), system.options.fast()
@@ -54,7 +54,8 @@ def command_function(name: str) -> Callable[..., None]:
         asked = {key: value for key, value in given.items() if value is not None}
         options: Options = replace(start, **_converted(system.options, asked))
         place = run or Path("runs") / f"{name}{'-fast' if fast else ''}"
-        done = train_system(system, options, place, data)
+        free = {field.name for field in fields(system.options)} - asked.keys()
+        done = train_system(system, options, place, data, free)
         _tell(done)
 
     parameters = [
@@ -136,8 +137,8 @@ def _tell(run: Any) -> None:
     """The run's figures, where it is this process that measured them."""
     from ferstream.engines.terminal import plain_console
 
-    from .report import figure_text
-    from .run_folder import REPORT
+    from .learning.run_folder import REPORT
+    from .measuring.report import figure_text
 
     if not run.finished:
         return

@@ -15,9 +15,9 @@ from rich.table import Table
 
 from ferstream.engines.terminal import plain_console
 
-from .data.readers import LAYOUTS, read_set
-from .data.readers.check import Report
-from .data.readers.check import check as check_set
+from .datasets.readers import LAYOUTS, read_set
+from .datasets.readers.check import Report
+from .datasets.readers.check import check as check_set
 
 app = typer.Typer(no_args_is_help=True, help="Labelled sets: check, prepare, contact sheet.")
 
@@ -72,8 +72,8 @@ def prepare(
     as_json: Json = False,
 ) -> None:
     """Find the faces, align them as at run time, cache them. A stopped run goes on."""
-    from .data.readers.prepare import PrepareOptions
-    from .data.readers.prepare import prepare as prepare_set
+    from .datasets.readers.prepare import PrepareOptions
+    from .datasets.readers.prepare import prepare as prepare_set
 
     options = PrepareOptions(crop_px, clip_frames, drop_twins=not keep_twins)
     faces = read_set(root, layout, fold=fold, strict=False)
@@ -106,7 +106,7 @@ def sheet(
     seed: Annotated[int, typer.Option(help="Which faces are picked.")] = 0,
 ) -> None:
     """Draw a contact sheet: classes in rows. DIR may be a set or prepared faces."""
-    from .data.readers.sheet import SheetOptions, draw_sheet, row_count, write_sheet
+    from .datasets.readers.sheet import SheetOptions, draw_sheet, row_count, write_sheet
 
     found = read_set(root, layout, fold=fold, strict=False)
     if split is not None:
@@ -124,7 +124,7 @@ def found(
     as_json: Json = False,
 ) -> None:
     """Count the faces found in the judged photographs, by group, and where none is."""
-    from .found_rate import found_rates
+    from .measuring.found_rate import found_rates
 
     report = found_rates(data)
     if as_json:
@@ -148,7 +148,7 @@ def clear(
     data: Annotated[Path | None, typer.Option(help="Folder of wild.")] = None,
 ) -> None:
     """Learn what tells a face in plain view from a covered or drawn one, for a view's quality."""
-    from .clear_view import learned
+    from .measuring.clear_view import learned
 
     new, now = learned(out, data)
     plain_console().print(
@@ -157,6 +157,28 @@ def clear(
         soft_wrap=True,
         highlight=False,
     )
+
+
+@app.command()
+def landmarks(
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder of the three splits.")],
+    data: Annotated[
+        str | None, typer.Option(help="Data folder; else FERSTREAM_DATA, else ../shared/data.")
+    ] = None,
+    clips: Annotated[Path, typer.Option(help="Folder of the real clips.")] = Path(
+        "../shared/clips"
+    ),
+) -> None:
+    """Faces with 106 landmarks each, for `ferstream train landmarks`: photographs and clips with
+    what a teacher and MediaPipe's mesh say of them, and the rendered 3D face."""
+    from .datasets.point_faces import ORIGINS, made
+    from .datasets.synthetic import load_synthetic_head
+
+    table = Table("split", *ORIGINS)
+    for split, faces in made(data, clips, load_synthetic_head(data)):
+        faces.save(out / f"{split}.npz")
+        table.add_row(split, *(f"{len(faces.of(origin))}" for origin in ORIGINS))
+    plain_console().print(table)
 
 
 @app.command()
@@ -184,7 +206,7 @@ def agreement(
     as_json: Json = False,
 ) -> None:
     """How far raters of a study agree beyond chance: Krippendorff's alpha."""
-    from .agreement import krippendorff_alpha, read_ratings
+    from .measuring.agreement import krippendorff_alpha, read_ratings
 
     given = read_ratings(ratings)
     alpha = krippendorff_alpha(given, level)
@@ -209,7 +231,7 @@ def meaning(
     ] = None,
 ) -> None:
     """How near the 135 words are: which a judge names together, and norms of their meaning."""
-    from .data.word_meaning import meaning_of_data, write_meaning
+    from .datasets.word_meaning import meaning_of_data, write_meaning
 
     write_meaning(out, meaning_of_data(data))
     plain_console().print(f"{out}: similarities of 135 words", soft_wrap=True, highlight=False)

@@ -20,7 +20,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from ferstream.engines.labels import BUILT_IN, Labels
-from ferstream.stream.colours import own_colours
+from ferstream.stream.emotions import own_colours
 from ferstream.stream.result import SCHEMA
 from ferstream.stream.sinks.csv import CsvSink
 

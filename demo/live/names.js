@@ -44,9 +44,9 @@ export function movementName(name) {
  *
  * Where the eyes look is left out: it is no expression.
  */
-export function movements(au) {
+export function movements(blendshapes) {
   const found = {};
-  for (const [name, value] of Object.entries(au ?? {})) {
+  for (const [name, value] of Object.entries(blendshapes ?? {})) {
     if (name.startsWith("_") || name.startsWith("eyeLook")) continue;
     const plain = movementName(name);
     found[plain] = Math.max(found[plain] ?? 0, value);

@@ -38,7 +38,7 @@ export class Person {
       const { valence, arousal } = this.place.update({ valence: face.valence, arousal: face.arousal }, nowS);
       this.way.add(nowS, valence, arousal);
     }
-    this.movements = this.moves.update(movements(face.au), nowS);
+    this.movements = this.moves.update(movements(face.blendshapes), nowS);
     this.moments.add(nowS, face.attention, this.tone);
   }
 

@@ -10,9 +10,16 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from ..errors import SourceRefused, SourceTimeout, SourceTooLarge, SourceUnreadable
+from ..errors import (
+    FrameFailed,
+    PipelineClosed,
+    PipelineFull,
+    SourceRefused,
+    SourceTimeout,
+    SourceTooLarge,
+    SourceUnreadable,
+)
 from .guard import error_json
-from .rounds import RoundFailed, RoundsClosed, RoundsFull
 from .scoring import Abandoned, as_json
 from .uploads import Refusal
 
@@ -60,9 +67,9 @@ def answer_errors(app: FastAPI) -> None:
         (SourceUnreadable, 422, "unreadable"),
         (SourceTimeout, 422, "too_slow"),
         (SourceRefused, 503, "busy"),
-        (RoundsFull, 503, "full"),
-        (RoundsClosed, 503, "closing"),
-        (RoundFailed, 500, "failed"),
+        (PipelineFull, 503, "full"),
+        (PipelineClosed, 503, "closing"),
+        (FrameFailed, 500, "failed"),
         (Abandoned, 503, "closing"),
     ):
         app.add_exception_handler(kind, _handler(status, code))

@@ -14,15 +14,15 @@ from fastapi.middleware.cors import CORSMiddleware
 
 from ..options import MOST_WORDS
 from ..result import SCHEMA
-from ..sandbox import PictureDecoder
-from ..sinks.notice import NOTICE as ESTIMATES
+from ..sandbox.untrusted import PictureDecoder
+from ..sinks.base import NOTICE as ESTIMATES
 from . import models
 from .answers import HEADERS, answer, answer_errors
-from .desk import Desk
 from .guard import Guard
 from .live import live_router
-from .metrics import ServiceMetrics
 from .scoring import Scoring
+from .server import ServiceMetrics
+from .upload_queue import UploadQueue
 from .uploads import Refusal, Upload
 from .watch import Watch
 
@@ -47,7 +47,7 @@ def create_app(
     """The application; who made its parts starts and closes them.
 
     Args:
-        scoring: rounds, limits and facts.
+        scoring: pipeline, limits and facts.
         watch: the sources named at the start.
         metrics: told at /metrics; without them there is no such path.
         token, allow_origins, allow_hosts: as for `Guard`.
@@ -79,7 +79,7 @@ def create_app(
     pictures = PictureDecoder()
     app.state.closing = [pictures.close]
     app.include_router(
-        live_router(scoring.rounds, scoring.limits, allow_origins=allow_origins, decoder=pictures)
+        live_router(scoring.pipeline, scoring.limits, allow_origins=allow_origins, decoder=pictures)
     )
     _add_health(app, scoring, watch)
     _add_uploads(app, scoring)
@@ -117,7 +117,7 @@ def _add_health(app: FastAPI, scoring: Scoring, watch: Watch | None) -> None:
     )
     async def readyz() -> Response:
         """Whether pictures are being recognised; needs no token."""
-        if not scoring.rounds.running:
+        if not scoring.pipeline.running:
             raise Refusal(503, "not_ready", "nothing is recognised now: look at the service's log")
         if watch is not None and watch.failure:
             raise Refusal(503, "not_ready", "the sources are not watched any more")
@@ -132,8 +132,8 @@ def _add_health(app: FastAPI, scoring: Scoring, watch: Watch | None) -> None:
 
 def _add_uploads(app: FastAPI, scoring: Scoring) -> None:
     limits = scoring.limits
-    desk = Desk(limits)
-    app.state.closing.append(desk.close)
+    queue = UploadQueue(limits)
+    app.state.closing.append(queue.close)
 
     @app.post(
         "/v1/image",
@@ -149,7 +149,7 @@ def _add_uploads(app: FastAPI, scoring: Scoring) -> None:
         def work(upload: Upload, stop: threading.Event) -> bytes:
             return scoring.image(upload, top)
 
-        return await desk.serve(request, "image", work)
+        return await queue.serve(request, "image", work)
 
     @app.post(
         "/v1/clip",
@@ -171,7 +171,7 @@ def _add_uploads(app: FastAPI, scoring: Scoring) -> None:
         def work(upload: Upload, stop: threading.Event) -> bytes:
             return scoring.clip(upload, top, rows, stop)
 
-        return await desk.serve(request, "clip", work)
+        return await queue.serve(request, "clip", work)
 
 
 def _add_sources(app: FastAPI, watch: Watch | None) -> None:

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..face_options import FaceOptions
+from ..faces.options import FaceOptions
 from ..options import (
     BundleOption,
     CroppedOption,
     EngineName,
     EngineOption,
+    FacesOption,
     MaxFacesOption,
     MinFaceOption,
     PurposeOption,
@@ -27,14 +28,16 @@ from ..options import (
     facts,
     leave,
 )
-from .secret import ServeError, check_tls, read_secret
+from .guard import ServeError, check_tls, read_secret
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
+    from ..pipeline import Pipeline
     from ..sinks.base import Sink
     from ..sinks.prometheus import Metrics
-    from .limits import Limits
+    from ..sources import Source
+    from .guard import Limits
     from .watch import Watch
 
 _TOKEN_CHARACTERS = 16
@@ -88,6 +91,7 @@ def serve(
     ] = None,
     min_face: MinFaceOption = 12.0,
     max_faces: MaxFacesOption = 100,
+    faces: FacesOption = "auto",
     rotate: RotateOption = RotateName.auto,
     cropped: CroppedOption = False,
     purpose: PurposeOption = "",
@@ -98,9 +102,8 @@ def serve(
     ] = False,
 ) -> None:
     """Serve images, clips and live pictures over HTTP and WebSocket to other programs."""
-    from ..arenas import few_arenas
-    from .guard import is_loopback
-    from .limits import Limits
+    from ..process import few_arenas
+    from .guard import Limits, is_loopback
 
     few_arenas()
     require_sandbox(without_sandbox)
@@ -120,7 +123,7 @@ def serve(
     with ExitStack() as closing:
         listening = closing.enter_context(_listening(host, port))
 
-        from ..interrupt import Stop, stopping_on_signals
+        from ..process import Stop, stopping_on_signals
         from .server import run, server_config
 
         stop = Stop()
@@ -130,7 +133,7 @@ def serve(
             sources or [],
             bundle,
             engine,
-            face_options(min_face, max_faces, rotate, cropped),
+            face_options(min_face, max_faces, rotate, cropped, front_end=faces),
             max_visitors,
             limits,
             purpose,
@@ -161,8 +164,8 @@ def serve(
 
 def require_sandbox(waived: bool) -> None:
     """Raise `ServeError` where strangers' files cannot be decoded in safety, unless waived."""
-    from ..cell import UNCONFINED, UNSAFE
-    from ..jail import can_confine
+    from ..sandbox.process import UNCONFINED, UNSAFE
+    from ..sandbox.seccomp import can_confine
 
     if waived:
         os.environ[UNCONFINED] = "1"
@@ -181,22 +184,25 @@ def _application(
     purpose: str,
     **guarding: Any,
 ) -> FastAPI:
-    """The application with its recogniser, rounds and watch, all of them started."""
+    """The application with its pipeline and watch, both of them started."""
+    from ..pipeline import MOST_EVERY, Pipeline
     from ..recognize import Recognizer
     from .app import create_app
-    from .metrics import ServiceMetrics
-    from .rounds import Rounds
     from .scoring import Scoring
+    from .server import ServiceMetrics
 
+    # Before the networks: a source that cannot be opened ends the command at once.
+    opened = _opened(sources)
     recognizer = closing.enter_context(Recognizer(bundle, engine.value, faces=faces))
     about = facts(recognizer, purpose)
     metrics = _metrics(closing)
-    # Before the rounds: a source that cannot be opened ends the command at once.
-    watch = _watch(closing, sources, bundle, engine, faces, about, metrics) if sources else None
-    rounds = closing.enter_context(Rounds(recognizer, max_visitors=max_visitors))
-    scoring = Scoring(rounds, recognizer.bundle.manifest, about, limits)
+    pipeline = closing.enter_context(
+        Pipeline(recognizer, most_live=max_visitors, most_every=MOST_EVERY)
+    )
+    watch = _watch(closing, opened, pipeline, about, metrics) if opened else None
+    scoring = Scoring(pipeline, about, limits)
     closing.callback(scoring.close)
-    told = None if metrics is None else ServiceMetrics(metrics, rounds)
+    told = None if metrics is None else ServiceMetrics(metrics, pipeline)
     return create_app(scoring, watch=watch, metrics=told, **guarding)
 
 
@@ -211,29 +217,32 @@ def _metrics(closing: ExitStack) -> Metrics | None:
     return metrics
 
 
+def _opened(specs: list[str]) -> list[Source]:
+    """The sources to be watched. Raises a `SourceError` for one that cannot be read at all."""
+    if not specs:
+        return []
+    from ..sources import open_live, sources_from
+
+    names = sources_from(specs)
+    return [open_live(name, strict_start=len(names) == 1) for name in names]
+
+
 def _watch(
     closing: ExitStack,
-    specs: list[str],
-    bundle: str,
-    engine: EngineName,
-    faces: FaceOptions,
+    sources: list[Source],
+    pipeline: Pipeline,
     about: dict[str, Any],
     metrics: Metrics | None,
 ) -> Watch:
-    """The watch over the sources, started, with a recogniser of its own."""
-    from ..recognize import Recognizer
-    from ..sources import open_live, sources_from
+    """The watch over the sources, started."""
     from .watch import Watch
 
-    names = sources_from(specs)
-    opened = [open_live(name, strict_start=len(names) == 1) for name in names]
-    recognizer = closing.enter_context(Recognizer(bundle, engine.value, faces=faces))
-    sinks: list[list[Sink]] = [[] for _ in opened]
+    sinks: list[list[Sink]] = [[] for _ in sources]
     if metrics is not None:
         from ..sinks.metrics_sink import MetricsSink
 
-        sinks = [[MetricsSink(metrics)] for _ in opened]
-    watch = Watch(opened, recognizer, sinks, about)
+        sinks = [[MetricsSink(metrics)] for _ in sources]
+    watch = Watch(sources, pipeline, sinks, about)
     watch.start()
     closing.callback(watch.close)
     return watch

@@ -1,4 +1,4 @@
-"""Who may ask: a bearer token, and no web page from elsewhere.
+"""Who may ask and how much: a bearer token, no pages from elsewhere, limits, secrets from files.
 
 A browser sends requests to this service for any page that its user happens to open. Three checks
 keep such pages out: the Origin of a request has to be the service itself or an origin that was
@@ -12,13 +12,19 @@ import hmac
 import ipaddress
 import json
 import logging
+import os
+import ssl
+import stat
 import time
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ..errors import StreamError
 from ..hosts import is_known, own_names
 from .turns import household
 
@@ -183,3 +189,94 @@ async def _refuse(
         headers.append((b"www-authenticate", b"Bearer"))
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """All bounds in one place; the service's memory and time follow from them.
+
+    Raises ValueError for a bound that is not above 0.
+    """
+
+    upload_bytes: int = 64 * 2**20
+    """Body of an uploaded image or clip."""
+    upload_s: float = 60.0
+    """Time that an upload's bytes may take to arrive."""
+    uploads: int = 4
+    """Uploads received or scored at once; others are told to come again."""
+    image_pixels: int = 40_000_000
+    """Pixels of an uploaded image."""
+    clip_pixels: int = 3840 * 2160
+    """Pixels of a clip's frame."""
+    clip_duration_s: float = 120.0
+    """Length of a clip; longer ones are refused, not cut."""
+    clip_frames: int = 8_000
+    """Frames of a clip."""
+    score_s: float = 240.0
+    """Time from the end of an upload to its answer."""
+    message_bytes: int = 2 * 2**20
+    """One message over the WebSocket: one picture."""
+    live_pixels: int = 1920 * 1080
+    """Pixels of a live picture."""
+    live_rate_hz: float = 60.0
+    """Pictures a second looked at; more are dropped and counted."""
+    live_per_address: int = 8
+    """Live visitors of one network address."""
+    idle_s: float = 60.0
+    """A live visitor who sends nothing for so long is sent away."""
+    send_s: float = 10.0
+    """A live visitor who takes no answer for so long is sent away."""
+
+    connections: int = 512
+    """Connections at once, of all; one network address may hold as many as are still free."""
+    head_s: float = 10.0
+    """How long a connection may be without a request in hand, the first one's head included."""
+
+    def __post_init__(self) -> None:
+        for name in self.__slots__:
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} has to be above 0, not {getattr(self, name)}")
+
+
+class ServeError(StreamError, OSError):
+    """The service cannot be started as asked."""
+
+
+def read_secret(file: Path, what: str) -> str:
+    """A small text file that only its owner can read, without the space around its text.
+
+    `what` is what it holds, for the message. Raises `ServeError`.
+    """
+    try:
+        with file.open("rb") as opened:
+            mode = os.fstat(opened.fileno()).st_mode
+            data = opened.read(65_536)
+        if stat.S_ISREG(mode) and stat.S_IMODE(mode) & 0o077:
+            raise ServeError(f"others can read the {what} in {file}: chmod 600 {file}")
+        return data.decode("utf-8").strip()
+    except (OSError, UnicodeError) as error:
+        if isinstance(error, ServeError):
+            raise
+        words = getattr(error, "strerror", None) or "it is no text"
+        raise ServeError(f"cannot read the {what} in {file}: {words.lower()}") from None
+
+
+def check_tls(certificate: Path | None, key: Path | None) -> None:
+    """Raise `ServeError`, naming the file, where TLS cannot be spoken with these."""
+    if certificate is None and key is None:
+        return
+    if certificate is None or key is None:
+        raise ServeError("TLS needs both: give --certificate and --key")
+    for file in (certificate, key):
+        try:
+            file.open("rb").close()
+        except OSError as error:
+            words = (error.strerror or str(error)).lower()
+            raise ServeError(f"cannot read {file}: {words}") from None
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key)
+    except ssl.SSLError as error:
+        why = (error.reason or str(error)).replace("_", " ").lower()
+        raise ServeError(
+            f"{certificate} and {key} are no certificate and its key, both in PEM ({why})"
+        ) from None

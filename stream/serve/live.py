@@ -12,29 +12,27 @@ import asyncio
 import json
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
 
-import numpy as np
 from fastapi import APIRouter, WebSocket, WebSocketDisconnect
-from numpy.typing import NDArray
 
-from ..errors import SourceError, SourceTimeout, StreamError
+from ..errors import PipelineClosed, PipelineFull, SourceError, SourceTimeout, StreamError
 from ..frame import Frame
+from ..inputs import Client
 from ..options import MOST_WORDS
 from ..picture import decoding_cost
+from ..pipeline import Pipeline
 from ..result import Result
-from ..sandbox import PictureDecoder
-from .guard import SUBPROTOCOL, error_json, origin_allowed
-from .limits import Limits
-from .rounds import Rounds, RoundsClosed, RoundsFull, Visitor
+from ..sandbox.untrusted import PictureDecoder
+from .guard import SUBPROTOCOL, Limits, error_json, origin_allowed
 from .turns import Turns, household
 
 PATH = "/v1/live"
-UNITS = 12
-"""Action units told per face, the strongest."""
+MOVEMENTS = 12
+"""Movements of a face (blendshapes) that are told, the strongest."""
 
 # Pictures in a row that cannot be read until the visitor is sent away.
 _BAD_PICTURES = 20
@@ -50,7 +48,7 @@ _DONE, _GOING, _POLICY, _BAD_DATA, _LATER = 1000, 1001, 1008, 1007, 1013
 
 
 def live_router(
-    rounds: Rounds,
+    pipeline: Pipeline,
     limits: Limits | None = None,
     *,
     allow_origins: Sequence[str] = (),
@@ -80,10 +78,10 @@ def live_router(
         here[address] += 1
         try:
             if here[address] > bounds.live_per_address:
-                raise RoundsFull("too many live connections from your address: close one")
-            await _Visit(socket, rounds, bounds, pictures, pool, turns).run()
-        except (RoundsFull, RoundsClosed) as error:
-            code = "full" if isinstance(error, RoundsFull) else "closing"
+                raise PipelineFull("too many live connections from your address: close one")
+            await _Connection(socket, pipeline, bounds, pictures, pool, turns).run()
+        except (PipelineFull, PipelineClosed) as error:
+            code = "full" if isinstance(error, PipelineFull) else "closing"
             await _farewell(socket, code, str(error), _LATER)
         finally:
             here[address] -= 1
@@ -93,20 +91,17 @@ def live_router(
     return router
 
 
-def live_json(
-    result: Result, units: Sequence[str], size: tuple[int, int], top: int
-) -> dict[str, Any]:
-    """A result as the WebSocket tells it: a row (schema 2), its faces with their action units."""
+def live_json(result: Result, size: tuple[int, int], top: int) -> dict[str, Any]:
+    """A result as the WebSocket tells it: a row (schema 2), its faces with their movements."""
     row = result.to_json(top)
     for told, found in zip(row["faces"], result.faces, strict=True):
-        told["au"] = strongest(found.au, units)
+        told["blendshapes"] = strongest(found.blendshapes)
     return {**row, "size": list(size)}
 
 
-def strongest(au: NDArray[np.float32], units: Sequence[str], most: int = UNITS) -> dict[str, float]:
-    """The most active action units by name, strongest first."""
-    values = [(n, v) for n, v in zip(units, au.tolist(), strict=False) if not n.startswith("_")]
-    values.sort(key=lambda pair: -pair[1])
+def strongest(movements: Mapping[str, float], most: int = MOVEMENTS) -> dict[str, float]:
+    """The strongest movements by name, strongest first."""
+    values = sorted(movements.items(), key=lambda pair: -pair[1])
     return {name: round(value, 3) for name, value in values[:most]}
 
 
@@ -118,19 +113,19 @@ class _Leave(Exception):
         self.code, self.close = code, close
 
 
-class _Visit:
+class _Connection:
     """One connection: a task that receives, one that decodes, one that sends."""
 
     def __init__(
         self,
         socket: WebSocket,
-        rounds: Rounds,
+        pipeline: Pipeline,
         limits: Limits,
         decoder: PictureDecoder,
         pool: ThreadPoolExecutor,
         turns: Turns,
     ) -> None:
-        self._socket, self._rounds = socket, rounds
+        self._socket, self._pipeline = socket, pipeline
         self._limits, self._decoder, self._pool = limits, decoder, pool
         self._turns = turns
         self._address = household(socket.client)
@@ -144,7 +139,7 @@ class _Visit:
         self._credit, self._credited_s = limits.live_rate_hz, self._start_s
         self._picture: tuple[int, float, bytes] | None = None
         self._come = asyncio.Event()  # a picture waits to be decoded
-        self._taken = asyncio.Event()  # the rounds have room for the next frame
+        self._taken = asyncio.Event()  # the pipeline has room for the next frame
         self._taken.set()
         self._idle = asyncio.Event()  # no answer waits to be sent
         self._idle.set()
@@ -153,18 +148,18 @@ class _Visit:
         self._due = asyncio.Event()  # something to be sent
 
     async def run(self) -> None:
-        """Serve until the client goes or is sent away; raises RoundsFull, RoundsClosed."""
+        """Serve until the client goes or is sent away; raises PipelineFull, PipelineClosed."""
         ended: asyncio.Future[None] = self._loop.create_future()
-        with self._rounds.join(
+        with self._pipeline.join(
             lambda frame, result: self._soon(self._take_answer, frame, result),
             on_failure=lambda error: self._soon(self._tell, "failed", str(error)),
             on_taken=lambda: self._soon(self._taken.set),
             on_end=lambda: self._soon(_finish, ended),
-        ) as visitor:
+        ) as client:
             tasks = [
                 asyncio.create_task(self._receive()),
-                asyncio.create_task(self._feed(visitor)),
-                asyncio.create_task(self._send(visitor)),
+                asyncio.create_task(self._feed(client)),
+                asyncio.create_task(self._send(client)),
             ]
             try:
                 await asyncio.wait({*tasks, ended}, return_when=asyncio.FIRST_COMPLETED)
@@ -180,12 +175,12 @@ class _Visit:
             await _farewell(self._socket, "closing", "the service is closing", _GOING)
             return
         for outcome in outcomes:
-            gone = (WebSocketDisconnect, asyncio.CancelledError, RoundsClosed, RuntimeError)
+            gone = (WebSocketDisconnect, asyncio.CancelledError, PipelineClosed, RuntimeError)
             if isinstance(outcome, BaseException) and not isinstance(outcome, gone):
                 raise outcome
 
     def _soon(self, call: Callable[..., object], *arguments: object) -> None:
-        """From the rounds' thread into this connection's."""
+        """From the pipeline's threads into this connection's."""
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(call, *arguments)
 
@@ -247,7 +242,7 @@ class _Visit:
             else:
                 self._tell("bad_option", f'the one option is "top", 1 to {MOST_WORDS}')
 
-    async def _feed(self, visitor: Visitor) -> None:
+    async def _feed(self, client: Client) -> None:
         """Decode the newest picture once its frame would be taken and answers are taken too."""
         last_s = -1.0
         while True:
@@ -276,7 +271,7 @@ class _Visit:
             self._bad = 0
             time_s = last_s = max(came_s - self._start_s, last_s + 1e-4)
             self._taken.clear()
-            visitor.submit(Frame(pixels, time_s, index, visitor.name))
+            client.submit(Frame(pixels, time_s, index, client.name))
 
     def _count_bad(self, error: StreamError) -> None:
         self._bad += 1
@@ -295,7 +290,7 @@ class _Visit:
         self._errors.append(json.dumps(error_json(code, message)))
         self._due.set()
 
-    async def _send(self, visitor: Visitor) -> None:
+    async def _send(self, client: Client) -> None:
         """Messages out; a client that takes none for long is left."""
         while True:
             await self._due.wait()
@@ -303,11 +298,9 @@ class _Visit:
             texts = [self._errors.popleft() for _ in range(len(self._errors))]
             if self._answer is not None:
                 (frame, result), self._answer = self._answer, None
-                row = live_json(
-                    result, self._rounds.units, (frame.width_px, frame.height_px), self._top
-                )
+                row = live_json(result, (frame.width_px, frame.height_px), self._top)
                 row["server_ms"] = round((time.monotonic() - self._start_s - frame.time_s) * 1e3, 2)
-                row["dropped"] = self._dropped + visitor.dropped
+                row["dropped"] = self._dropped + client.dropped
                 texts.append(json.dumps(row, ensure_ascii=False, allow_nan=False))
             for text in texts:
                 try:

@@ -81,10 +81,12 @@ class Face(Reading):
     frame_emotions: Reading = Field(description="The same from this frame alone.")
 
 
-class FaceWithUnits(Face):
-    """One face with its action units."""
+class FaceWithBlendshapes(Face):
+    """One face with its movements."""
 
-    au: dict[str, float] = Field(description="The strongest action units, 0..1, strongest first.")
+    blendshapes: dict[str, float] = Field(
+        description="The strongest movements of the face by name, 0..1, strongest first."
+    )
 
 
 class Row(_Answer):
@@ -107,6 +109,7 @@ class FaceSummary(Reading):
     to_s: float
     expressive: Share = Field(description="Share of the frames that belong to an expression.")
     uncertain: Share = Field(description="Share of those frames whose reading was uncertain.")
+    episodes: int = Field(description="Stretches of a basic expression other than neutral.")
 
 
 class Clip(_Answer):
@@ -149,7 +152,7 @@ class ImageAnswer(About):
 
     source: str
     size: tuple[int, int] = Field(description="Width and height of the upright image, pixels.")
-    faces: list[FaceWithUnits]
+    faces: list[FaceWithBlendshapes]
 
 
 class ClipAnswer(About):
@@ -180,7 +183,7 @@ class Sources(_Answer):
 class Latest(Row):
     """The latest result of a watched source."""
 
-    faces: list[FaceWithUnits]  # type: ignore[assignment]
+    faces: list[FaceWithBlendshapes]  # type: ignore[assignment]
     size: tuple[int, int]
     age_s: float
     state: str
@@ -235,7 +238,7 @@ EXAMPLE_FACE: dict[str, Any] = {
     **_READING,
     "attention": 1.0,
     "frame_emotions": _READING,
-    "au": {"mouthSmileRight": 0.89, "mouthSmileLeft": 0.88},
+    "blendshapes": {"mouthSmileRight": 0.89, "mouthSmileLeft": 0.88},
 }
 """A face as an answer tells it."""
 

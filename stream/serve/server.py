@@ -15,20 +15,27 @@ import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import uvicorn
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 from uvicorn.protocols.websockets.auto import AutoWebSocketsProtocol
 
-from ..interrupt import SIGNALS, Stop
-from .limits import Limits
+from ..pipeline import Pipeline
+from ..process import SIGNALS, Stop
+from .guard import Limits
 from .turns import household
+
+if TYPE_CHECKING:
+    from prometheus_client.metrics_core import Metric
+
+    from ..sinks.prometheus import Metrics
+
 
 _LOOK_UP_S = 0.1
 _MOST_KINDS = 100
@@ -269,3 +276,42 @@ def run(config: uvicorn.Config, listening: socket.socket, limits: Limits, stop: 
     finally:
         over.set()
         watching.join()
+
+
+class ServiceMetrics:
+    """Adds the pipeline to a process's metrics; asked when those are read.
+
+    | metric | labels | what |
+    |---|---|---|
+    | ferstream_service_visitors | kind | visitors now: live, or uploads (images and clips) |
+    | ferstream_service_batches_total | | batches scored so far |
+    | ferstream_service_frames_total | | frames recognised so far, watched sources' too |
+    | ferstream_service_up | | 1 while frames are being recognised |
+    """
+
+    def __init__(self, metrics: Metrics, pipeline: Pipeline) -> None:
+        self._metrics = metrics
+        self._pipeline = pipeline
+        metrics.registry.register(self)
+
+    def text(self) -> bytes:
+        """All metrics of the process, in Prometheus's text format."""
+        return self._metrics.text()
+
+    def collect(self) -> Iterable[Metric]:
+        """The counts now."""
+        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+        visitors = GaugeMetricFamily("ferstream_service_visitors", "Visitors.", labels=["kind"])
+        here = self._pipeline.clients
+        visitors.add_metric(["live"], here["latest"])
+        visitors.add_metric(["uploads"], here["every"])
+        yield visitors
+        for name, count in self._pipeline.counts.items():
+            yield CounterMetricFamily(f"ferstream_service_{name}", f"{name} so far.", value=count)
+        up = int(self._pipeline.running)
+        yield GaugeMetricFamily("ferstream_service_up", "1 while frames are scored.", value=up)
+
+    def describe(self) -> Iterable[Metric]:
+        """Nothing in advance."""
+        return []

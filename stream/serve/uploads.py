@@ -15,8 +15,8 @@ from fastapi import Request
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
-from ..sandbox import printable
-from .limits import Limits
+from ..sandbox.untrusted import printable
+from .guard import Limits
 
 # How long the rest of a file that is refused is still read, so that the answer can be.
 _LINGER_S = 2.0

@@ -10,14 +10,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..feed import Route
 from ..frame import Frame
-from ..loop import run_many
-from ..recognize import Recognizer
+from ..pipeline import Pipeline
 from ..result import Result
+from ..run import Route, run_through
 from ..sinks.base import Sink
-from ..sources.base import Source
-from ..sources.event import SourceEvent, State
+from ..sources.base import Source, SourceEvent, State
 from .live import live_json
 
 _JOIN_S = 10.0
@@ -26,7 +24,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
-class _Watched:
+class _State:
     """What is known of one source; changed under the watch's lock."""
 
     id: str
@@ -43,10 +41,11 @@ class _Watched:
 class Watch:
     """Watches sources until `close`; the latest result of each can be asked for at any time.
 
-    No picture is kept. The recogniser is this watch's alone while it runs, and left open.
+    No picture is kept.
 
     Args:
         sources: opened live sources, each of another name.
+        pipeline: what recognises them, among others.
         sinks: for each source, where its results go beside.
         about: facts for the sinks' headers.
     """
@@ -54,12 +53,12 @@ class Watch:
     def __init__(
         self,
         sources: Sequence[Source],
-        recognizer: Recognizer,
+        pipeline: Pipeline,
         sinks: Sequence[Sequence[Sink]] = (),
         about: Mapping[str, Any] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._recognizer = recognizer
+        self._pipeline = pipeline
         self._clock = clock
         self._about = dict(about or {})
         self._lock = threading.Lock()
@@ -69,10 +68,9 @@ class Watch:
         self._routes = [Route(source, own) for source, own in zip(sources, beside, strict=True)]
         ids = slugs([source.name for source in sources])
         self._watched = {
-            source.name: _Watched(slug, source.name)
+            source.name: _State(slug, source.name)
             for slug, source in zip(ids, sources, strict=True)
         }
-        self._units = recognizer.bundle.manifest.head("au").labels
         self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
 
     def start(self) -> None:
@@ -122,14 +120,15 @@ class Watch:
             result, size, state, came_s = one.result, one.size, one.state, one.came_s
         if result is None:
             return None
-        row = live_json(result, self._units, size, top)
+        row = live_json(result, size, top)
         return {**row, "age_s": round(self._clock() - came_s, 3), "state": state.value}
 
     def _run(self) -> None:
         try:
-            summaries = run_many(
+            summaries = run_through(
+                self._pipeline,
                 self._routes,
-                self._recognizer,
+                tolerant=True,
                 about=self._about,
                 stop=self._stop,
                 on_result=self._take_result,

@@ -17,9 +17,8 @@ from typing import Protocol
 
 from ..frame import Frame
 from ..result import Result
-from .base import SinkInfo, draft, write_failure
-from .episodes import Episode, Episodes
-from .shown import ShownEpisodes
+from .base import BaseSink, SinkInfo, draft, write_failure
+from .episodes import Episode, Episodes, ShownEpisodes
 
 _SAVE_EVERY_S = 5.0
 _SAVE_SHARE = 0.05
@@ -33,7 +32,7 @@ class Document(Protocol):
         """The document for these episodes, in the order of their starts."""
 
 
-class AnnotationSink:
+class AnnotationSink(BaseSink):
     """Writes a document of a source's episodes, whole at every moment.
 
     Where the program is killed, the last seconds are missing.

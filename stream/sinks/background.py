@@ -14,14 +14,15 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from ..errors import SinkLost
+from ..errors import SinkError, SinkLost
+from ..formats import FORMATS, LINES, STANDARD_OUTPUT, format_of
 from ..frame import Frame
 from ..result import Result
-from ..sources.backoff import Backoff
-from ..sources.event import SourceEvent
-from .base import Listener, Sink, SinkInfo
-from .courier import Courier, Say
-from .rows import Row, RowWriter
+from ..sources.base import SourceEvent, is_address, without_password
+from ..sources.supervised import Backoff
+from .base import BaseSink, Delivery, Sink, SinkInfo
+from .retrying import RetryingSender, Say
+from .rows import BaseRowWriter, Row, RowWriter
 
 ROWS = 256
 """Rows, or frames without their pixels, that may wait."""
@@ -29,11 +30,12 @@ FRAMES = 4
 """Frames that may wait; one of 1920x1080 holds 6 MB."""
 IDLE_S = 2.0
 """A connection without anything to say is looked after as often."""
+_TAKES_ROWS = ", ".join(f"{scheme}://" for one in FORMATS if one.rows for scheme in one.schemes)
 CLOSE_S = 3.0
 """How long the end of a run waits for what is left to be delivered."""
 
 
-class BackgroundSink:
+class BackgroundSink(BaseSink):
     """Runs any sink in a thread of its own; nothing it does delays or ends the capture.
 
     `open` opens the sink at once and raises what cannot be written; only a receiver over the
@@ -65,7 +67,7 @@ class BackgroundSink:
         self._pixels = pixels
         self._close_s = close_s
         self._info: SinkInfo | None = None
-        self._courier: Courier[tuple[Frame, Result] | SourceEvent] = Courier(
+        self._sender: RetryingSender[tuple[Frame, Result] | SourceEvent] = RetryingSender(
             name or type(sink).__name__,
             self._write,
             sink.close,
@@ -80,22 +82,27 @@ class BackgroundSink:
     @property
     def name(self) -> str:
         """What reports call it."""
-        return self._courier.name
+        return self._sender.name
 
     @property
     def dropped(self) -> int:
         """Results that the sink was not given, so far."""
-        return self._courier.dropped
+        return self._sender.dropped
 
     @property
     def lost(self) -> int:
         """Those of them that were lost because it could not write, not for want of time."""
-        return self._courier.lost
+        return self._sender.lost
 
     @property
     def failure(self) -> str:
         """Why nothing is written at the moment; "" while all is well."""
-        return self._courier.failure
+        return self._sender.failure
+
+    @property
+    def delivery(self) -> Delivery:
+        """Its own."""
+        return self
 
     def open(self, info: SinkInfo) -> None:
         """Open the sink and start its thread. Raises `SinkError` where it cannot be written."""
@@ -103,24 +110,23 @@ class BackgroundSink:
             self._sink.open(info)
         except SinkLost:
             self._info = info
-        self._courier.start()
+        self._sender.start()
 
     def write(self, frame: Frame, result: Result) -> None:
         """Leave a frame and its result for the sink."""
         if not self._pixels:
             black = np.broadcast_to(np.zeros((), np.uint8), frame.pixels.shape)
             frame = replace(frame, pixels=black)
-        self._courier.put((frame, result))
+        self._sender.put((frame, result))
 
-    def tell(self, event: SourceEvent) -> None:
-        """Leave a change of state for the sink, if it listens."""
-        if isinstance(self._sink, Listener):
-            self._courier.put(event)
+    def on_event(self, event: SourceEvent) -> None:
+        """Leave a change of state for the sink."""
+        self._sender.put(event)
 
     def close(self) -> None:
         """Let the sink take what waits, for `close_s` at most, and close it."""
-        if self._courier.started:
-            self._courier.close(self._close_s)
+        if self._sender.started:
+            self._sender.close(self._close_s)
         else:
             self._sink.close()
 
@@ -131,10 +137,10 @@ class BackgroundSink:
 
     def _write(self, items: Sequence[tuple[Frame, Result] | SourceEvent]) -> None:
         for item in items:
-            if not isinstance(item, SourceEvent):
+            if isinstance(item, SourceEvent):
+                self._sink.on_event(item)
+            else:
                 self._sink.write(*item)
-            elif isinstance(self._sink, Listener):
-                self._sink.tell(item)
 
 
 @runtime_checkable
@@ -153,7 +159,7 @@ class BatchWriter(RowWriter, Protocol):
         """
 
 
-class BackgroundWriter:
+class BackgroundWriter(BaseRowWriter):
     """Runs any writer of rows in a thread of its own; rows wait while their receiver is away.
 
     `open` opens the writer at once and raises what cannot be written.
@@ -179,7 +185,7 @@ class BackgroundWriter:
         self._writer = writer
         self._close_s = close_s
         batch = writer if isinstance(writer, BatchWriter) else None
-        self._courier: Courier[Row] = Courier(
+        self._sender: RetryingSender[Row] = RetryingSender(
             name or type(writer).__name__,
             self._write,
             writer.close,
@@ -196,36 +202,41 @@ class BackgroundWriter:
     @property
     def name(self) -> str:
         """What reports call it."""
-        return self._courier.name
+        return self._sender.name
 
     @property
     def dropped(self) -> int:
         """Rows that were not written, so far."""
-        return self._courier.dropped
+        return self._sender.dropped
 
     @property
     def lost(self) -> int:
         """Those of them that were lost because it could not write, not for want of time."""
-        return self._courier.lost
+        return self._sender.lost
 
     @property
     def failure(self) -> str:
         """Why nothing is written at the moment; "" while all is well."""
-        return self._courier.failure
+        return self._sender.failure
+
+    @property
+    def delivery(self) -> Delivery:
+        """Its own."""
+        return self
 
     def open(self, header: Row) -> None:
         """Open the writer and start its thread. Raises `SinkError` where it cannot be written."""
         self._writer.open(header)
-        self._courier.start()
+        self._sender.start()
 
     def write(self, row: Row) -> None:
         """Leave a row for the writer."""
-        self._courier.put(row)
+        self._sender.put(row)
 
     def close(self) -> None:
         """Let the writer take what waits, for `close_s` at most, and close it."""
-        if self._courier.started:
-            self._courier.close(self._close_s)
+        if self._sender.started:
+            self._sender.close(self._close_s)
         else:
             self._writer.close()
 
@@ -235,3 +246,30 @@ class BackgroundWriter:
         else:
             for row in rows:
                 self._writer.write(row)
+
+
+def row_writer(
+    target: str,
+    *,
+    capacity: int = ROWS,
+    on_failure: Say | None = None,
+    on_return: Say | None = None,
+) -> RowWriter:
+    """A writer of rows for `target`; writes nothing and connects to nobody before it is opened.
+
+    A file is written by the caller's own thread, each row at once. Standard output and the
+    network have threads of their own (`BackgroundWriter`): `capacity` rows may wait there, and
+    `on_failure` and `on_return` are told in one line when writing begins to fail and when it
+    succeeds again.
+
+    Raises `SinkError` for a place that cannot be written and an address of no known form,
+    ModuleNotFoundError where a library is missing.
+    """
+    form = format_of(target) if is_address(target) or target == STANDARD_OUTPUT else LINES
+    if not form.rows:
+        raise SinkError(f"{without_password(target)} takes no rows: there is {_TAKES_ROWS}")
+    writer = form.make_writer(target)
+    if target != STANDARD_OUTPUT and not is_address(target):
+        return writer
+    name = "standard output" if target == STANDARD_OUTPUT else without_password(target)
+    return BackgroundWriter(writer, capacity, name, on_failure=on_failure, on_return=on_return)

@@ -1,4 +1,4 @@
-"""What a sink is: it is opened, given every frame with its result, and closed."""
+"""What a sink is: opened, given frames with results, closed; what outputs say of themselves."""
 
 from __future__ import annotations
 
@@ -8,14 +8,17 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ferstream.engines.labels import BUILT_IN, Labels
 
 from ..errors import SinkError, SinkLost
 from ..frame import Frame
 from ..result import Result
-from ..sources.event import SourceEvent
+from ..sources.base import SourceEvent
+
+if TYPE_CHECKING:
+    from .columns import Columns
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,52 @@ class SinkInfo:
     """Frames of this source not recognised so far, per cause; may be called from any thread."""
 
 
+@dataclass(frozen=True, slots=True)
+class Making:
+    """What a sink of one source is made of, as `stream.formats` asks for it."""
+
+    target: str
+    """A path or an address."""
+    top: int = 10
+    """Words per face."""
+    columns: tuple[Columns, ...] = ()
+    """What is told beside."""
+    sound_of: Path | None = None
+    """The clip whose sound belongs to the pictures."""
+    tables: dict[str, Any] | None = None
+    """Where the source is one of several that share a file: the tables that are open, by target."""
+
+    @property
+    def path(self) -> Path:
+        """The target as a path."""
+        return Path(self.target)
+
+    @property
+    def shown(self) -> int:
+        """Words per face in a picture."""
+        return min(self.top, 10)
+
+
+class Delivery(Protocol):
+    """How an output that works in a thread of its own gets on."""
+
+    @property
+    def name(self) -> str:
+        """What reports call it; free of passwords."""
+
+    @property
+    def dropped(self) -> int:
+        """Items that it was not given, so far."""
+
+    @property
+    def lost(self) -> int:
+        """Those of them that were lost because it could not write, not for want of time."""
+
+    @property
+    def failure(self) -> str:
+        """Why nothing is written at the moment; "" while all is well."""
+
+
 class Sink(Protocol):
     """Writes results down or shows them.
 
@@ -48,16 +97,35 @@ class Sink(Protocol):
     def write(self, frame: Frame, result: Result) -> None:
         """Take one frame and what was found in it; neither may be changed."""
 
+    def on_event(self, event: SourceEvent) -> None:
+        """Take a change of a live source's state; called between `open` and `close`, by the thread
+        of `write`."""
+
     def close(self) -> None:
         """Finish."""
 
+    @property
+    def delivery(self) -> Delivery | None:
+        """How it gets on; None where it writes in the caller's thread and raises."""
 
-@runtime_checkable
-class Listener(Protocol):
-    """What a sink also is that wants to know how its live source fares."""
 
-    def tell(self, event: SourceEvent) -> None:
-        """Take a change of state; called between `open` and `close`, by the thread of `write`."""
+class BaseSink:
+    """What most sinks have in common: they begin with nothing, do not care how their source fares,
+    and write in the caller's thread."""
+
+    def open(self, info: SinkInfo) -> None:
+        """Nothing to begin."""
+
+    def on_event(self, event: SourceEvent) -> None:
+        """Nothing to do."""
+
+    def close(self) -> None:
+        """Nothing to finish."""
+
+    @property
+    def delivery(self) -> Delivery | None:
+        """None: it raises where it cannot write."""
+        return None
 
 
 PART = ".part"
@@ -113,3 +181,28 @@ def write_failure(path: Path, error: OSError, lost: str = "") -> SinkError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return SinkLost(f"{words}; make room there")
     return SinkError(f"{words}; name another place")
+
+
+NOTICE = (
+    "Estimated facial expressions: how a face would read to people who see it, "
+    "not what anybody feels."
+)
+"""One line; the least that goes with every reading."""
+SHORT_NOTICE = "Estimated expressions, not feelings"
+"""For where a line must be short."""
+
+
+def notice_lines(info: SinkInfo) -> list[str]:
+    """Lines for the head of an output: notice, source, bundle, supervision, purpose."""
+    lines = [NOTICE, f"Source: {info.source}"]
+    bundle = info.about.get("bundle")
+    if bundle:
+        lines.append(" ".join(["Bundle:", *(str(value) for value in bundle.values())]))
+    heads = info.about.get("heads") or {}
+    if heads:
+        taught = ", ".join(f"{name} {head['supervision']}" for name, head in heads.items())
+        lines.append(f"How the labels were learned: {taught}")
+    purpose = info.about.get("purpose")
+    if purpose:
+        lines.append(f"Purpose: {purpose}")
+    return [" ".join(line.split()) for line in lines]

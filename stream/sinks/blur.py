@@ -16,11 +16,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ..faces.track import DETECT_S, LOST_S
 from ..frame import Frame
 from ..result import FaceResult, Result
-from ..sources.event import SourceEvent
-from ..track import DETECT_S, LOST_S
-from .base import Listener, Sink, SinkInfo
+from ..sources.base import SourceEvent
+from .base import BaseSink, Delivery, Sink, SinkInfo
 
 Image = NDArray[np.uint8]
 Box = tuple[float, float, float, float]
@@ -37,7 +37,7 @@ _MOST_WAITING_BYTES = 200_000_000
 """Above this frames go on early, with less knowledge of what follows."""
 
 
-class BlurSink:
+class BlurSink(BaseSink):
     """Gives frames to another sink with every face masked; results stay as they are.
 
     Args:
@@ -73,10 +73,14 @@ class BlurSink:
         ):
             self._give()
 
-    def tell(self, event: SourceEvent) -> None:
+    def on_event(self, event: SourceEvent) -> None:
         """Pass a change of the source's state on."""
-        if isinstance(self._sink, Listener):
-            self._sink.tell(event)
+        self._sink.on_event(event)
+
+    @property
+    def delivery(self) -> Delivery | None:
+        """The other sink's."""
+        return self._sink.delivery
 
     def close(self) -> None:
         """Give on what waits, and close the other sink."""

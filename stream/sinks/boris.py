@@ -14,11 +14,10 @@ from typing import Any
 
 from ferstream.engines.labels import Labels
 
-from ..colours import colour_of, to_hex
+from ..emotions import colour_of, to_hex
 from .annotation import AnnotationSink, media_file
-from .base import SinkInfo
+from .base import NOTICE, Making, SinkInfo, notice_lines
 from .episodes import Episode
-from .notice import NOTICE, notice_lines
 
 _FORMAT = "7.0"
 _PLAYERS = 8
@@ -148,3 +147,8 @@ def _events(episodes: list[Episode], with_frame: bool) -> list[list[Any]]:
         events.append([end_s, *who, "", *frame])
     # Episodes come in the order of their starts, and sorting keeps the order of equals.
     return sorted(events, key=lambda event: float(event[0]))
+
+
+def make(making: Making) -> BorisSink:
+    """For `stream.formats`."""
+    return BorisSink(making.path)

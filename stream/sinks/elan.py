@@ -19,9 +19,8 @@ from pathlib import Path
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from .annotation import AnnotationSink, beside, media_file, mime_type
-from .base import SinkInfo
+from .base import Making, SinkInfo, notice_lines
 from .episodes import Episode
-from .notice import notice_lines
 
 _SCHEMA = "http://www.mpi.nl/tools/elan/EAFv3.0.xsd"
 _XSI = "http://www.w3.org/2001/XMLSchema-instance"
@@ -172,3 +171,8 @@ def _types(root: Element) -> None:
 def _text(element: Element, text: str) -> None:
     """Text without the characters that XML cannot hold."""
     element.text = _NOT_XML.sub("", text)
+
+
+def make(making: Making) -> EafSink:
+    """For `stream.formats`."""
+    return EafSink(making.path)

@@ -16,12 +16,12 @@ left out where the bundle does not tell.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from ..result import SCHEMA, Result
-from ..sources.event import SourceEvent, State
+from ..sources.base import SourceEvent, State
 from .episodes import MIN_S, Episode, Episodes
 from .rows import Row
 
@@ -71,7 +71,7 @@ class EventRows:
                 rows.append(self._update(told, reading))
         return rows
 
-    def tell(self, event: SourceEvent) -> Iterable[Row]:
+    def on_event(self, event: SourceEvent) -> Iterable[Row]:
         """The end of every face, where the source is gone."""
         return self.finish() if event.state in _GONE else []
 
@@ -133,6 +133,14 @@ class EventRows:
             "since_s": round(reading.start_s, 3),
             "top": [{"word": word, "p": round(p, 4)} for word, p in reading.top[: self._top]],
         }
+
+
+def events(results: Iterable[Result], top: int = 3) -> Iterator[Row]:
+    """Rows of events of one source's results, as they come; `top` words each."""
+    maker = EventRows(top)
+    for result in results:
+        yield from maker.make(result)
+    yield from maker.finish()
 
 
 def _reads(reading: Episode) -> tuple[str, bool]:

@@ -15,9 +15,17 @@ import av
 from ..errors import SinkError
 from ..frame import Frame
 from ..result import Result
-from .base import SinkInfo, check_writable, draft, is_segment, write_failure
+from .base import (
+    SHORT_NOTICE,
+    BaseSink,
+    Making,
+    SinkInfo,
+    check_writable,
+    draft,
+    is_segment,
+    write_failure,
+)
 from .encoder import USUAL_RATE_HZ, Encoder
-from .notice import SHORT_NOTICE
 from .overlay import Timeline, draw
 
 if TYPE_CHECKING:
@@ -43,7 +51,7 @@ class _Segment:
     """Whether what came before it could not be written."""
 
 
-class HlsSink:
+class HlsSink(BaseSink):
     """Writes NAME.m3u8 and NAME-000000.ts and so on beside it; old segments are deleted.
 
     What an earlier run of the same name left is deleted first. A segment for which there is no
@@ -195,3 +203,8 @@ def _put(path: Path, data: bytes | bytearray) -> None:
         with suppress(OSError):
             beside.unlink(missing_ok=True)
         raise
+
+
+def make(making: Making) -> HlsSink:
+    """For `stream.formats`."""
+    return HlsSink(making.path, making.shown)

@@ -15,7 +15,7 @@ from urllib.parse import quote
 from ..errors import SinkLost, SinkRefused
 from ..sources.base import without_password
 from .address import Address, reason
-from .rows import Row, line
+from .rows import BaseRowWriter, Row, line
 
 _FORM = "http://HOST/PATH or https://HOST/PATH"
 # Answers that say that these rows will never be taken.
@@ -25,7 +25,7 @@ _AS_IT_IS = "%/:?=&@!$'()*+,;~"
 _MOVED = (301, 302, 303, 307, 308)
 
 
-class HttpPost:
+class HttpPost(BaseRowWriter):
     """Posts rows to an http:// or https:// address; a name and password in it are sent along.
 
     Redirections are not followed and no proxy is used. Certificates are checked against the
@@ -137,3 +137,8 @@ class HttpPost:
         if self._form == "lines":
             return "".join(lines).encode()
         return f"[{','.join(text.rstrip() for text in lines)}]".encode()
+
+
+def make(target: str) -> HttpPost:
+    """For `stream.formats`."""
+    return HttpPost(target)

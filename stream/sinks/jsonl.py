@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from .base import check_writable
 from .columns import Columns
-from .rows import FrameRows, Row, RowSink, line
-from .whole import WholeLines
+from .rows import BaseRowWriter, FrameRows, Row, RowSink, line
+from .whole import STANDARD_OUTPUT, WholeLines
 
 
-class JsonlFile:
+class JsonlFile(BaseRowWriter):
     """Writes rows to a file; the path `-` is standard output."""
 
     def __init__(self, path: Path) -> None:
@@ -41,3 +42,11 @@ class JsonlFile:
 def jsonl_sink(path: Path, top: int = 10, columns: Sequence[Columns] = ()) -> RowSink:
     """Writes a row per frame to a .jsonl file; `top` and `columns` as for `FrameRows`."""
     return RowSink(FrameRows(top, columns), JsonlFile(path))
+
+
+def make(target: str) -> JsonlFile:
+    """For `stream.formats`. Raises `SinkError` where no file can be made."""
+    path = Path(target)
+    if path != STANDARD_OUTPUT:
+        check_writable(path)
+    return JsonlFile(path)

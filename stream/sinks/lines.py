@@ -10,10 +10,10 @@ from ferstream.engines.terminal import plain
 from ..emotions import NEUTRAL
 from ..frame import Frame
 from ..result import Result
-from .base import SinkInfo
+from .base import BaseSink, SinkInfo
 
 
-class LinesSink:
+class LinesSink(BaseSink):
     """Prints what each face expresses once in `every_s` seconds of the source's time."""
 
     def __init__(self, top: int = 3, every_s: float = 1.0, file: TextIO | None = None) -> None:
@@ -48,6 +48,3 @@ class LinesSink:
                 words.append("uncertain")
             lines.append(f"{clock}  face {found.face.id}: {', '.join(words)}")
         print("\n".join(lines), file=self._file or sys.stdout, flush=True)
-
-    def close(self) -> None:
-        """Nothing to let go of."""

@@ -1,19 +1,28 @@
-"""The sink that feeds the metrics: one source's counts, times and states."""
+"""The sink that feeds the metrics (one source's counts, times and states), and their HTTP server.
+
+The server answers to known names only, with few and short connections, of which half at most are
+one address's.
+"""
 
 from __future__ import annotations
 
+import socket
+import socketserver
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any, Protocol
+from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from ..frame import Frame
+from ..hosts import is_known, own_names
 from ..result import Result
-from ..sources.base import without_password
-from ..sources.event import SourceEvent, State
-from .base import SinkInfo
-from .prometheus import OTHER, Metrics
-from .recent import Recent
+from ..sources.base import SourceEvent, State, without_password
+from .base import BaseSink, Delivery, SinkInfo
+from .prometheus import OTHER, Metrics, Recent
 
 _MOST_STAGES = 16
 _CODES = (
@@ -22,35 +31,21 @@ _CODES = (
 )
 
 
-class Output(Protocol):
-    """What is watched of a background output."""
+class MetricsSink(BaseSink):
+    """Counts one source's results.
 
-    @property
-    def name(self) -> str:
-        """What it is called; free of passwords."""
-
-    @property
-    def dropped(self) -> int:
-        """What it was given and could not pass on, so far."""
-
-    @property
-    def failure(self) -> str:
-        """Why it does not work at the moment; "" while it does."""
-
-
-class MetricsSink:
-    """Counts one source's results; put it before the sinks whose time is not its latency.
+    It comes first among the sinks: the time that others take is not its latency.
 
     Args:
         metrics: the process's metrics.
-        outputs: the source's background outputs, to be watched.
+        outputs: how the source's outputs get on that have threads of their own.
         clock: the clock of the frames' times.
     """
 
     def __init__(
         self,
         metrics: Metrics,
-        outputs: Sequence[Output] = (),
+        outputs: Sequence[Delivery] = (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.label = ""
@@ -114,7 +109,7 @@ class MetricsSink:
         self._series["seen"].inc(len(ids))
         self._last_id = max([self._last_id, *ids])
 
-    def tell(self, event: SourceEvent) -> None:
+    def on_event(self, event: SourceEvent) -> None:
         """Note the source's change of state."""
         self._told = True
         if event.state is State.live:
@@ -168,3 +163,88 @@ def _version() -> str:
         return version("ferstream")
     except PackageNotFoundError:
         return "unknown"
+
+
+_SILENT_S = 10.0
+_AT_ONCE = 32
+_UNKNOWN = b"these metrics are not known under that name: ask for them by address\n"
+Wsgi = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+
+
+class _Handler(WSGIRequestHandler):
+    timeout = _SILENT_S
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+class _Server(socketserver.ThreadingMixIn, WSGIServer):
+    daemon_threads = True
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        self._here: Counter[str] = Counter()
+        self._lock = threading.Lock()
+        super().__init__(*arguments, **options)
+
+    def server_bind(self) -> None:
+        socketserver.TCPServer.server_bind(self)
+        # HTTPServer would look its own address up in the name service.
+        self.server_name, self.server_port = self.server_address[:2]  # type: ignore[assignment]
+        self.setup_environ()
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        with self._lock:
+            here = self._here[client_address[0]]
+            room = self._here.total() < _AT_ONCE and here < _AT_ONCE // 2
+            self._here[client_address[0]] += int(room)
+        if room:
+            super().process_request(request, client_address)
+        else:
+            self.shutdown_request(request)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        # Each wait for a byte is bounded by the handler, all of them together here.
+        late = threading.Timer(_SILENT_S, _cut, (request,))
+        late.daemon = True
+        late.start()
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            late.cancel()
+            with self._lock:
+                self._here -= Counter([client_address[0]])
+
+    def handle_error(self, *_: Any) -> None:
+        """Whoever hangs up is no error of this program."""
+
+
+class _ServerV6(_Server):
+    address_family = socket.AF_INET6
+
+
+def _cut(connection: socket.socket) -> None:
+    with suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)
+
+
+def serve_wsgi(app: Wsgi, host: str, port: int) -> tuple[WSGIServer, threading.Thread]:
+    """Serve an application in a thread of its own. Raises OSError.
+
+    A name in a request's Host that is neither an address nor this machine's nor `host` is told
+    nothing (421): a web page can make its own name point here.
+    """
+    names = own_names((host,))
+
+    def guarded(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
+        if is_known(environ.get("HTTP_HOST", ""), names):
+            return app(environ, start)
+        headers = [("Content-Type", "text/plain"), ("X-Content-Type-Options", "nosniff")]
+        start("421 Misdirected Request", [*headers, ("Content-Length", str(len(_UNKNOWN)))])
+        return [_UNKNOWN]
+
+    family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][0]
+    kind = _ServerV6 if family == socket.AF_INET6 else _Server
+    server = make_server(host, port, guarded, kind, _Handler)
+    thread = threading.Thread(target=server.serve_forever, name="metrics", daemon=True)
+    thread.start()
+    return server, thread

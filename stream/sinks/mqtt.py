@@ -24,7 +24,7 @@ from urllib.parse import unquote
 
 from ..errors import SinkError, SinkLost
 from .address import Address, reason
-from .rows import Row, line
+from .rows import BaseRowWriter, Row, line
 
 if TYPE_CHECKING:
     from paho.mqtt.client import Client, MQTTMessageInfo
@@ -36,7 +36,7 @@ _LOOK_UP_S = 0.05
 _LONGEST_TOPIC = 200
 
 
-class MqttWriter:
+class MqttWriter(BaseRowWriter):
     """Publishes rows to `mqtt://USER:PASSWORD@HOST:PORT/PREFIX`, or mqtts:// for TLS.
 
     Certificates are checked against the system's, or SSL_CERT_FILE. Rows may come twice where an
@@ -195,3 +195,8 @@ def _end(client: Client) -> None:
     connection = client.socket()
     if connection is not None:
         connection.close()
+
+
+def make(target: str) -> MqttWriter:
+    """For `stream.formats`."""
+    return MqttWriter(target)

@@ -17,8 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..colours import GREY, Colour, colour_of
-from ..emotions import NEUTRAL, faint
+from ..emotions import GREY, NEUTRAL, Colour, colour_of, faint
 from ..result import FaceResult, Result
 from .timeline import Moment, Timeline
 

@@ -23,16 +23,19 @@ name `other`; causes, codes and the rest come from the program. No face has a la
 
 from __future__ import annotations
 
+import math
 import threading
-from collections.abc import Iterable, Mapping
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..errors import SinkError
 from ..sources.base import without_password
-from .recent import Recent
 
 if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
+
 
 MOST_SOURCES = 200
 OTHER = "other"
@@ -40,7 +43,7 @@ _STAGE_S = (0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.25
 _LATENCY_S = (0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.08, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0)
 
 
-class Watched(Protocol):
+class FaceState(Protocol):
     """A source's sink, asked when the metrics are read."""
 
     label: str
@@ -69,7 +72,7 @@ class Metrics:
         client.ProcessCollector(registry=self.registry)
         self._lock = threading.Lock()
         self._sources: dict[str, None] = {}
-        self._sinks: list[Watched] = []
+        self._sinks: list[FaceState] = []
         self._server: tuple[Any, threading.Thread] | None = None
         self._make_series()
         # The registry asks it whenever it is read.
@@ -125,7 +128,7 @@ class Metrics:
         """
         from prometheus_client import make_wsgi_app
 
-        from .metrics_server import serve_wsgi
+        from .metrics_sink import serve_wsgi
 
         host, port = _host_and_port(address)
         try:
@@ -159,7 +162,7 @@ class Metrics:
             self._sources[name] = None
             return name
 
-    def add(self, sink: Watched) -> None:
+    def add(self, sink: FaceState) -> None:
         """Ask this sink too when the metrics are read."""
         with self._lock:
             self._sinks = [one for one in self._sinks if one.label != sink.label or one.open_now]
@@ -203,3 +206,55 @@ def _host_and_port(address: str) -> tuple[str, int]:
     if not port.isdecimal() or int(port) > 65535:
         raise SinkError(f"{address} is no address for metrics: give HOST:PORT, or a port alone")
     return host, int(port)
+
+
+SPAN_S = 10.0
+_BIN_S = 0.5
+_BINS = round(SPAN_S / _BIN_S)
+
+
+class Recent:
+    """Frames over the last `SPAN_S` seconds, and the share of them that were marked.
+
+    Counted in bins of half a second, the one that is still filling left out. May be used from
+    several threads.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._first: int | None = None
+        self._bins: deque[list[int]] = deque(maxlen=_BINS + 1)
+        """Number of the bin, frames, marked frames."""
+
+    def add(self, marked: bool) -> None:
+        """Count one frame."""
+        with self._lock:
+            number = math.floor(self._clock() / _BIN_S)
+            if self._first is None:
+                self._first = number
+            if not self._bins or self._bins[-1][0] != number:
+                self._bins.append([number, 0, 0])
+            self._bins[-1][1] += 1
+            self._bins[-1][2] += marked
+
+    def rate_hz(self) -> float:
+        """Frames per second; 0 before the first half second is over."""
+        frames, _, bins = self._counts()
+        return frames / (bins * _BIN_S) if bins else 0.0
+
+    def share(self) -> float:
+        """Marked frames among all, 0..1; nan where there was none."""
+        frames, marked, _ = self._counts()
+        return marked / frames if frames else math.nan
+
+    def _counts(self) -> tuple[int, int, int]:
+        """Frames, marked frames, and over how many bins."""
+        with self._lock:
+            if self._first is None:
+                return 0, 0, 0
+            now = math.floor(self._clock() / _BIN_S)
+            since = max(now - _BINS, self._first)
+            whole = [entry for entry in self._bins if since <= entry[0] < now]
+        frames, marked = (sum(entry[place] for entry in whole) for place in (1, 2))
+        return frames, marked, now - since

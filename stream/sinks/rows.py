@@ -1,6 +1,6 @@
 """Rows of JSON: what they tell (a frame, an event, a window of time) and where they go.
 
-`stream/rows.schema.json` is their JSON Schema (`stream/row_schema.py`: for a bundle's own labels).
+`rows.schema.json` is their JSON Schema; `row_schema` gives that of a bundle's own labels.
 
 A `RowSink` joins a maker of rows with a writer of rows: any of the makers can go to a file, to
 standard output, over TCP or HTTP, or to an MQTT broker.
@@ -10,12 +10,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
+from ferstream.engines.labels import BUILT_IN, Labels
+
+from ..emotions import NEUTRAL
 from ..frame import Frame
 from ..result import SCHEMA, Result
-from ..sources.event import SourceEvent
-from .base import SinkInfo
+from ..sources.base import SourceEvent
+from .base import BaseSink, Delivery, SinkInfo
 from .columns import Columns, more
 
 Row = Mapping[str, Any]
@@ -27,7 +31,7 @@ class RowMaker(Protocol):
     def make(self, result: Result) -> Iterable[Row]:
         """The rows that this result completes; may be none."""
 
-    def tell(self, event: SourceEvent) -> Iterable[Row]:
+    def on_event(self, event: SourceEvent) -> Iterable[Row]:
         """The rows that a change of the source's state completes; may be none."""
 
     def finish(self) -> Iterable[Row]:
@@ -46,6 +50,19 @@ class RowWriter(Protocol):
     def close(self) -> None:
         """Finish."""
 
+    @property
+    def delivery(self) -> Delivery | None:
+        """How it gets on; None where it writes in the caller's thread and raises."""
+
+
+class BaseRowWriter:
+    """A writer that writes in the caller's thread."""
+
+    @property
+    def delivery(self) -> Delivery | None:
+        """None: it raises where it cannot write."""
+        return None
+
 
 class FrameRows:
     """A row per frame, also where no face is (schema 2); `top` words per face, and what `columns`
@@ -62,7 +79,7 @@ class FrameRows:
             told.update(more(found, self._columns))
         yield row
 
-    def tell(self, event: SourceEvent) -> Iterable[Row]:
+    def on_event(self, event: SourceEvent) -> Iterable[Row]:
         """None."""
         return ()
 
@@ -71,7 +88,7 @@ class FrameRows:
         return ()
 
 
-class RowSink:
+class RowSink(BaseSink):
     """A sink that makes rows and writes them; changes of a live source's state are rows too."""
 
     def __init__(self, maker: RowMaker, writer: RowWriter) -> None:
@@ -87,11 +104,16 @@ class RowSink:
         for row in self._maker.make(result):
             self.writer.write(row)
 
-    def tell(self, event: SourceEvent) -> None:
+    def on_event(self, event: SourceEvent) -> None:
         """Send the source's change of state, and the rows that it completes."""
         self.writer.write({"schema": SCHEMA, "kind": "state", **event.to_json()})
-        for row in self._maker.tell(event):
+        for row in self._maker.on_event(event):
             self.writer.write(row)
+
+    @property
+    def delivery(self) -> Delivery | None:
+        """Its writer's."""
+        return self.writer.delivery
 
     def close(self) -> None:
         """Send what is left, and finish."""
@@ -123,3 +145,40 @@ def header(info: SinkInfo) -> dict[str, Any]:
         "live": info.live,
         **info.about,
     }
+
+
+_FILE = Path(__file__).parents[1] / "rows.schema.json"
+
+
+def row_schema(labels: Labels = BUILT_IN) -> dict[str, Any]:
+    """The schema of every row that a bundle of these labels gives.
+
+    The file rows.schema.json holds it for the built-in lists; a bundle with lists of its own has
+    its names in their places.
+    """
+    document: dict[str, Any] = json.loads(_FILE.read_text("utf-8"))
+    lists = dict(zip(_lists(BUILT_IN), _lists(labels), strict=True))
+    return {**document, "$defs": _replaced(document["$defs"], lists)}
+
+
+def _lists(labels: Labels) -> tuple[tuple[str, ...], ...]:
+    """Every list of names that the schema has."""
+    basic, words = labels.basic, labels.words
+    families = tuple(dict.fromkeys((*words.families, *basic.families)))
+    neutral_and_words = tuple(dict.fromkeys((NEUTRAL, *words.labels)))
+    known = (basic.labels, words.labels, words.families, labels.fine)
+    return (*known, neutral_and_words, ("", *families))
+
+
+def _replaced(part: Any, lists: dict[tuple[str, ...], tuple[str, ...]]) -> Any:
+    """The same part of the schema with other names, where it lists all that may be."""
+    if isinstance(part, list):
+        names = tuple(one for one in part if isinstance(one, str))
+        if len(names) == len(part) and names in lists:
+            return list(lists[names])
+        return [_replaced(one, lists) for one in part]
+    if isinstance(part, dict):
+        if (names := tuple(part)) in lists:  # an object's properties, all alike
+            return dict.fromkeys(lists[names], part[names[0]])
+        return {key: _replaced(value, lists) for key, value in part.items()}
+    return part

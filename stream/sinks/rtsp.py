@@ -1,7 +1,16 @@
-"""Annotated video over RTSP, for players, recorders and other programs on the network."""
+"""Annotated video over RTSP, for players, recorders and other programs on the network.
+
+The server runs in this process: pictures in, H.264 out to whoever connects. Sinks with the same
+host and port share one server, each under a path of its own. A picture is encoded only while
+somebody watches, once for all who do. Who is slow loses pictures: nothing waits.
+"""
 
 from __future__ import annotations
 
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -9,11 +18,12 @@ from numpy.typing import NDArray
 
 from ..errors import SinkError
 from ..frame import Frame
+from ..gst import load_gst
 from ..result import Result
 from ..sources.base import without_password
-from .base import SinkInfo
+from .base import BaseSink, Making, SinkInfo
+from .encoder import fitted
 from .overlay import Timeline, draw
-from .rtsp_server import Channel, RtspServer
 
 PORT = 8554
 _USUAL_SIZE = (1280, 720)
@@ -21,7 +31,7 @@ _LARGEST_PX = 1920
 _DIMMED = 0.35
 
 
-class RtspSink:
+class RtspSink(BaseSink):
     """Serves what it is given at an address such as rtsp://127.0.0.1:8554/door.
 
     It listens at that host only: name 0.0.0.0 to be reached from elsewhere, where anybody who
@@ -108,3 +118,222 @@ def _served_size(size: tuple[int, int]) -> tuple[int, int]:
     scale = min(1.0, _LARGEST_PX / max(size))
     width_px, height_px = (max(16.0, side * scale) for side in size)
     return 4 * round(width_px / 4), 2 * round(height_px / 2)
+
+
+def make(making: Making) -> RtspSink:
+    """For `stream.formats`."""
+    return RtspSink(making.target, making.shown)
+
+
+Image = NDArray[np.uint8]
+
+_TICK_MS = 100
+"""How often it is looked whether the picture stands still and whether watchers are gone."""
+_STILL_S = 1.0
+"""After so long without a picture another is sent at each tick: players want a steady stream,
+most of all when they begin."""
+_KEY_EVERY = 30
+_MOST_WATCHERS = 32
+_MOST_CONNECTED = 2 * _MOST_WATCHERS
+_SILENT_S = 10.0
+"""Who is connected for so long and watches nothing is sent away."""
+_BITS_PER_PIXEL_S = 4.5
+_JOIN_S = 5.0
+# One thread makes one slice per picture: several are garbled by decoders that share them out.
+_LAUNCH = (
+    "( appsrc name=pictures is-live=true format=time do-timestamp=true block=false "
+    "max-buffers=1 leaky-type=downstream ! videoconvert ! video/x-raw,format=I420 "
+    "! x264enc tune=zerolatency speed-preset=veryfast threads=1 bframes=0 key-int-max={keys} "
+    "bitrate={kbit} ! video/x-h264,profile=main ! rtph264pay name=pay0 pt=96 config-interval=-1 )"
+)
+
+
+class Channel:
+    """One path of a server: takes pictures of one size.
+
+    Args:
+        size: width, a multiple of 4, and height, even.
+        idle: asked for a picture where none came for a while.
+    """
+
+    def __init__(self, size: tuple[int, int], idle: Callable[[], Image]) -> None:
+        self.size = size
+        self._idle = idle
+        self._lock = threading.Lock()
+        self._sources: list[Any] = []
+        self._still_s = 0.0
+
+    @property
+    def watched(self) -> bool:
+        """Whether somebody is connected."""
+        return bool(self._sources)
+
+    def show(self, pixels: Image) -> None:
+        """Send (H, W, 3) RGB to whoever watches; never waits."""
+        self._still_s = 0.0
+        self._send(pixels)
+
+    def tick(self, passed_s: float) -> None:
+        """Send a picture where none came for a while."""
+        self._still_s += passed_s
+        if self.watched and self._still_s >= _STILL_S:
+            self._send(self._idle())
+
+    def configure(self, media: Any) -> None:
+        """Join the pictures to a pipeline that a watcher has made the server build."""
+        gst = load_gst()
+        source = media.get_element().get_by_name("pictures")
+        width, height = self.size
+        caps = f"video/x-raw,format=RGB,width={width},height={height},framerate=0/1"
+        source.set_property("caps", gst.Caps.from_string(caps))
+        with self._lock:
+            self._sources.append(source)
+        # The server answers only when it has seen a picture: the next tick sends one.
+        self._still_s = max(self._still_s, _STILL_S)
+        media.connect("unprepared", lambda *_: self._drop(source))
+
+    def _drop(self, source: Any) -> None:
+        with self._lock:
+            if source in self._sources:
+                self._sources.remove(source)
+
+    def _send(self, pixels: Image) -> None:
+        with self._lock:
+            sources = list(self._sources)
+        if not sources:
+            return
+        data = np.ascontiguousarray(fitted(pixels, self.size)).tobytes()
+        for source in sources:
+            source.emit("push-buffer", load_gst().Buffer.new_wrapped(data))
+
+
+class RtspServer:
+    """A server at one host and port; `at` gives the one that is there or makes it."""
+
+    _running: ClassVar[dict[tuple[str, int], RtspServer]] = {}
+    _lock: ClassVar[threading.Lock] = threading.Lock()
+
+    def __init__(self, host: str, port: int) -> None:
+        gst, rtsp, glib = load_gst(), load_gst("GstRtspServer"), load_gst("GLib")
+        for element in ("x264enc", "rtph264pay", "appsrc"):
+            if gst.ElementFactory.find(element) is None:
+                raise SinkError(
+                    f"cannot serve RTSP: GStreamer has no {element}; sudo apt install "
+                    "gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-ugly"
+                )
+        self._rtsp, self._glib = rtsp, glib
+        self._channels: dict[str, Channel] = {}
+        self._server = rtsp.RTSPServer.new()
+        self._server.set_address(host)
+        self._server.set_service(str(port))
+        self._server.get_session_pool().set_max_sessions(_MOST_WATCHERS)
+        self._guests: dict[Any, float] = {}
+        self._server.connect("client-connected", self._on_client)
+        self._context = glib.MainContext.new()
+        self._listening = self._server.attach(self._context)
+        if self._listening == 0:
+            raise SinkError(
+                f"cannot serve RTSP at {host}:{port}: the port is taken or the address is not "
+                "this machine's; name another"
+            )
+        self._tick = glib.timeout_source_new(_TICK_MS)
+        self._tick.set_callback(self._on_tick)
+        self._tick.attach(self._context)
+        self._loop = glib.MainLoop.new(self._context, False)
+        self._thread = threading.Thread(target=self._run, name=f"rtsp {host}:{port}", daemon=True)
+        self._thread.start()
+
+    @classmethod
+    def at(cls, host: str, port: int) -> RtspServer:
+        """The server of this host and port. Raises `SinkError` where it cannot be."""
+        with cls._lock:
+            server = cls._running.get((host, port))
+            if server is None:
+                server = cls(host, port)
+                if port:
+                    cls._running[host, port] = server
+            return server
+
+    @property
+    def port(self) -> int:
+        """The port, also where any was asked for with 0."""
+        return int(self._server.get_bound_port())
+
+    def add(self, path: str, channel: Channel) -> None:
+        """Serve a channel under a path. Raises `SinkError` where the path is taken."""
+        with self._lock:
+            if path in self._channels:
+                raise SinkError(f"two outputs at the RTSP path {path}: give each its own")
+            self._channels[path] = channel
+        width, height = channel.size
+        kbit = max(300, round(width * height * _BITS_PER_PIXEL_S / 1000))
+        factory = self._rtsp.RTSPMediaFactory.new()
+        factory.set_launch(_LAUNCH.format(keys=_KEY_EVERY, kbit=kbit))
+        factory.set_shared(True)
+        factory.set_latency(0)
+        factory.connect("media-configure", lambda _, media: channel.configure(media))
+        self._server.get_mount_points().add_factory(path, factory)
+
+    def remove(self, path: str) -> None:
+        """Serve it no longer; the last one takes the server with it."""
+        self._server.get_mount_points().remove_factory(path)
+        with self._lock:
+            self._channels.pop(path, None)
+            last = not self._channels
+            if last:
+                for key in [key for key, server in self._running.items() if server is self]:
+                    del self._running[key]
+        if last:
+            self._close()
+
+    def _close(self) -> None:
+        """Send everybody away and end the thread."""
+        removal = self._rtsp.RTSPFilterResult.REMOVE
+        self._server.client_filter(lambda *_: removal)
+        self._server.get_session_pool().filter(lambda *_: removal)
+        # Through the loop, also where its thread has not come to run it yet.
+        ending = self._glib.idle_source_new()
+        ending.set_callback(lambda *_: self._loop.quit())
+        ending.attach(self._context)
+        self._thread.join(_JOIN_S)
+
+    def _run(self) -> None:
+        self._context.push_thread_default()
+        try:
+            self._loop.run()
+        finally:
+            self._tick.destroy()
+            self._context.find_source_by_id(self._listening).destroy()
+            self._context.pop_thread_default()
+
+    def _on_client(self, _server: Any, client: Any) -> None:
+        """Somebody connects; where there are too many, who watches nothing makes room."""
+        if len(self._guests) >= _MOST_CONNECTED:
+            idle = [guest for guest in self._guests if not _watches(guest)]
+            if not idle:
+                client.close()
+                return
+            idle[0].close()
+        self._guests[client] = time.monotonic()
+        client.connect("closed", lambda gone: self._guests.pop(gone, None))
+
+    def _send_idle_away(self) -> None:
+        late_s = time.monotonic() - _SILENT_S
+        for guest in [one for one, came_s in self._guests.items() if came_s < late_s]:
+            if not _watches(guest):
+                guest.close()
+
+    def _on_tick(self, *_: Any) -> bool:
+        """The clock of the server's thread."""
+        self._send_idle_away()
+        with self._lock:
+            channels = list(self._channels.values())
+        for channel in channels:
+            channel.tick(_TICK_MS / 1000)
+        self._server.get_session_pool().cleanup()
+        return True
+
+
+def _watches(client: Any) -> bool:
+    """Whether a connection has a session, which the server gives it with its first SETUP."""
+    return bool(client.session_filter(None))

@@ -13,15 +13,12 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Protocol
 
-from ..colours import colour_of
-from ..emotions import NEUTRAL
+from ..emotions import NEUTRAL, colour_of
 from ..errors import SinkError
 from ..frame import Frame
 from ..result import Result
-from .base import SinkInfo, suffix_of
-from .episodes import Episode, Episodes
-from .notice import SHORT_NOTICE, notice_lines
-from .shown import ShownEpisodes
+from .base import SHORT_NOTICE, BaseSink, Making, SinkInfo, notice_lines, suffix_of
+from .episodes import Episode, Episodes, ShownEpisodes
 from .whole import WholeLines
 
 _LONGEST_S = 20.0
@@ -30,7 +27,7 @@ _NOTICE_S = 2.5
 _MOST_UNWRITTEN = 1_000_000
 
 
-class SubtitleSink:
+class SubtitleSink(BaseSink):
     """Writes a .vtt or .srt file; the times of a live source count from its first frame.
 
     Raises `SinkError` for another ending of the name.
@@ -193,3 +190,8 @@ def _clock(time_s: float, point: str) -> str:
     minutes, seconds = divmod(seconds, 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours:02}:{minutes:02}:{seconds:02}{point}{ms:03}"
+
+
+def make(making: Making) -> SubtitleSink:
+    """For `stream.formats`."""
+    return SubtitleSink(making.path)

@@ -13,7 +13,7 @@ from typing import Any
 from ..emotions import NEUTRAL, faint
 from ..frame import Frame
 from ..result import Result
-from .base import SinkInfo
+from .base import BaseSink, SinkInfo
 from .episodes import Episode, Episodes
 from .mean import Mean
 
@@ -41,6 +41,8 @@ class FaceSummary:
     families: dict[str, float]
     ranked: tuple[tuple[str, float], ...]
     """All words with their probabilities, best first."""
+    episodes: int = 0
+    """Stretches of a basic expression other than neutral."""
 
     def top(self, k: int = 10) -> list[tuple[str, float]]:
         """The k most fitting words; of a face that shows nothing only a hint of one."""
@@ -61,6 +63,7 @@ class FaceSummary:
             "expressive": round(self.expressive, 4),
             **{name: round(value, 4) for name, value in affect.items() if value is not None},
             "uncertain": round(self.uncertain, 4),
+            "episodes": self.episodes,
             "basic8": {name: round(p, 4) for name, p in self.basic8.items()},
             "families": {name: round(p, 4) for name, p in self.families.items()},
             "top": [{"word": word, "p": round(p, 4)} for word, p in self.top(top)],
@@ -74,11 +77,13 @@ class _Face:
     from_s: float
     to_s: float
     frames: int = 0
+    episodes: int = 0
     shown: Mean = field(default_factory=Mean)
     still: Mean = field(default_factory=Mean)
 
     def add(self, episode: Episode) -> None:
         assert episode.mean is not None
+        self.episodes += episode.expression != NEUTRAL
         (self.still if episode.expression == NEUTRAL else self.shown).merge(episode.mean)
 
     def summary(self, face_id: int) -> FaceSummary:
@@ -98,10 +103,11 @@ class _Face:
             basic8=reading.basic8,
             families=reading.families,
             ranked=reading.ranked,
+            episodes=self.episodes,
         )
 
 
-class TallySink:
+class TallySink(BaseSink):
     """Keeps sums per face; memory grows with the number of faces, not with time."""
 
     def __init__(self) -> None:

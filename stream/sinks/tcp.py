@@ -14,13 +14,13 @@ from collections.abc import Sequence
 
 from ..errors import SinkError, SinkLost
 from .address import Address, reason
-from .rows import Row, line
+from .rows import BaseRowWriter, Row, line
 
 # A receiver that has vanished without a word is given up after this time.
 _SILENT_MS = 10_000
 
 
-class TcpLines:
+class TcpLines(BaseRowWriter):
     """Sends rows to `tcp://host:port`.
 
     A receiver that hangs up, also in one direction, is connected to anew at the next writing.
@@ -96,3 +96,8 @@ def _hung_up(connection: socket.socket) -> bool:
         if not connection.recv(65536):
             return True
     return False
+
+
+def make(target: str) -> TcpLines:
+    """For `stream.formats`."""
+    return TcpLines(target)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..colours import Colour, colour_of
+from ..emotions import Colour, colour_of
 from ..result import FaceResult, Result
 
 # Frames kept per face at most, whatever the frame rate.

@@ -9,9 +9,8 @@ from numpy.typing import NDArray
 
 from ..frame import Frame
 from ..result import Result
-from .base import SinkInfo
+from .base import BaseSink, Making, SinkInfo, notice_lines
 from .encoder import Encoder
-from .notice import notice_lines
 from .overlay import Timeline, draw
 from .recording import Recording
 from .sound import Sound
@@ -19,7 +18,7 @@ from .sound import Sound
 _ENCODER_OPTIONS = {"preset": "veryfast", "crf": "20", "bf": "0"}
 
 
-class VideoSink:
+class VideoSink(BaseSink):
     """Writes frames with what was found drawn on them; MP4 unless the name says otherwise.
 
     The first frame's size is the video's. A clip's pictures keep its times, those of a live source
@@ -89,3 +88,8 @@ class VideoSink:
             recording.close(finished=encoder.begun)
         if not encoder.begun:
             self._path.unlink(missing_ok=True)
+
+
+def make(making: Making) -> VideoSink:
+    """For `stream.formats`."""
+    return VideoSink(making.path, making.shown, making.sound_of)

@@ -12,7 +12,7 @@ import cv2
 from ..errors import SinkError
 from ..frame import Frame
 from ..result import Result
-from .base import SinkInfo
+from .base import BaseSink, SinkInfo
 from .overlay import Timeline, draw
 
 _LARGEST_PX = (1600, 900)
@@ -21,7 +21,7 @@ _QUIT_KEYS = (ord("q"), 27)
 _PROBE = "import cv2; cv2.namedWindow('probe'); cv2.destroyAllWindows()"
 
 
-class WindowSink:
+class WindowSink(BaseSink):
     """Shows annotated frames; q, Esc or closing the window calls `on_quit`."""
 
     def __init__(self, on_quit: Callable[[], None], top: int = 5) -> None:
@@ -66,7 +66,7 @@ class WindowSink:
 
 def check_display() -> None:
     """Raise `SinkError` where no window can be shown."""
-    advice = "use --no-window, with --jsonl, --csv or --video"
+    advice = "use --no-show, with --jsonl, --csv or --video"
     if sys.platform.startswith("linux"):
         if not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
             raise SinkError(f"no display to show a window on: {advice}")

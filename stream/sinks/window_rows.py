@@ -21,7 +21,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from ..result import SCHEMA, Result
-from ..sources.event import SourceEvent, State
+from ..sources.base import SourceEvent, State
 from .mean import Mean, Numbers
 from .rows import Row
 
@@ -71,7 +71,7 @@ class WindowRows:
         self._window = window
         return rows
 
-    def tell(self, event: SourceEvent) -> Iterable[Row]:
+    def on_event(self, event: SourceEvent) -> Iterable[Row]:
         """The window so far, where the source is gone."""
         return self.finish() if event.state in _GONE else []
 

@@ -1,12 +1,18 @@
-"""Where frames come from: one word opens any source."""
+"""Where frames come from: one word opens any source, by the table `TABLE`.
+
+A new capture is a file in this folder and a line in the table.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
+from ..errors import SourceUnreadable
 from .base import Source, is_address, without_password
 from .specs import camera_device, clips_from, is_camera, is_pipeline, is_rtsp, sources_from
-from .way import Reach, anywhere
+from .tunnel import Reach, anywhere
 
 __all__ = [
     "CAPTURES",
@@ -19,11 +25,86 @@ __all__ = [
     "without_password",
 ]
 
-CAPTURES = ("auto", "pyav", "gstreamer")
-"""What decodes: `auto` is GStreamer for RTSP cameras where it is installed, else PyAV."""
-
 STALL_S = 3.0
 LATENCY_MS = 0
+
+ADDRESSES = ("rtsp", "rtsps", "http", "https", "rtmp", "rtmps", "srt", "udp")
+"""Schemes of addresses that are opened."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """What is asked for with a source; see `open_source`."""
+
+    capture: str = "auto"
+    stall_s: float = STALL_S
+    latency_ms: int = LATENCY_MS
+    track: int | None = None
+    reach: Reach = anywhere
+
+
+@dataclass(frozen=True, slots=True)
+class Capture:
+    """One way to open a source."""
+
+    name: str
+    takes: Callable[[str, Opening], bool]
+    """Whether a word is meant for it, where none before it in the table takes it."""
+    open: Callable[[str, Opening], Source]
+
+
+def _sample(text: str, how: Opening) -> Source:
+    from .sample import SampleSource
+
+    return SampleSource()
+
+
+def _gstreamer(text: str, how: Opening) -> Source:
+    from .gstreamer import open_gstreamer
+
+    return open_gstreamer(text, stall_s=how.stall_s, latency_ms=how.latency_ms, reach=how.reach)
+
+
+def _address(text: str, how: Opening) -> Source:
+    from .pyav import open_address
+
+    return open_address(text, how.stall_s, how.stall_s, track=how.track, reach=how.reach)
+
+
+def _camera(text: str, how: Opening) -> Source:
+    from .pyav import open_camera
+
+    return open_camera(camera_device(text) or text, how.stall_s)
+
+
+def _file(text: str, how: Opening) -> Source:
+    from .image import open_picture
+    from .pyav import open_file
+
+    return open_picture(Path(text)) or open_file(Path(text), how.track)
+
+
+def _wants_gstreamer(text: str, how: Opening) -> bool:
+    """A pipeline, an RTSP camera where GStreamer is here, or what is asked to be opened by it."""
+    if is_pipeline(text) or how.capture == "gstreamer":
+        return True
+    if how.capture != "auto" or not is_rtsp(text):
+        return False
+    from ..gst import has_gst
+
+    return has_gst()
+
+
+TABLE = (
+    Capture("sample", lambda text, how: text == "sample", _sample),
+    Capture("gstreamer", _wants_gstreamer, _gstreamer),
+    Capture("address", lambda text, how: is_address(text), _address),
+    Capture("camera", lambda text, how: camera_device(text) is not None, _camera),
+    Capture("file", lambda text, how: True, _file),
+)
+CAPTURES = ("auto", "pyav", "gstreamer")
+"""What may be asked to decode: `auto` is GStreamer for RTSP cameras where it is installed, else
+PyAV."""
 
 
 def open_source(
@@ -37,8 +118,8 @@ def open_source(
 ) -> Source:
     """Open a source.
 
-    `spec` is "sample", the path of a video or image, a webcam's number or /dev/videoN, an
-    rtsp://, http:// or https:// address, or gst:PIPELINE. A live source is opened, and gives a
+    `spec` is "sample", the path of a video or image, a webcam's number or /dev/videoN, an address
+    with one of the schemes `ADDRESSES`, or gst:PIPELINE. A live source is opened, and gives a
     frame, within `stall_s` each, or fails. `latency_ms` is how long GStreamer waits for RTSP
     packets that are missing, which over TCP none are. `track` is the number of a video track, from
     0; None is the one marked default. `reach` says where to connect for an RTSP camera's host
@@ -47,24 +128,20 @@ def open_source(
     if capture not in CAPTURES:
         raise ValueError(f"capture {capture}: one of {', '.join(CAPTURES)}")
     text = str(spec)
-    if text == "sample":
-        from .sample import SampleSource
+    how = Opening(capture, stall_s, latency_ms, track, reach)
+    _check_scheme(text)
+    return next(one for one in TABLE if one.takes(text, how)).open(text, how)
 
-        return SampleSource()
-    if is_pipeline(text) or _by_gstreamer(text, capture):
-        from . import gstreamer
 
-        return gstreamer.open_gstreamer(text, stall_s=stall_s, latency_ms=latency_ms, reach=reach)
-    from . import pyav
-
-    if is_address(text):
-        return pyav.open_address(text, stall_s, stall_s, track=track, reach=reach)
-    device = camera_device(text)
-    if device is not None:
-        return pyav.open_camera(device, stall_s)
-    from .image import open_picture
-
-    return open_picture(Path(text)) or pyav.open_file(Path(text), track)
+def _check_scheme(text: str) -> None:
+    """Raise `SourceUnreadable` for an address of no known kind."""
+    scheme = text.partition("://")[0].lower()
+    if not is_address(text) or scheme in ADDRESSES:
+        return
+    if scheme == "file":
+        raise SourceUnreadable(f"{text}: give the path itself, without file://")
+    known = ", ".join(f"{name}://" for name in ADDRESSES)
+    raise SourceUnreadable(f"{without_password(text)} cannot be opened: there is {known}")
 
 
 def open_clip(spec: str | int | Path, track: int | None = None) -> Source:
@@ -72,7 +149,7 @@ def open_clip(spec: str | int | Path, track: int | None = None) -> Source:
     source = open_source(spec, track=track)
     if not source.live:
         return source
-    from .recorded import RecordedSource
+    from .adapters import RecordedSource
 
     return RecordedSource(source)
 
@@ -93,7 +170,7 @@ def open_live(
 
     Raises a `SourceError` at once for a file that cannot be read.
     """
-    from .paced import PacedSource
+    from .adapters import PacedSource
     from .supervised import SupervisedSource
 
     if capture not in CAPTURES:
@@ -101,6 +178,7 @@ def open_live(
     if stall_s <= 0:
         raise ValueError(f"a stall of {stall_s} s: more than 0")
     text = str(spec)
+    _check_scheme(text)
 
     def opened() -> Source:
         return open_source(
@@ -111,12 +189,3 @@ def open_live(
         return PacedSource(opened())
     name = without_password(camera_device(text) or text)
     return SupervisedSource(name, opened, retries=retries, strict_start=strict_start)
-
-
-def _by_gstreamer(spec: str, capture: str) -> bool:
-    """Whether GStreamer is to open `spec`."""
-    if capture == "auto":
-        from ..gst import has_gst
-
-        return is_rtsp(spec) and has_gst()
-    return capture == "gstreamer"

@@ -1,15 +1,64 @@
-"""What a source is, and how it is named where people read it."""
+"""What a source is, what happens to a live one, and how it is named where people read it."""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
-from typing import Protocol
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Protocol, TypeVar
 from urllib.parse import quote
 
 from ..errors import StreamError
 from ..frame import Frame
+
+
+class State(str, Enum):
+    """Where a live source stands."""
+
+    connecting = "connecting"
+    """It is being opened, for the first time or again."""
+    live = "live"
+    """Its frames come."""
+    stalled = "stalled"
+    """It is connected and has given no frame for a while."""
+    lost = "lost"
+    """It refused, dropped the connection or ended; it will be opened again unless `ended`."""
+    ended = "ended"
+    """It is over for good: closed, at its end, or given up."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceEvent:
+    """A source's change from one state to another."""
+
+    source: str
+    """The source's name, free of passwords."""
+    state: State
+    time_s: float
+    """On the monotonic clock, as the frames of live sources."""
+    code: str = ""
+    """Why, for machines: the code of a `SourceError`, such as AUTH_FAILED; "" for no failure."""
+    message: str = ""
+    """Why, for people; one line, free of passwords."""
+    attempt: int = 0
+    """How often it was tried to open the source since its last frame."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain types."""
+        return {
+            "source": self.source,
+            "state": self.state.value,
+            "time_s": round(self.time_s, 3),
+            "code": self.code,
+            "message": self.message,
+            "attempt": self.attempt,
+        }
+
+
+Listener = Callable[[SourceEvent], None]
+Self = TypeVar("Self")
 
 
 class Source(Protocol):
@@ -44,6 +93,13 @@ class Source(Protocol):
     def notes(self) -> tuple[str, ...]:
         """What a reader of the results should know, such as damage; complete after `frames`."""
 
+    @property
+    def drops(self) -> Mapping[str, int]:
+        """Frames that the source itself left out so far, per cause."""
+
+    def listen(self, on_event: Listener) -> None:
+        """Have changes of state told, by the thread that reads `frames`; files have none."""
+
     def frames(self) -> Iterator[Frame]:
         """Frames in the order of their times, which strictly increase.
 
@@ -53,6 +109,39 @@ class Source(Protocol):
 
     def close(self) -> None:
         """Let go of the file or camera."""
+
+    def __enter__(self) -> Source: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+
+class BaseSource:
+    """What most sources have in common: nothing to note, no state to tell of, closed by `with`."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """None."""
+        return ()
+
+    @property
+    def drops(self) -> Mapping[str, int]:
+        """None."""
+        return {}
+
+    def listen(self, on_event: Listener) -> None:
+        """Nothing happens to it."""
+
+    def skip_to(self, time_s: float) -> None:
+        """Told before `frames` that nothing before that time is wanted; it comes all the same."""
+
+    def close(self) -> None:
+        """Nothing to let go of."""
+
+    def __enter__(self: Self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
 # The second form is no proper address: a password whose / ? # should have been escaped.

@@ -24,12 +24,11 @@ from ..errors import (
     SourceUnreadable,
 )
 from ..frame import Frame
-from .base import is_address, without_password
-from .failures import camera_failure, lost, stalled
+from .base import BaseSource, is_address, without_password
+from .failures import camera_failure, cause, lost, pipeline_failure, stalled
 from .pipeline import HEARD, SINK, Picture, Pipeline, PipelineEnd, PipelineError
-from .pipeline_failures import cause, pipeline_failure
 from .specs import PIPELINE_PREFIX, camera_device, is_pipeline, is_rtsp
-from .way import Reach, Way, anywhere, lead
+from .tunnel import Reach, Tunnel, anywhere, follow_camera
 
 # Until the first picture of a camera that sends key frames seldom; packets must come all the time.
 _FIRST_PICTURE_S = 15.0
@@ -49,7 +48,7 @@ _WEBCAM = (
 )
 
 
-class GstSource:
+class GstSource(BaseSource):
     """One running pipeline; see `open_gstreamer`."""
 
     def __init__(
@@ -199,8 +198,8 @@ def open_gstreamer(
         if is_pipeline(spec):
             return _open_pipeline(spec, stall_s)
         if is_rtsp(spec):
-            return lead(
-                spec, stall_s, lambda way: _open_rtsp(spec, way, stall_s, latency_ms), reach
+            return follow_camera(
+                spec, stall_s, lambda tunnel: _open_rtsp(spec, tunnel, stall_s, latency_ms), reach
             )
         device = camera_device(spec)
         if device is not None:
@@ -235,8 +234,8 @@ def _open_pipeline(spec: str, stall_s: float) -> GstSource:
     return _running(description, without_password(spec), stall_s=stall_s)
 
 
-def _open_rtsp(url: str, way: Way, stall_s: float, latency_ms: int) -> GstSource:
-    parts = urlsplit(way.url)
+def _open_rtsp(url: str, tunnel: Tunnel, stall_s: float, latency_ms: int) -> GstSource:
+    parts = urlsplit(tunnel.url)
     # User and password go beside the address, so that no message of GStreamer can hold them.
     location = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
@@ -253,7 +252,7 @@ def _open_rtsp(url: str, way: Way, stall_s: float, latency_ms: int) -> GstSource
         source.connect("select-stream", _is_video)
 
     name = without_password(url)
-    return _running(_RTSP, name, configure, stall_s=stall_s, at_end=way.close)
+    return _running(_RTSP, name, configure, stall_s=stall_s, at_end=tunnel.close)
 
 
 def _is_video(_source: Any, _number: int, caps: Any) -> bool:

@@ -31,6 +31,7 @@ from ferstream.engines.terminal import plain
 
 from ..errors import SourceTooLarge
 from ..frame import Frame
+from .base import BaseSource
 from .failures import reason
 
 _PLUGINS = (
@@ -54,7 +55,7 @@ DAMAGE = (OSError, SyntaxError, ValueError, EOFError, RuntimeError, Image.Decomp
 pi_heif.register_heif_opener()
 
 
-class ImageSource:
+class ImageSource(BaseSource):
     """A picture, which is a clip of one frame, or a moving one; see `open_image`."""
 
     live = False

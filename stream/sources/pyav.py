@@ -21,13 +21,14 @@ from ferstream.engines.terminal import plain
 
 from ..errors import SourceError, SourceTimeout, SourceUnreadable
 from ..frame import Frame
-from .base import is_dense, without_password
+from .base import BaseSource, is_dense, without_password
 from .clock import NO_TIMESTAMPS, FileClock, start_s
 from .failures import address_failure, camera_failure, file_failure, lost, reason, stalled
 from .live import LiveReader, Pace
 from .pixels import Shown
+from .skipping import OPTIONS, Skipped, skipped_before
 from .specs import is_rtsp
-from .way import Reach, anywhere, lead
+from .tunnel import Reach, anywhere, follow_camera
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -62,7 +63,7 @@ _MAX_DAMAGED_PACKETS = 1000
 _TOLERATED_S = 0.1
 
 
-class PyavSource:
+class PyavSource(BaseSource):
     """One opened video stream; see `open_file`, `open_camera` and `open_address`."""
 
     def __init__(
@@ -74,10 +75,12 @@ class PyavSource:
         clock: Callable[[], float] = time.monotonic,
         track: int | None = None,
         at_end: Callable[[], None] = lambda: None,
+        path: Path | None = None,
     ) -> None:
-        """`at_end` is called once the container is closed."""
+        """`at_end` is called once the container is closed; `path` is where a file is read again."""
         self._container = container
         self._at_end = at_end
+        self._path, self._skip_to_s, self._skipped = path, 0.0, Skipped()
         self.name = plain(name)
         self.live = live
         self._read_limit_s = read_limit_s
@@ -178,8 +181,14 @@ class PyavSource:
 
     def _file_frames(self) -> Iterator[Frame]:
         """To the end of the file; raises `SourceUnreadable` where it holds no picture."""
-        index, end_s = 0, 0.0
+        if self._path is not None and self._skip_to_s:
+            self._skipped = skipped_before(
+                self._path, self._stream.index, self.rate_hz, self._skip_to_s
+            )
+        index, end_s = self._skipped.packets, 0.0
         clock = FileClock.of(self._container, self._stream, self.rate_hz)
+        for stamp_s in self._skipped.stamps_s:
+            clock.at(stamp_s)
         dense = is_dense(self.rate_hz, self.duration_s)
         try:
             for picture in self._pictures():
@@ -199,6 +208,10 @@ class PyavSource:
             raise SourceUnreadable(f"{self.name} holds no picture that can be decoded")
         self._note_what_is_missing(index, end_s)
 
+    def skip_to(self, time_s: float) -> None:
+        """Leave out what need not be decoded for what is from that time on."""
+        self._skip_to_s = time_s
+
     def close(self) -> None:
         """End `frames` at its next picture; the reading thread then closes the file itself."""
         self._closing.set()
@@ -210,12 +223,15 @@ class PyavSource:
 
     def _pictures(self) -> Iterator[av.VideoFrame]:
         """A file's pictures; a packet that cannot be decoded is skipped."""
-        damaged = 0
+        damaged, left_out = 0, self._skipped.packets
         for packet in self._container.demux():
             if self._stop:
                 return
             self._note_end(packet)
             if packet.stream.index != self._stream.index:
+                continue
+            if left_out:
+                left_out -= 1
                 continue
             try:
                 pictures = packet.decode()
@@ -272,16 +288,14 @@ def open_file(path: Path, track: int | None = None) -> PyavSource:
     if path.is_file() and path.stat().st_size == 0:
         raise SourceUnreadable(f"{name} is empty: copy or record it again")
     try:
-        # FFmpeg takes what stands before a colon for a protocol, and %03d for a row of files.
-        container = av.open(
-            os.path.abspath(path), options={"pattern_type": "none"}, metadata_errors="replace"
-        )
+        # FFmpeg takes what stands before a colon for a protocol.
+        container = av.open(os.path.abspath(path), options=OPTIONS, metadata_errors="replace")
     except (OSError, ValueError, av.error.FFmpegError) as error:
         raise file_failure(name, error) from error
     if container.format.name in _TEXT_FORMATS:
         container.close()
         raise file_failure(name, ValueError("it is text"))
-    return _source(container, name, live=False, track=track)
+    return _source(container, name, live=False, track=track, path=path)
 
 
 def open_camera(device: str, read_limit_s: float = _READ_LIMIT_S) -> PyavSource:
@@ -320,7 +334,9 @@ def open_address(
         return _opened(url, place, open_limit_s, read_limit_s, clock, track, at_end)
 
     if is_rtsp(url):
-        return lead(url, open_limit_s, lambda way: opened(way.url, way.close), reach)
+        return follow_camera(
+            url, open_limit_s, lambda tunnel: opened(tunnel.url, tunnel.close), reach
+        )
     return opened(url)
 
 
@@ -361,10 +377,13 @@ def _source(
     read_limit_s: float = _READ_LIMIT_S,
     track: int | None = None,
     at_end: Callable[[], None] = lambda: None,
+    path: Path | None = None,
 ) -> PyavSource:
     """The source of an opened container, which is closed where it has no picture."""
     try:
-        return PyavSource(container, name, live, read_limit_s, track=track, at_end=at_end)
+        return PyavSource(
+            container, name, live, read_limit_s, track=track, at_end=at_end, path=path
+        )
     except SourceError:
         container.close()
         raise

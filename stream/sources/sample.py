@@ -1,25 +1,24 @@
 """The built-in sample: a photograph set in motion, so that everything can be tried with nothing.
 
-The photograph is scikit-image's `astronaut`: Eileen Collins, by NASA, in the public domain. She
-smiles in it. Her mouth, brows and eyelids are moved through a few landmarks by a smooth warp, from
-a straight mouth to her own smile to raised brows with an open mouth and back to the smile. It is a
-sample to see the pipeline work, not a recording of a person's expressions.
+The photograph is NASA's portrait of Eileen Collins, in the public domain, and `collins.png` the
+part of it that is shown, as scikit-image has it (`astronaut`). She smiles in it. Her mouth, brows
+and eyelids are moved through a few landmarks by a smooth warp, from a straight mouth to her own
+smile to raised brows with an open mouth and back to the smile. It is a sample to see the pipeline
+work, not a recording of a person's expressions.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 
-import av
-import av.error
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
-from ..errors import SourceMissing
 from ..frame import Frame
+from .base import BaseSource
 
 NOTE = "made from a public-domain NASA photograph (Eileen Collins), moved by warping"
 
@@ -28,6 +27,9 @@ _DURATION_S = 3.6
 _WIDTH_PX, _HEIGHT_PX = 640, 480
 # The part of the photograph shown, and how much it is enlarged.
 _LEFT_PX, _TOP_PX, _SCALE = 64, 6, 2.0
+PHOTOGRAPH = Path(__file__).with_name("collins.png")
+CORNER_PX = np.array([61, 4], np.float32)
+"""x and y in the photograph of the corner of what the file holds: the part shown, and a rim."""
 # Reach of a landmark's movement, in pixels of the photograph.
 _REACH_PX = 8.0
 
@@ -87,7 +89,7 @@ _SCORE: tuple[tuple[float, float, float], ...] = (
 )
 
 
-class SampleSource:
+class SampleSource(BaseSource):
     """The sample as a source: 640x480, 30 frames a second, 3.6 s, the same bytes every time."""
 
     name = "sample"
@@ -98,7 +100,8 @@ class SampleSource:
     notes: tuple[str, ...] = (NOTE,)
 
     def __init__(self) -> None:
-        self._photograph = _photograph()
+        with Image.open(PHOTOGRAPH) as picture:
+            self._photograph = np.asarray(picture.convert("RGB"))
         self._closed = False
 
     def frames(self) -> Iterator[Frame]:
@@ -113,32 +116,13 @@ class SampleSource:
             of_straight, of_surprise = _amounts(time_s)
             where = rest + of_straight * straight + of_surprise * surprise
             where += _sway_px(time_s)
+            where -= CORNER_PX
             pixels = cv2.remap(self._photograph, where[..., 0], where[..., 1], cv2.INTER_LINEAR)
             yield Frame(np.asarray(pixels, np.uint8), time_s, index, self.name, dense=True)
 
     def close(self) -> None:
         """End `frames` before its next frame."""
         self._closed = True
-
-
-def _photograph() -> NDArray[np.uint8]:
-    """The astronaut, (512, 512, 3) RGB, read from scikit-image's files without importing it."""
-    package = find_spec("skimage")
-    if package is None or package.origin is None:
-        raise SourceMissing(
-            "the sample is made from a photograph of scikit-image, which is not installed: "
-            "pip install scikit-image, or give a clip of your own"
-        )
-    path = Path(package.origin).parent / "data" / "astronaut.png"
-    try:
-        with av.open(str(path)) as file:
-            picture = next(file.decode(video=0))
-            return np.asarray(picture.to_ndarray(format="rgb24"), np.uint8)
-    except (OSError, av.error.InvalidDataError) as error:
-        raise SourceMissing(
-            f"the sample's photograph cannot be read at {path}: reinstall scikit-image, "
-            "or give a clip of your own"
-        ) from error
 
 
 def _grid() -> NDArray[np.float32]:

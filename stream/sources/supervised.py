@@ -7,18 +7,14 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from ferstream.engines.terminal import plain
 
 from ..errors import SourceError, SourceLost, SourceTimeout
 from ..frame import Frame
-from .backoff import Backoff
-from .base import Source, without_password
-from .event import SourceEvent, State
-from .paced import PacedSource
-
-Tell = Callable[[SourceEvent], None]
+from .adapters import PacedSource
+from .base import BaseSource, Listener, Source, SourceEvent, State, without_password
 
 # What no waiting mends, if it is so from the start.
 _PERMANENT = frozenset(("NOT_FOUND", "UNSUPPORTED", "AUTH_FAILED", "UNTRUSTED"))
@@ -30,7 +26,7 @@ _TICK_S = 1e-4
 _AHEAD_S = 0.1
 
 
-class SupervisedSource:
+class SupervisedSource(BaseSource):
     """Frames of a live source across all its outages; see `frames`.
 
     Opening happens within `frames`, so that many cameras start side by side and one that is down
@@ -47,7 +43,7 @@ class SupervisedSource:
         retries: int | None = None,
         strict_start: bool = False,
         backoff: Backoff | None = None,
-        on_event: Tell | None = None,
+        on_event: Listener | None = None,
         clock: Callable[[], float] = time.monotonic,
         wait: Callable[[float], object] | None = None,
         random: Callable[[], float] = random.random,
@@ -119,7 +115,12 @@ class SupervisedSource:
     @property
     def drops(self) -> Mapping[str, int]:
         """Frames that the source itself left out, per cause."""
-        return self._kept_drops + Counter(getattr(self._source, "drops", {}))
+        source = self._source
+        return self._kept_drops + Counter(source.drops if source else {})
+
+    def listen(self, on_event: Listener) -> None:
+        """Have changes of state told, by the thread that reads `frames`."""
+        self.on_event = on_event
 
     def frames(self) -> Iterator[Frame]:
         """Frames until `close`, or until a clip ends.
@@ -273,4 +274,44 @@ class SupervisedSource:
         self._size, self._rate_hz = source.size or self._size, source.rate_hz or self._rate_hz
         source.close()
         self._kept_notes.update(dict.fromkeys(source.notes))
-        self._kept_drops.update(getattr(source, "drops", {}))
+        self._kept_drops.update(source.drops)
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """Pauses that double up to a ceiling, a little at random so that cameras do not queue up.
+
+    With the ceiling of 3 s and an opening of less than 2 s, a camera is seen again within 5 s of
+    its return. Wrong passwords are the exception: cameras lock an account after some of them, so
+    after `denied_after` in a row the pauses go on doubling to `denied_ceiling_s`.
+    """
+
+    first_s: float = 0.5
+    """Before the first attempt after a loss."""
+    ceiling_s: float = 3.0
+    """Longest pause."""
+    denied_after: int = 3
+    """Wrong passwords in a row that are borne at the usual pace."""
+    denied_ceiling_s: float = 30.0
+    """Longest pause while the password is wrong."""
+    jitter: float = 0.25
+    """Largest share by which a pause is shortened at random."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.first_s <= self.ceiling_s <= self.denied_ceiling_s:
+            raise ValueError(
+                f"pauses of {self.first_s}, {self.ceiling_s} and {self.denied_ceiling_s} s: each "
+                "at least as long as the one before, and more than 0"
+            )
+        if not 0 <= self.jitter < 1:
+            raise ValueError(f"jitter {self.jitter}: a share from 0 to less than 1")
+
+    def pause_s(self, failures: int, denied: int, random: Callable[[], float]) -> float:
+        """The pause after so many failures in a row, the last `denied` of them wrong passwords.
+
+        `random` gives numbers from 0 to 1.
+        """
+        ceiling_s = self.denied_ceiling_s if denied >= self.denied_after else self.ceiling_s
+        # The exponent is bounded: a camera that is away for a year must not overflow a float.
+        pause_s = min(self.first_s * 2.0 ** min(failures, 32), ceiling_s)
+        return pause_s * (1 - self.jitter * random())

@@ -11,7 +11,7 @@ from ferstream.calibration.check import by_class, checked, overall
 from ferstream.calibration.data import labelled_faces, photographs
 from ferstream.calibration.heads import calibrated
 from ferstream.calibration.page import check_page
-from ferstream.calibration.store import kept_files, stored
+from ferstream.calibration.quantize import kept_files, stored
 from ferstream.engines.bundle import Bundle
 
 
@@ -33,15 +33,16 @@ def test_honest_guesses_pass_and_vain_ones_do_not() -> None:
 
 def test_each_class_against_the_rest(bundle: Bundle) -> None:
     head = bundle.manifest.head("basic8")
-    said = np.tile(np.array([0.5, 0.5, 0, 0, 0, 0, 0, 0]), (10, 1))
+    predicted = np.tile(np.array([0.5, 0.5, 0, 0, 0, 0, 0, 0]), (10, 1))
     label = np.array([0, 0, 0, 0, 0, 0, 0, 0, 1, 1])
-    rows = by_class(said, label, head)
+    rows = by_class(predicted, label, head)
     assert rows[head.labels[0]] == pytest.approx(
         {"n": 8, "said": 0.5, "so": 0.8, "recall": 1.0, "ece": 0.3}
     )
     assert rows[head.labels[7]]["n"] == 0 and rows[head.labels[7]]["recall"] == 0
 
 
+@pytest.mark.slow
 def test_a_bundle_is_checked_as_deployed(bundle: Bundle, faces_dir: Path, tmp_path: Path) -> None:
     faces = labelled_faces(photographs("validation", str(faces_dir), 8), str(faces_dir))
     fitted = stored(bundle.path, calibrated(bundle, faces), kept_files(bundle))

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from ferstream.calibration.conformal import fit_sets, measure, with_threshold
+from ferstream.calibration.reliability import fit_sets, measure, with_threshold
 
 Array = npt.NDArray[np.float64]
 
@@ -19,8 +19,8 @@ def faces(
     logits = sharpness * rng.normal(size=(count, 8))
     true = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
     label = np.array([rng.choice(8, p=row) for row in true])
-    said = np.exp(overconfidence * logits)
-    return said / said.sum(1, keepdims=True), label
+    predicted = np.exp(overconfidence * logits)
+    return predicted / predicted.sum(1, keepdims=True), label
 
 
 @pytest.mark.parametrize("coverage", [0.8, 0.9, 0.95])
@@ -45,14 +45,14 @@ def test_surer_faces_get_smaller_sets() -> None:
 def test_hardship_is_provided_for() -> None:
     """The same labels seen less well, and overconfidently: sets chosen with that in view cover
     more of them than sets chosen for the smallest size."""
-    said, label = faces(4000, 5, sharpness=3.0)
-    noise = np.random.default_rng(6).normal(size=said.shape)
-    poor = said * np.exp(2.0 * noise)
+    predicted, label = faces(4000, 5, sharpness=3.0)
+    noise = np.random.default_rng(6).normal(size=predicted.shape)
+    poor = predicted * np.exp(2.0 * noise)
     poor /= poor.sum(1, keepdims=True)
-    small, ready = fit_sets(said, label), fit_sets(said, label, harder=[poor])
+    small, ready = fit_sets(predicted, label), fit_sets(predicted, label, harder=[poor])
     assert ready.penalty < small.penalty
     assert measure(ready, poor, label).covered > measure(small, poor, label).covered
-    assert measure(small, said, label).size <= measure(ready, said, label).size
+    assert measure(small, predicted, label).size <= measure(ready, predicted, label).size
 
 
 def test_too_few_faces_promise_nothing() -> None:

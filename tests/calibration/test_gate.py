@@ -8,8 +8,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ferstream.calibration.compare import Change, Figures, Said, change, figures
-from ferstream.calibration.gate import Budget, Speed, Verdict, judged
+from ferstream.calibration.gate import (
+    Budget,
+    Change,
+    Figures,
+    Predictions,
+    Speed,
+    Verdict,
+    change,
+    figures,
+    judged,
+)
 
 EXACT = Figures(0.85, 0.70, 0.015)
 SAME = Change(0.99, 0.0005, 0.99)
@@ -83,10 +92,10 @@ def test_figures_of_a_comparison() -> None:
     words = np.tile(np.linspace(1, 0, 30), (3, 1))
     swapped = words.copy()
     swapped[:, [9, 10]] = swapped[:, [10, 9]]
-    assert figures(Said(other, None), label).top1 == pytest.approx(2 / 3)
-    assert figures(Said(other, None), label).macro_recall == pytest.approx(0.75)
-    moved = change(Said(one, words), Said(other, swapped))
+    assert figures(Predictions(other, None), label).top1 == pytest.approx(2 / 3)
+    assert figures(Predictions(other, None), label).macro_recall == pytest.approx(0.75)
+    moved = change(Predictions(one, words), Predictions(other, swapped))
     kl = (0.4 * np.log(0.4 / 0.6) + 0.6 * np.log(0.6 / 0.4)) / 3
     assert moved.kl == pytest.approx(kl) and moved.agree == pytest.approx(2 / 3)
     assert moved.overlap == pytest.approx(0.9)
-    assert change(Said(one, words), Said(one, words)) == Change(1.0, 0.0, 1.0)
+    assert change(Predictions(one, words), Predictions(one, words)) == Change(1.0, 0.0, 1.0)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from ferstream.calibration.errors import SamplesUnfit
 from ferstream.calibration.probability import (
     LEAST,
     MOST,
@@ -124,7 +125,7 @@ def test_heads_of_many_labels_get_few_parameters() -> None:
     logits = np.random.default_rng(6).normal(size=(60, 40))
     chosen = choose(logits, np.eye(40)[np.arange(60) % 40])
     assert set(chosen.nll) == {"temperature", "vector"}
-    with pytest.raises(ValueError, match="cannot be split"):
+    with pytest.raises(SamplesUnfit, match="cannot be split"):
         choose(logits[:3], np.eye(40)[:3])
 
 
@@ -138,8 +139,8 @@ def test_words_on_their_own_are_said_as_often_as_they_are_named() -> None:
     found = fit_each(logits, named)
     assert found.kind == "logistic" and len(set(found.scale)) == 1
     assert found.scale[0] == pytest.approx(0.5, abs=0.06)
-    said = found.probabilities(logits)
-    np.testing.assert_allclose(said.mean(axis=0), named.mean(axis=0), atol=0.01)
+    predicted = found.probabilities(logits)
+    np.testing.assert_allclose(predicted.mean(axis=0), named.mean(axis=0), atol=0.01)
     with pytest.raises(ValueError, match="nothing to fit"):
         fit_each(logits[:0], named[:0])
 

@@ -73,12 +73,12 @@ def test_certainty_that_is_wrong_stays_finite() -> None:
 
 
 def test_bins_of_equal_mass() -> None:
-    said = np.linspace(0, 1, 90)
-    bins = binned(said, said**2, 9, equal_mass=True)
+    predicted = np.linspace(0, 1, 90)
+    bins = binned(predicted, predicted**2, 9, equal_mass=True)
     assert [b.n for b in bins] == [10] * 9
     assert bins[0].low == 0 and bins[-1].high == 1
     assert all(one.high < other.low for one, other in itertools.pairwise(bins))
-    wide = binned(said, said**2, 9)
+    wide = binned(predicted, predicted**2, 9)
     assert sum(b.n for b in wide) == 90 and wide[3].low == pytest.approx(1 / 3)
 
 

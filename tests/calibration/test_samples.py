@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ferstream.calibration.errors import CalibrationError, SamplesUnfit
-from ferstream.calibration.samples import LEAST, fingerprint, hold_fit, stratified, thirds
+from ferstream.calibration.ranges import LEAST, fingerprint, hold_fit, stratified, thirds
 
 
 def test_rare_strata_give_all_and_the_rest_share_alike() -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from ferstream.calibration.errors import BundleUnwritten
-from ferstream.calibration.store import kept_files, stored
+from ferstream.calibration.quantize import kept_files, stored
 from ferstream.engines import bundle as bundles
 from ferstream.engines.bundle import Bundle, load_bundle
 
@@ -75,7 +75,7 @@ def test_a_read_only_folder_is_said(bundle: Bundle) -> None:
 KILLED = """
     import sys
     from dataclasses import replace
-    from ferstream.calibration.store import kept_files, stored
+    from ferstream.calibration.quantize import kept_files, stored
     from ferstream.engines.bundle import load_bundle
 
     bundle = load_bundle(sys.argv[1])
@@ -86,6 +86,7 @@ KILLED = """
 """
 
 
+@pytest.mark.slow
 def test_a_kill_at_any_moment_leaves_a_whole_bundle(bundle: Bundle) -> None:
     for wait_s in (0.005, 0.02, 0.033, 0.05, 0.071):
         command = [sys.executable, "-c", textwrap.dedent(KILLED), str(bundle.path)]

@@ -19,11 +19,11 @@ BROWS = """document.querySelector("ferstream-live").views.people.person
 
 
 class Served:
-    """A page's address and the rounds behind it."""
+    """A page's address and the pipeline behind it."""
 
-    def __init__(self, url: str, rounds: Any) -> None:
+    def __init__(self, url: str, pipeline: Any) -> None:
         self.url = url
-        self.rounds = rounds
+        self.pipeline = pipeline
 
 
 @contextmanager
@@ -33,16 +33,16 @@ def bare_page(max_visitors: int = 8, port: int = 0) -> Iterator[Served]:
     from fastapi.responses import HTMLResponse
 
     from ferstream.demo.live.live import live_assets, live_page
+    from ferstream.stream.pipeline import Pipeline
     from ferstream.stream.serve.live import live_router
-    from ferstream.stream.serve.rounds import Rounds
 
     app = FastAPI()
     app.mount("/live", live_assets())
     app.add_api_route("/", live_page, response_class=HTMLResponse)
-    with Recognizer() as recognizer, Rounds(recognizer, max_visitors=max_visitors) as rounds:
-        app.include_router(live_router(rounds))
+    with Recognizer() as recognizer, Pipeline(recognizer, most_live=max_visitors) as pipeline:
+        app.include_router(live_router(pipeline))
         with served(app, port) as url:
-            yield Served(url, rounds)
+            yield Served(url, pipeline)
 
 
 def start(page: Page) -> None:

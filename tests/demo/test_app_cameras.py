@@ -10,6 +10,7 @@ import pytest
 
 from ferstream.demo.app import Settings, page
 from ferstream.stream.recognize import Recognizer
+from tests.needs import needs
 from tests.rtsp_camera import Camera, require_rtsp
 
 from .browser import Visit, served, until, visit
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     Launch = Callable[..., Browser]
 
-pytest.importorskip("gradio")
+needs("gradio")
 
 PASSWORD = "s3cret-pass"
 

@@ -20,14 +20,15 @@ import pytest
 from ferstream.demo.app import Settings, page
 from ferstream.demo.clip import harmless
 from ferstream.stream.recognize import Recognizer
-from ferstream.stream.serve.limits import Limits
+from ferstream.stream.serve.guard import Limits
 from tests import media
+from tests.needs import needs
 from tests.stream.footage import back_behind_a_hand
 
 from .browser import served
 
 httpx = pytest.importorskip("httpx")
-pytest.importorskip("gradio")
+needs("gradio")
 
 
 LIMITS = Limits(upload_bytes=3_000_000, clip_duration_s=4.0)

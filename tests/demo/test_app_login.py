@@ -14,6 +14,7 @@ import pytest
 
 from ferstream.demo.app import Settings, page
 from ferstream.stream.recognize import Recognizer
+from tests.needs import needs
 
 from .browser import served, visit
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     Launch = Callable[..., Browser]
 
 httpx = pytest.importorskip("httpx")
-pytest.importorskip("gradio")
+needs("gradio")
 
 USER, PASSWORD = "guest", "correct horse"
 

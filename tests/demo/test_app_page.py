@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,19 +15,33 @@ import pytest
 
 from ferstream.demo.app import Settings, page
 from ferstream.stream.recognize import Recognizer
-from ferstream.stream.serve.limits import Limits
+from ferstream.stream.serve.guard import Limits
+from tests.needs import needs
 
 from .browser import LAPTOP, PHONE, Picture, Visit, served, until, visit
+from .clip_page import (
+    CONTRAST,
+    LEVEL,
+    SCORED,
+    WATCH_PLACES,
+    drawn,
+    filmed,
+    focus,
+    slider,
+    tab,
+    tab_to,
+    upload,
+    viewer,
+)
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser
 
     Launch = Callable[..., Browser]
 
-pytest.importorskip("gradio")
+needs("gradio")
 
 LIMITS = Limits(upload_bytes=2_000_000, clip_duration_s=30.0)
-SCORED = "ferstream-clip[data-state=view]"
 
 
 @pytest.fixture(scope="module")
@@ -51,37 +65,10 @@ def opened(launch: Launch, webcam: Path, url: str) -> Iterator[Callable[..., Vis
         seen.page.context.close()
 
 
-def _video(path: Path, pictures: Sequence[Picture]) -> Path:
-    """These pictures at 30 a second."""
-    with av.open(str(path), "w") as file:
-        stream = file.add_stream("libx264", rate=30, options={"crf": "20"})
-        stream.height, stream.width = pictures[0].shape[:2]
-        stream.pix_fmt = "yuv420p"
-        for picture in pictures:
-            file.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
-        file.mux(stream.encode(None))
-    return path
-
-
 @pytest.fixture(scope="module")
 def clip(sample: list[Picture], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The sample's first two seconds as a video: a straight mouth, then a smile."""
-    return _video(tmp_path_factory.mktemp("clip") / "my clip.mp4", sample[:60])
-
-
-def tab(found: Page, name: str) -> None:
-    found.get_by_role("tab", name=name, exact=True).click()
-
-
-def upload(found: Page, path: Path) -> None:
-    tab(found, "Clip")
-    found.set_input_files("ferstream-clip input[type=file]", path)
-    found.wait_for_selector(SCORED, timeout=60_000)
-    found.wait_for_function("document.querySelector('ferstream-clip video').readyState >= 2")
-
-
-def viewer(found: Page, expression: str) -> Any:
-    return found.evaluate(f"document.querySelector('ferstream-clip').viewer.{expression}")
+    return filmed(tmp_path_factory.mktemp("clip") / "my clip.mp4", sample[:60])
 
 
 @pytest.mark.parametrize("dark", [False, True])
@@ -117,7 +104,7 @@ def test_text_can_be_read(opened: Callable[..., Visit], dark: bool) -> None:
         "ferstream-clip [data-do=choose]",
         "ferstream-clip [data-do=sample]",
     ):
-        ratio = seen.page.evaluate(_CONTRAST, selector)
+        ratio = seen.page.evaluate(CONTRAST, selector)
         assert ratio >= 4.5, f"{selector}: {ratio:.2f}"
 
 
@@ -145,7 +132,7 @@ def test_clip_is_sent_scored_and_scrubbed(opened: Callable[..., Visit], clip: Pa
         const at = view.faces[0].t.findLastIndex((t) => t <= timeS + 1e-3);
         return view.faces[0].moments[at].w.map(([word]) => view.legend.words[word]); }"""
     )
-    until(found, lambda: sorted(_drawn(found)) == sorted(told), what="the words of the moment")
+    until(found, lambda: sorted(drawn(found)) == sorted(told), what="the words of the moment")
     assert "joy" in found.locator("ferstream-clip .fs-legend").inner_text()
     # Dragging goes on seeking.
     found.mouse.move(box["x"] + box["width"] * 0.75, box["y"] + 20)
@@ -161,10 +148,10 @@ def test_playing_moves_the_playhead_and_nothing_else(
 ) -> None:
     found = opened(size=PHONE).page
     upload(found, clip)
-    found.evaluate(_WATCH_PLACES)
+    found.evaluate(WATCH_PLACES)
     found.locator("[name=speed]").select_option("0.25")
     found.get_by_role("button", name="Play").click()
-    until(found, lambda: float(_slider(found, "aria-valuenow")) > 0.8, what="playing")
+    until(found, lambda: float(slider(found, "aria-valuenow")) > 0.8, what="playing")
     found.get_by_role("button", name="Pause").click()
     stopped = viewer(found, "video.currentTime")
     found.wait_for_timeout(200)
@@ -206,32 +193,32 @@ def test_downloads_open(opened: Callable[..., Visit], clip: Path, tmp_path: Path
 def test_keyboard_alone_is_enough(opened: Callable[..., Visit]) -> None:
     found = opened().page
     keys = found.keyboard
-    _tab_to(found, "I understand")
+    tab_to(found, "I understand")
     keys.press("Enter")
-    _tab_to(found, "Live")
+    tab_to(found, "Live")
     keys.press("Tab")
-    assert _focus(found)["name"] == "Clip"
+    assert focus(found)["name"] == "Clip"
     keys.press("Enter")
-    _tab_to(found, "Try the sample")
-    assert _focus(found)["outline"] != "none"
+    tab_to(found, "Try the sample")
+    assert focus(found)["outline"] != "none"
     keys.press("Enter")
     found.wait_for_selector(SCORED, timeout=60_000)
-    assert _focus(found)["name"] == "sample"
-    _tab_to(found, "Place in the clip")
-    assert _focus(found)["outline"] != "none"
+    assert focus(found)["name"] == "sample"
+    tab_to(found, "Place in the clip")
+    assert focus(found)["outline"] != "none"
     keys.press("End")
-    assert float(_slider(found, "aria-valuenow")) > 3.4
+    assert float(slider(found, "aria-valuenow")) > 3.4
     keys.press("Home")
     for _ in range(3):
         keys.press("ArrowRight")
-    assert float(_slider(found, "aria-valuenow")) == pytest.approx(0.3, abs=0.02)
+    assert float(slider(found, "aria-valuenow")) == pytest.approx(0.3, abs=0.02)
     keys.press("PageUp")
-    assert float(_slider(found, "aria-valuenow")) == pytest.approx(1.3, abs=0.02)
-    assert "%" in _slider(found, "aria-valuetext")
+    assert float(slider(found, "aria-valuenow")) == pytest.approx(1.3, abs=0.02)
+    assert "%" in slider(found, "aria-valuetext")
     keys.press("Space")
     until(found, lambda: not viewer(found, "video.paused"), what="playing by the space bar")
     keys.press("Space")
-    _tab_to(found, "JSON lines")
+    tab_to(found, "JSON lines")
     with found.expect_download() as coming:
         keys.press("Enter")
     assert coming.value.suggested_filename == "sample.jsonl"
@@ -256,7 +243,7 @@ def test_two_visitors_see_their_own(
     opened: Callable[..., Visit], clip: Path, tmp_path: Path
 ) -> None:
     """One with a face, one without, at the same time; one leaves, the other's stays."""
-    empty = _video(tmp_path / "empty.mp4", [np.full((240, 320, 3), 90, np.uint8)] * 40)
+    empty = filmed(tmp_path / "empty.mp4", [np.full((240, 320, 3), 90, np.uint8)] * 40)
     one, two = opened().page, opened().page
     for found, path in ((one, clip), (two, empty)):
         tab(found, "Clip")
@@ -284,9 +271,9 @@ def test_second_clip_shows_its_own_video(opened: Callable[..., Visit], tmp_path:
     addresses = []
     for name, level in (("dark.mp4", 40), ("bright.mp4", 200)):
         picture = np.full((240, 320, 3), level, np.uint8)
-        upload(found, _video(tmp_path / name, [picture] * 20))
+        upload(found, filmed(tmp_path / name, [picture] * 20))
         assert found.get_by_role("heading", name=name).is_visible()
-        assert abs(found.evaluate(_LEVEL) - level) < 8
+        assert abs(found.evaluate(LEVEL) - level) < 8
         addresses.append(viewer(found, "video.src"))
         found.get_by_role("button", name="Delete").click()
     assert addresses[0] != addresses[1]
@@ -307,7 +294,7 @@ def test_picture_is_shown_as_a_picture(
     picture = found.get_by_role("img", name="me.png, annotated")
     until(found, lambda: picture.evaluate("e => e.naturalWidth") == 640, what="the picture")
     assert found.get_by_text("picture · 1 face").is_visible()
-    assert len(_drawn(found)) == 10
+    assert len(drawn(found)) == 10
     assert not found.locator("ferstream-clip :is(video, [role=slider])").count()
     assert found.locator(".fs-files b").all_inner_texts() == ["JSON lines", "CSV", "Picture"]
     assert seen.complaints == []
@@ -346,81 +333,3 @@ def test_live_works_within_the_page(opened: Callable[..., Visit]) -> None:
     words = seen.page.locator("ferstream-live .words ol.bars li .name")
     until(seen.page, lambda: words.count() >= 10, what="ten words")
     assert seen.elsewhere == [] and seen.complaints == []
-
-
-def _drawn(found: Page) -> list[str]:
-    """The words of the bars, from the top."""
-    rows = found.locator("ferstream-clip .fs-bars .row:not(.gone)")
-    placed = [
-        (int(row.evaluate("row => row.style.getPropertyValue('--at')")), row.inner_text())
-        for row in rows.all()
-    ]
-    return [text.split("\n")[0] for _, text in sorted(placed)]
-
-
-def _slider(found: Page, attribute: str) -> str:
-    value = found.get_by_role("slider", name="Place in the clip").get_attribute(attribute)
-    assert value is not None
-    return value
-
-
-def _focus(found: Page) -> dict[str, str]:
-    told: dict[str, str] = found.evaluate(
-        """() => { let e = document.activeElement;
-        while (e.shadowRoot?.activeElement) e = e.shadowRoot.activeElement;
-        const name = e.getAttribute('aria-label') ?? e.innerText ?? '';
-        return { name: name.trim(), outline: getComputedStyle(e).outlineStyle }; }"""
-    )
-    return told
-
-
-def _tab_to(found: Page, name: str, most: int = 40) -> None:
-    """Press Tab until that element has the focus."""
-    passed = []
-    for _ in range(most):
-        found.keyboard.press("Tab")
-        passed.append(_focus(found)["name"])
-        if passed[-1].startswith(name):
-            return
-    raise AssertionError(f"{name} is not reached by Tab: {passed}")
-
-
-_LEVEL = """() => {
-  const video = document.querySelector('ferstream-clip video');
-  const brush = document.createElement('canvas').getContext('2d');
-  brush.drawImage(video, 0, 0);
-  return brush.getImageData(20, 20, 1, 1).data[1];
-}"""
-"""The grey level of a clip's video, as it is shown."""
-
-_WATCH_PLACES = """() => {
-  window.places = new Set();
-  const top = (name) => Math.round(document.querySelector(name).getBoundingClientRect().top
-    + window.scrollY);
-  const look = () => {
-    window.places.add([".fs-bars", ".fs-affect", ".fs-moves", ".fs-files"].map(top).join());
-    requestAnimationFrame(look);
-  };
-  look();
-}"""
-
-_CONTRAST = """(selector) => {
-  const light = ([r, g, b]) => [r, g, b].map((v) => v / 255)
-    .map((v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4))
-    .reduce((sum, v, at) => sum + v * [0.2126, 0.7152, 0.0722][at], 0);
-  const brush = document.createElement('canvas').getContext('2d', { willReadFrequently: true });
-  const parsed = (colour) => {
-    brush.clearRect(0, 0, 1, 1);
-    brush.fillStyle = colour;
-    brush.fillRect(0, 0, 1, 1);
-    return [...brush.getImageData(0, 0, 1, 1).data];
-  };
-  const element = document.querySelector(selector);
-  let behind = element;
-  while (parsed(getComputedStyle(behind).backgroundColor)[3] < 255 && behind.parentElement) {
-    behind = behind.parentElement;
-  }
-  const [a, b] = [getComputedStyle(element).color, getComputedStyle(behind).backgroundColor]
-    .map((colour) => light(parsed(colour))).sort((x, y) => y - x);
-  return (a + 0.05) / (b + 0.05);
-}"""

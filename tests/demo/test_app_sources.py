@@ -12,7 +12,9 @@ import pytest
 from ferstream.demo.errors import NotAllowed
 from ferstream.demo.sources import CameraHosts
 from ferstream.stream.errors import SourceRedirected
+from ferstream.stream.pipeline import Pipeline
 
+from ..stream.fakes import FakeRecognizer
 from .browser import served
 
 ADDRESSES = {
@@ -117,17 +119,13 @@ def test_one_address_leaves_cameras_to_others() -> None:
     connect = pytest.importorskip("websockets.sync.client").connect
     from ferstream.demo.camera import PATH, camera_router
 
-    class Nobody:
-        def join(self, take: object) -> Nobody:
-            return self
-
-        def leave(self) -> None:
-            pass
-
     app = fastapi.FastAPI()
-    with socket.create_server(("127.0.0.1", 0)) as silent:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as silent,
+        Pipeline(FakeRecognizer()) as pipeline,
+    ):
         place = f"127.0.0.1:{silent.getsockname()[1]}"
-        app.include_router(camera_router(Nobody(), CameraHosts([place]), (), most=4))  # type: ignore[arg-type]
+        app.include_router(camera_router(pipeline, CameraHosts([place]), most=4))
         with served(app) as url, ExitStack() as open_:
 
             def asked(host: str) -> dict[str, object]:

@@ -27,6 +27,7 @@ def found(recognizer: Recognizer) -> tuple[Frame, Result]:
     return frame, result
 
 
+@pytest.mark.mediapipe
 def test_long_clip_is_kept_in_coarser_steps(
     recognizer: Recognizer, found: tuple[Frame, Result]
 ) -> None:
@@ -45,6 +46,7 @@ def test_long_clip_is_kept_in_coarser_steps(
     assert face["bands"][0]["to"] == pytest.approx(count / 30, abs=0.2)
 
 
+@pytest.mark.mediapipe
 def test_face_away_leaves_a_gap(recognizer: Recognizer, found: tuple[Frame, Result]) -> None:
     frame, result = found
     moments = MomentSink(recognizer.labels)

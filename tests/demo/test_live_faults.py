@@ -23,7 +23,7 @@ def test_full_server_is_said_and_waited_for(
     opened: Callable[..., Visit], launch: Launch, webcam: Path
 ) -> None:
     with bare_page(max_visitors=1) as small:
-        occupant = small.rounds.join(lambda frame, result: None)
+        occupant = small.pipeline.join(lambda frame, result: None)
         page = opened(launch(webcam), small.url).page
         start(page)
         hint = page.locator(".hint")

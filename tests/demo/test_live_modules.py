@@ -150,7 +150,7 @@ def test_a_still_face_says_how_surely_it_is_neutral(page: Page) -> None:
     script = """
         const face = {id: 1, box: [0, 0, 9, 9], top: [{word: "joy", p: 0.02}], valence: 0.1,
             arousal: -0.2, basic8: {neutral: 0.997, happiness: 0.003}, families: {joy: 0.003},
-            neutral: 0.997, intensity: 0, uncertain: false, attention: 1, au: {}};
+            neutral: 0.997, intensity: 0, uncertain: false, attention: 1, blendshapes: {}};
         const one = new Person(1, {joy: "joy"});
         one.update(face, 0);
         const {valence, ...older} = face;
@@ -163,8 +163,8 @@ def test_a_still_face_says_how_surely_it_is_neutral(page: Page) -> None:
 
 
 def test_sides_of_a_face_are_one_movement(page: Page) -> None:
-    au = "{mouthSmileLeft: 0.7, mouthSmileRight: 0.5, eyeLookUpLeft: 0.9, jawOpen: 0.2}"
-    assert run(page, "names", f"return movements({au})") == {
+    shapes = "{mouthSmileLeft: 0.7, mouthSmileRight: 0.5, eyeLookUpLeft: 0.9, jawOpen: 0.2}"
+    assert run(page, "names", f"return movements({shapes})") == {
         "Mouth corners up": 0.7,
         "Jaw open": 0.2,
     }
@@ -203,7 +203,7 @@ def test_picked_person_stays_through_a_short_absence(page: Page) -> None:
     script = """
         const face = (id, w) => ({id, box: [0, 0, w, w], top: [{word: "joy", p: 0.5}],
             basic8: {neutral: 0.1, happiness: 0.9}, families: {joy: 1}, neutral: 0.1,
-            intensity: 0.5, uncertain: false, attention: 0.1, au: {}});
+            intensity: 0.5, uncertain: false, attention: 0.1, blendshapes: {}});
         const p = new People({joy: "joy"});
         const seen = [];
         p.update([face(1, 50), face(2, 90)], 0); seen.push(p.picked);
@@ -251,7 +251,7 @@ def test_live_session_is_saved_as_a_clip_is(
         result = replace(recognizer.process(frame), source="webcam", frame=index, time_s=index / 8)
         assert len(result.faces) == 1
         found.append(replace(result, faces=[]) if index == 2 else result)
-        live.append({**live_json(found[-1], result.faces[0].units, (640, 480), 20), "server_ms": 9})
+        live.append({**live_json(found[-1], (640, 480), 20), "server_ms": 9})
     about = {"bundle": {"name": "one", "version": "2"}, "purpose": 'a "test"'}
     info = SinkInfo("webcam", (640, 480), None, True, about)
     sink = CsvSink(tmp_path / "rows.csv")

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from ferstream.stream.recognize import Recognizer
+from tests.needs import needs
 
 from .browser import LAPTOP, PHONE, Visit, served, until, visit, webcam_file
 from .panel import BROWS, Served, await_reading, family, headline, number, start, stop_button
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     Launch = Callable[..., Browser]
 
-pytest.importorskip("fastapi")
+needs("fastapi")
 
 
 def test_nothing_happens_before_consent(opened: Callable[..., Visit], bare: Served) -> None:
@@ -146,17 +147,17 @@ def test_uncertain_is_shown_as_such(opened: Callable[..., Visit]) -> None:
 def test_leaving_frees_the_place(opened: Callable[..., Visit], bare: Served) -> None:
     page = opened().page
     # Visitors of earlier tests may still be leaving.
-    until(page, lambda: bare.rounds.visitors == 0, what="an empty service")
+    until(page, lambda: bare.pipeline.clients["latest"] == 0, what="an empty service")
     start(page)
     await_reading(page)
-    assert bare.rounds.visitors == 1
+    assert bare.pipeline.clients["latest"] == 1
     stop_button(page).click()
-    until(page, lambda: bare.rounds.visitors == 0, what="the place given back")
+    until(page, lambda: bare.pipeline.clients["latest"] == 0, what="the place given back")
     start(page)
     await_reading(page)
     page.close()
     end_s = time.monotonic() + 10
-    while bare.rounds.visitors != 0:
+    while bare.pipeline.clients["latest"] != 0:
         assert time.monotonic() < end_s, "a closed page keeps its place"
         time.sleep(0.05)
 
@@ -208,7 +209,7 @@ def _luminance(rgb: Any) -> float:
 
 
 def test_panel_lives_in_the_gradio_page(launch: Launch, webcam: Path) -> None:
-    pytest.importorskip("gradio")
+    needs("gradio")
     from ferstream.demo.app import Settings, page
 
     with Recognizer() as recognizer, served(page(recognizer, Settings())) as url:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from ferstream.engines import cuda, fallback
+from ferstream.engines import cuda
+from ferstream.engines import engine as fallback
 from ferstream.engines.build import BuildOptions, build_bundle
 from ferstream.engines.bundle import Bundle, load_bundle
 from ferstream.engines.plan import PLANS_VARIABLE

@@ -15,12 +15,11 @@ from typer.testing import CliRunner
 
 from ferstream.engines.bench import by_turns, measure
 from ferstream.engines.bundle import Bundle
-from ferstream.engines.ceilings import Ceilings, ceiling_calls, ceilings_from
 from ferstream.engines.cli import app
-from ferstream.engines.count import Cost, cost_of
 from ferstream.engines.engine import present_backends
 from ferstream.engines.errors import ContractMismatch, EngineUnavailable
 from ferstream.engines.graph import one_node, read_model
+from ferstream.engines.roofline import Ceilings, Cost, ceiling_calls, ceilings_from, cost_of
 
 from . import tiny
 

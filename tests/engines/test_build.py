@@ -11,7 +11,8 @@ import numpy as np
 import onnx
 import pytest
 
-from ferstream.engines import cuda, screen
+from ferstream.engines import cuda
+from ferstream.engines import graph as screen
 from ferstream.engines.build import BuildOptions, Built, build_bundle
 from ferstream.engines.bundle import Bundle, load_bundle, write_bundle
 from ferstream.engines.engine import open_engine

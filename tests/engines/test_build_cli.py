@@ -55,5 +55,6 @@ def test_without_a_gpu(bundle: Bundle, tmp_path: Path) -> None:
 
 def test_triton(bundle: Bundle, tmp_path: Path) -> None:
     text = run("triton", str(tmp_path / "models"), "--bundle", str(bundle.path))
-    assert "tiny_spatial, tiny_temporal, tiny_fusion, tiny_clip; serve it with" in text
+    parts = ("spatial", "temporal", "fusion", "join", "clip", "frame")
+    assert ", ".join(f"tiny_{part}" for part in parts) + "; serve it with" in text
     assert (tmp_path / "models" / "tiny_clip" / "config.pbtxt").is_file()

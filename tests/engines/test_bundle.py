@@ -21,7 +21,7 @@ from ferstream.engines.errors import (
     ContractMismatch,
     EnginesError,
 )
-from ferstream.engines.manifest import Crop
+from ferstream.engines.manifest import NETWORKS, Crop, FaceNetworks
 
 from . import tiny
 
@@ -55,7 +55,7 @@ def test_what_is_written_is_read(bundle: Bundle) -> None:
 def test_manifest_is_plain_json_with_its_schema_first(bundle: Bundle) -> None:
     document = json.loads((bundle.path / "manifest.json").read_text("utf-8"))
     assert next(iter(document)) == "schema"
-    assert document["schema"] == 2
+    assert document["schema"] == 3
     assert document["heads"][0]["labels"][0] == "neutral"
     assert document["heads"][0]["families"][:2] == ["", "joy"]
     assert document["networks"]["spatial"]["inputs"][0]["shape"] == ["B", 1, 8, 8]
@@ -90,8 +90,8 @@ def test_missing_file(bundle: Bundle) -> None:
 
 
 def test_newer_schema(bundle: Bundle) -> None:
-    rewrite(bundle, lambda document: document.update(schema=3, clip_frames="of another kind"))
-    with pytest.raises(BundleTooNew, match="schema 3, this program reads up to 2: update"):
+    rewrite(bundle, lambda document: document.update(schema=4, clip_frames="of another kind"))
+    with pytest.raises(BundleTooNew, match="schema 4, this program reads up to 3: update"):
         load_bundle(bundle.path)
 
 
@@ -236,6 +236,58 @@ def test_colour_crops_have_three_channels(tmp_path: Path) -> None:
     with pytest.raises(ContractMismatch, match=r"crop uint8\(B, 3, 8, 8\)"):
         tiny.bundle(tmp_path / "rgb", crop=colour)
     assert contract.spatial(4, channels=3).inputs[0].shape == ("B", 3, 48, 48)
+
+
+FACES = FaceNetworks(5, 8, {}, short_of=("too young",))
+FINDING = {"detector": contract.detector(), "landmarks": contract.landmarks(5, crop_px=8)}
+
+
+def with_faces(path: Path, faces: FaceNetworks | None = FACES, **networks: Any) -> Bundle:
+    files = {f"{name}.onnx": tiny.network(name) for name in tiny.SPECS}
+    files |= {f"{name}.int8.onnx": tiny.network("temporal") for name in FINDING}
+    described = {**tiny.SPECS, **FINDING, **networks}
+    made = {name: spec for name, spec in described.items() if spec is not None}
+    return write_bundle(path, tiny.manifest(networks=made, faces=faces), files)
+
+
+def test_networks_that_find_faces_are_there_in_any_form_or_not_at_all(
+    bundle: Bundle, tmp_path: Path
+) -> None:
+    assert bundle.manifest.faces is None and bundle.manifest.held == NETWORKS
+    more = load_bundle(with_faces(tmp_path / "more").path)
+    assert more.manifest.faces == FACES
+    assert more.manifest.held == (*NETWORKS, "detector", "landmarks")
+    assert more.precisions("landmarks") == ("int8",) and not more.suits_gpu("landmarks")
+    assert more.suits_gpu("fusion")
+    rewrite(bundle, lambda document: document.update(schema=2))
+    assert load_bundle(bundle.path).manifest.faces is None
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"faces": None}, "has a network 'detector' and says nothing of `faces`"),
+        ({"landmarks": None}, "describes no network 'landmarks'"),
+        ({"landmarks": contract.landmarks(6, crop_px=8)}, r"points float32\(B, 6, 2\), expected"),
+        ({"landmarks": contract.landmarks(5, crop_px=9)}, r"crop uint8\(B, 1, 9, 9\), expected"),
+        ({"faces": replace(FACES, least_score=2.0)}, "faces.least_score"),
+    ],
+)
+def test_networks_that_find_faces_fit_what_is_said_of_them(
+    tmp_path: Path, change: dict[str, Any], said: str
+) -> None:
+    with pytest.raises((ContractMismatch, BundleCorrupt), match=said):
+        with_faces(tmp_path / "odd", **change)
+
+
+def test_one_network_that_finds_faces_is_not_enough(tmp_path: Path) -> None:
+    bundle = with_faces(tmp_path / "half")
+    (bundle.path / "detector.int8.onnx").unlink()
+    with pytest.raises(BundleMissing, match=r"detector\.int8\.onnx is listed"):
+        load_bundle(bundle.path)
+    rewrite(bundle, lambda document: document["files"].pop("detector.int8.onnx"))
+    with pytest.raises(BundleMissing, match=r"lists no detector\.onnx and no other form"):
+        load_bundle(bundle.path)
 
 
 def test_errors_are_one_tree() -> None:

@@ -19,9 +19,9 @@ from ferstream.engines.errors import (
     EngineUnavailable,
     OutOfDeviceMemory,
 )
-from ferstream.engines.function import FunctionEngine
 
 from . import tiny
+from .function import FunctionEngine
 from .parity import assert_same, expected
 from .trt_world import World
 

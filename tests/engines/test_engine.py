@@ -13,10 +13,10 @@ from ferstream.engines.bundle import Bundle, write_bundle
 from ferstream.engines.contract import Array, Tensors
 from ferstream.engines.engine import open_engine, present_backends
 from ferstream.engines.errors import BundleError, ContractMismatch, EngineFailed, EngineUnavailable
-from ferstream.engines.function import FunctionEngine
 from ferstream.engines.ort import OrtEngine
 
 from . import tiny
+from .function import FunctionEngine
 
 BACKENDS = present_backends()
 

@@ -13,9 +13,8 @@ from ferstream.engines.build import BuildOptions, build_bundle
 from ferstream.engines.bundle import Bundle
 from ferstream.engines.cuda import has_gpu, tensorrt_is_here
 from ferstream.engines.device import CudaPythonDevice, Device, PycudaDevice
-from ferstream.engines.engine import Engine, gpu_backends, open_engine, run_together
+from ferstream.engines.engine import Engine, FallbackEngine, gpu_backends, open_engine, run_together
 from ferstream.engines.errors import OutOfDeviceMemory
-from ferstream.engines.fallback import FallbackEngine
 from ferstream.engines.manifest import NETWORKS
 from ferstream.engines.plan import PLANS_VARIABLE, plans_folder
 from ferstream.engines.trt import TrtEngine

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from ferstream.engines.private import PrivateFolder, is_private, sweep
+from ferstream.engines.files import PrivateFolder, is_private, sweep
 
 _OWNER = (
-    "import sys, time; from ferstream.engines.private import PrivateFolder\n"
+    "import sys, time; from ferstream.engines.files import PrivateFolder\n"
     "folder = PrivateFolder('visits'); (folder.path / 'clip').write_text('x')\n"
     "print(folder.path, flush=True); input(); exec(sys.argv[1])"
 )

@@ -12,7 +12,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from ferstream.engines import screen
+from ferstream.engines import graph as screen
 from ferstream.engines.bundle import Bundle, load_bundle
 from ferstream.engines.cli import app
 from ferstream.engines.errors import BundleCorrupt, EnginesError

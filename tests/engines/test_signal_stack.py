@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+from tests.needs import needs
+
 # Each signal is handled on a stack that was never touched, so that what is left of it shows.
 PROGRAM = """
 import ctypes, os, signal, sys
@@ -28,7 +30,7 @@ print(len(caught), stack.flags, stack.size)
 @pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
 def test_engines_leave_no_signal_stack_behind(backend: str) -> None:
     if backend == "openvino":
-        pytest.importorskip("openvino")
+        needs("openvino")
     command = [sys.executable, "-c", PROGRAM, "default", backend]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, (done.returncode, done.stderr)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ferstream.engines.whole import written_whole
+from ferstream.engines.files import written_whole
 
 
 @pytest.mark.parametrize("shared", [False, True])

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from ferstream.stream.detect import FaceDetector
-from ferstream.stream.mesh import FaceMesh
+from ferstream.stream.faces.detect import FaceDetector
+from ferstream.stream.faces.mesh import FaceMesh
 
 
 @pytest.fixture(scope="module")

@@ -10,11 +10,12 @@ from ferstream.engines.labels import BUILT_IN
 from ferstream.engines.taxonomy import load_taxonomy
 from ferstream.stream.emotions import Emotions
 from ferstream.stream.errors import SinkError
+from ferstream.stream.faces.quality import Quality
+from ferstream.stream.faces.track import Face
 from ferstream.stream.frame import Frame
-from ferstream.stream.quality import Quality
 from ferstream.stream.result import FaceResult, Result
-from ferstream.stream.sinks.base import SinkInfo
-from ferstream.stream.track import Face
+from ferstream.stream.sinks.base import BaseSink, SinkInfo
+from ferstream.stream.sources.base import BaseSource
 
 Box = tuple[float, float, float, float]
 
@@ -58,7 +59,7 @@ def face(
         face=Face(face_id, box, outline.astype(np.float32), quality, np.zeros((64, 64), np.uint8)),
         emotions=read,
         frame_emotions=read,
-        au=np.zeros(52, np.float32),
+        blendshape_values=np.zeros(52, np.float32),
         attention=attention,
         zoom=np.full(2, 0.5, np.float32),
     )
@@ -72,15 +73,25 @@ class FakeRecognizer:
     def __init__(self, faces_in: Callable[[Frame], list[FaceResult]] | None = None) -> None:
         self._faces_in = faces_in or (lambda frame: [face()])
         self.seen: list[Frame] = []
-        self.ended: list[str | None] = []
+        self.ended: list[str] = []
 
     def find(self, frame: Frame) -> Frame:
         """Nothing is found yet."""
         return frame
 
-    def score(self, sightings: Sequence[Frame]) -> list[Result]:
+    def find_many(self, frames: Sequence[Frame]) -> list[Frame | Exception]:
+        """Nothing is found yet, or `find` fails."""
+        found: list[Frame | Exception] = []
+        for frame in frames:
+            try:
+                found.append(self.find(frame))
+            except Exception as error:
+                found.append(error)
+        return found
+
+    def score(self, detected: Sequence[Frame]) -> list[Result]:
         """The invented results; remembers the frames."""
-        return [self.process(frame) for frame in sightings]
+        return [self.process(frame) for frame in detected]
 
     def finish(self, source: str) -> list[Result]:
         """Nothing waits."""
@@ -92,12 +103,12 @@ class FakeRecognizer:
         faces = self._faces_in(frame)
         return Result(frame.index, frame.time_s, frame.source, faces, {"detect": 1.0})
 
-    def reset(self, source: str | None = None) -> None:
-        """Remember that a source is done."""
-        self.ended.append(source)
+    def forget(self, source: str) -> None:
+        """Remember that a source is done, by its name."""
+        self.ended.append(source.partition("\0")[0])
 
 
-class FakeSource:
+class FakeSource(BaseSource):
     """Frames with given times, black 64 by 48, and a failure at the end if one is given."""
 
     def __init__(
@@ -113,7 +124,6 @@ class FakeSource:
         self.rate_hz: float | None = 10.0
         self.size: tuple[int, int] | None = (64, 48)
         self.duration_s: float | None = None
-        self.notes: tuple[str, ...] = ()
         self.closed = 0
         self._times_s, self._error, self._before_each = times_s, error, before_each
 
@@ -132,7 +142,7 @@ class FakeSource:
         self.closed += 1
 
 
-class ListSink:
+class ListSink(BaseSink):
     """Keeps what it is given."""
 
     def __init__(self, fail_at: int | None = None) -> None:

@@ -18,11 +18,11 @@ import httpx
 import uvicorn
 
 from ferstream.stream.frame import Frame
+from ferstream.stream.pipeline import MOST_EVERY, Pipeline
 from ferstream.stream.recognize import Recognizer
 from ferstream.stream.report import about
 from ferstream.stream.serve.app import create_app
-from ferstream.stream.serve.limits import Limits
-from ferstream.stream.serve.rounds import Rounds
+from ferstream.stream.serve.guard import Limits
 from ferstream.stream.serve.scoring import Scoring
 from ferstream.stream.serve.server import server_config
 from ferstream.stream.sources import open_source
@@ -33,7 +33,7 @@ class Served:
     """A service under test."""
 
     port: int
-    rounds: Rounds
+    pipeline: Pipeline
     scoring: Scoring
 
     @property
@@ -49,9 +49,9 @@ class Served:
 
     def until_empty(self) -> None:
         """Wait until nobody visits and nothing is kept of anybody."""
-        recognizer: Any = self.rounds._recognizer
+        recognizer: Any = self.pipeline._recognizer
         end_s = time.monotonic() + 60
-        while self.rounds.visitors or self.rounds.patient or recognizer._trackers:
+        while any(self.pipeline.clients.values()) or recognizer._trackers:
             assert time.monotonic() < end_s, "somebody stays"
             time.sleep(0.01)
 
@@ -66,8 +66,8 @@ def served(
 ) -> Iterator[Served]:
     """The service, on a free port, until the block ends."""
     bounds = limits or Limits()
-    with Rounds(recognizer, max_visitors=max_visitors) as rounds:
-        scoring = Scoring(rounds, recognizer.bundle.manifest, about(recognizer), bounds)
+    with Pipeline(recognizer, most_live=max_visitors, most_every=MOST_EVERY) as pipeline:
+        scoring = Scoring(pipeline, about(recognizer), bounds)
         app = create_app(scoring, **options)
         with socket.create_server(("127.0.0.1", 0), backlog=512) as listening:
             server = uvicorn.Server(server_config(app, bounds))
@@ -77,7 +77,7 @@ def served(
                 while not server.started:
                     assert thread.is_alive(), "the server does not start"
                     time.sleep(0.005)
-                yield Served(listening.getsockname()[1], rounds, scoring)
+                yield Served(listening.getsockname()[1], pipeline, scoring)
             finally:
                 server.should_exit = True
                 thread.join(20)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from ferstream.stream.align import (
+from ferstream.stream.faces.align import (
     ANCHOR_LANDMARKS,
     ANCHOR_TEMPLATE,
     anchor_matrix,

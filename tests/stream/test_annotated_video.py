@@ -10,8 +10,8 @@ import av
 import numpy as np
 import pytest
 
-from ferstream.stream.loop import run
 from ferstream.stream.outputs import Outputs
+from ferstream.stream.run import run
 from ferstream.stream.sources import open_source
 from tests import media
 

@@ -17,10 +17,9 @@ from ferstream.stream.errors import SinkError
 from ferstream.stream.frame import Frame
 from ferstream.stream.result import FaceResult, Result
 from ferstream.stream.sinks.annotation import AnnotationSink
-from ferstream.stream.sinks.base import SinkInfo
+from ferstream.stream.sinks.base import NOTICE, SinkInfo
 from ferstream.stream.sinks.boris import BorisSink
 from ferstream.stream.sinks.elan import EafSink
-from ferstream.stream.sinks.notice import NOTICE
 
 from .fakes import face
 
@@ -190,8 +189,8 @@ def changing(time_s: float) -> list[FaceResult]:
 
 
 def test_many_faces_coming_and_going(tmp_path: Path) -> None:
-    give(EafSink(tmp_path / "o.eaf"), 120, changing)
-    give(BorisSink(tmp_path / "o.boris"), 120, changing)
+    give(EafSink(tmp_path / "o.eaf"), 60, changing)
+    give(BorisSink(tmp_path / "o.boris"), 60, changing)
     root = valid_eaf(tmp_path / "o.eaf")
     count = 0
     for number in range(1, 5):
@@ -201,7 +200,7 @@ def test_many_faces_coming_and_going(tmp_path: Path) -> None:
     slots = [int(slot.get("TIME_VALUE", "")) for slot in root.iter("TIME_SLOT")]
     assert slots == sorted(slots) and len(slots) == 2 * count
     _, observation = boris(tmp_path / "o.boris")
-    assert len(observation["events"]) == 2 * count > 60
+    assert len(observation["events"]) == 2 * count > 30
 
 
 @pytest.mark.parametrize(("kind", "suffix"), [(EafSink, "eaf"), (BorisSink, "boris")])

@@ -8,11 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ferstream.stream.around import BLIP_S, Around, Seen
 from ferstream.stream.frame import Frame
-from ferstream.stream.loop import run
-from ferstream.stream.memory import WAITING_BYTES
+from ferstream.stream.memory import BLIP_S, WAITING_BYTES, Around, Seen
 from ferstream.stream.recognize import Recognizer, Result
+from ferstream.stream.run import run
 
 from .fakes import FakeSource, ListSink
 from .footage import pictures_of
@@ -127,7 +126,7 @@ def test_frames_a_second_apart_are_each_their_own(clips_dir: Path, live: bool) -
 
 
 def waiting(recognizer: Recognizer) -> int:
-    return sum(len(ahead._waiting) for ahead in recognizer._memory._ahead.values())
+    return sum(len(ahead._waiting) for ahead in recognizer._scorer.memory._ahead.values())
 
 
 def test_frames_wait_half_a_window_and_no_longer() -> None:

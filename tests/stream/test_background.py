@@ -11,13 +11,13 @@ import pytest
 
 from ferstream.stream.errors import SinkError, SinkLost, SinkRefused
 from ferstream.stream.frame import Frame
-from ferstream.stream.loop import run
 from ferstream.stream.result import Result
+from ferstream.stream.run import run
 from ferstream.stream.sinks.background import BackgroundSink, BackgroundWriter
 from ferstream.stream.sinks.base import SinkInfo
-from ferstream.stream.sinks.rows import FrameRows, Row, RowSink
-from ferstream.stream.sources.backoff import Backoff
-from ferstream.stream.sources.event import SourceEvent, State
+from ferstream.stream.sinks.rows import BaseRowWriter, FrameRows, Row, RowSink
+from ferstream.stream.sources.base import SourceEvent, State
+from ferstream.stream.sources.supervised import Backoff
 
 from .fakes import FakeRecognizer, FakeSource, ListSink
 from .receivers import ROW_INFO, blank, give_rows, until
@@ -51,7 +51,7 @@ class Listening(ListSink):
         self.frames.append(frame)
         super().write(frame, result)
 
-    def tell(self, event: SourceEvent) -> None:
+    def on_event(self, event: SourceEvent) -> None:
         self.events.append(event)
 
 
@@ -64,7 +64,7 @@ def test_all_is_written_in_order_by_another_thread() -> None:
     sink = BackgroundSink(inner, capacity=100)
     sink.open(ROW_INFO)
     give_rows(sink, [index / 30 for index in range(50)])
-    sink.tell(SourceEvent("cam", State.lost, 2.0))
+    sink.on_event(SourceEvent("cam", State.lost, 2.0))
     sink.close()
     sink.close()
     assert inner.info is ROW_INFO
@@ -80,7 +80,7 @@ def test_a_stuck_sink_costs_the_capture_nothing_and_the_oldest_make_room() -> No
     sink = BackgroundSink(inner, capacity=3)
     sink.open(ROW_INFO)
     give_rows(sink, [0.0])
-    until(lambda: not sink._courier._waiting)
+    until(lambda: not sink._sender._waiting)
     start_s = time.perf_counter()
     for index in range(1, 101):
         sink.write(blank(index / 30, index), Result(index, index / 30, "cam", []))
@@ -187,7 +187,7 @@ def test_a_frame_is_not_given_twice() -> None:
     assert frames_of(inner) == [1] and sink.dropped == 1
 
 
-class Fickle:
+class Fickle(BaseRowWriter):
     """A writer of batches that is away, or finds fault, when told so."""
 
     most = 4

@@ -10,11 +10,10 @@ import numpy as np
 import pytest
 
 from ferstream.stream.bench import THREADS, Bench, Pass, measure, peak_rss_mb
-from ferstream.stream.feed import Summary
-from ferstream.stream.meter import StageTimes
 from ferstream.stream.report import bench_text
 from ferstream.stream.sources import open_source
 from ferstream.stream.sources.base import Source
+from ferstream.stream.summary import StageTimes, Summary
 from tests import media
 
 from .fakes import FakeRecognizer

@@ -7,16 +7,16 @@ from collections.abc import Callable, Iterable
 import numpy as np
 import pytest
 
-from ferstream.stream.detect import FaceDetector
 from ferstream.stream.errors import SinkError
+from ferstream.stream.faces.detect import FaceDetector
 from ferstream.stream.frame import Frame
-from ferstream.stream.loop import run
 from ferstream.stream.recognize import Recognizer
 from ferstream.stream.result import FaceResult, Result
-from ferstream.stream.sinks.base import Listener, SinkInfo
+from ferstream.stream.run import run
+from ferstream.stream.sinks.base import SinkInfo
 from ferstream.stream.sinks.blur import LEAD_S, BlurSink, blurred, masked
 from ferstream.stream.sources import open_source
-from ferstream.stream.sources.event import SourceEvent, State
+from ferstream.stream.sources.base import SourceEvent, State
 
 from .fakes import Box, ListSink, face
 
@@ -35,7 +35,7 @@ class PixelSink(ListSink):
         super().write(frame, result)
         self.frames.append(frame)
 
-    def tell(self, event: SourceEvent) -> None:
+    def on_event(self, event: SourceEvent) -> None:
         self.told.append(event)
 
 
@@ -193,19 +193,19 @@ def test_a_second_clip_begins_anew() -> None:
 def test_it_is_as_the_sink_within() -> None:
     inner = PixelSink(fail_at=0)
     sink = BlurSink(inner, lead_s=0)
-    assert isinstance(sink, Listener)
     sink.open(INFO)
     assert inner.info is INFO
     event = SourceEvent("clip", State.lost, 1.0)
-    sink.tell(event)
+    sink.on_event(event)
     assert inner.told == [event]
     with pytest.raises(SinkError, match="the disk is full"):
         sink.write(Frame(noise(), 0.0, 0, "c"), Result(0, 0.0, "c", []))
     sink.close()
     assert inner.closed == 1
-    BlurSink(ListSink()).tell(event)
+    assert BlurSink(ListSink()).delivery is None
 
 
+@pytest.mark.slow
 def test_the_detector_finds_no_face_in_the_masked_sample() -> None:
     inner = PixelSink()
     with Recognizer() as recognizer:

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from ferstream.stream.claims import Claim
 from ferstream.stream.errors import SinkError
 from ferstream.stream.outputs import Outputs
+from ferstream.stream.place import Claim
 from tests import media
+from tests.commands import within
 from tests.engines import tiny
 
 
@@ -66,13 +67,9 @@ def test_what_is_read_beside_the_sources_is_no_output(folder: Path) -> None:
     ):
         before = Path(words[-1]).read_bytes()
         for command in ("score", "live"):
-            done = subprocess.run(
-                [sys.executable, "-m", "ferstream", command, *words, "--overwrite"],
-                capture_output=True,
-                text=True,
-            )
-            assert done.returncode == 1
-            assert f"{words[-1]} would replace {words[-1]}, which is read" in done.stderr
+            done = within(command, *words, "--overwrite")
+            assert done.status == 1
+            assert f"{words[-1]} would replace {words[-1]}, which is read" in done.error
         assert Path(words[-1]).read_bytes() == before
 
 
@@ -120,7 +117,7 @@ def test_a_file_has_one_writer_at_a_time(folder: Path) -> None:
 
 
 def test_a_killed_run_holds_nothing(folder: Path) -> None:
-    code = "import sys; from pathlib import Path; from ferstream.stream.claims import Claim\n"
+    code = "import sys; from pathlib import Path; from ferstream.stream.place import Claim\n"
     code += "held = Claim(Path('x.csv').resolve()); print(1, flush=True); input()"
     path = (folder / "x.csv").resolve()
     with subprocess.Popen(

@@ -8,14 +8,14 @@ import cv2
 import numpy as np
 import pytest
 
-from ferstream.stream.align import crop
-from ferstream.stream.detect import FaceDetector, find_meshes
+from ferstream.stream.faces.align import crop
+from ferstream.stream.faces.detect import FaceDetector, find_meshes
+from ferstream.stream.faces.mesh import FaceMesh, Mesh
+from ferstream.stream.faces.quality import TRUSTED, Quality, clearness, measure
 from ferstream.stream.frame import Frame
-from ferstream.stream.mesh import FaceMesh, Mesh
-from ferstream.stream.quality import TRUSTED, Quality, clearness, measure
 from ferstream.stream.recognize import Recognizer
 from ferstream.stream.sources.sample import SampleSource
-from ferstream.training.data.spoiled import SPOILERS
+from ferstream.training.measuring.clear_view import SPOILERS
 
 from .footage import Picture
 from .test_recognize import BUNDLE, Networks

@@ -6,14 +6,14 @@ import cv2
 import numpy as np
 import pytest
 
-from ferstream.stream.align import crop
-from ferstream.stream.cropped import CroppedFace
-from ferstream.stream.detect import FaceDetector
-from ferstream.stream.face_options import FaceOptions
+from ferstream.stream.faces.align import crop
+from ferstream.stream.faces.cropped import CroppedFace
+from ferstream.stream.faces.detect import FaceDetector
+from ferstream.stream.faces.mesh import FaceMesh
+from ferstream.stream.faces.options import FaceOptions
+from ferstream.stream.faces.track import Face, FaceTracker
 from ferstream.stream.frame import Frame
-from ferstream.stream.mesh import FaceMesh
 from ferstream.stream.sources.sample import SampleSource
-from ferstream.stream.track import Face, FaceTracker
 
 from .footage import Picture
 
@@ -75,7 +75,7 @@ def test_a_crop_may_lie_on_its_side(face: tuple[Picture, Face], networks: Networ
 @pytest.mark.parametrize(
     ("wrong", "says"),
     [
-        ({"max_faces": 0}, "max_faces 0: at least 1"),
+        ({"max_faces": 0}, "max_faces 0: a whole number, 1 or more"),
         ({"min_face_px": -1}, "min_face_px -1: a width"),
         ({"min_face_px": float("nan")}, "min_face_px nan: a width"),
         ({"rotate": 45}, "rotate 45: auto, 0, 90"),

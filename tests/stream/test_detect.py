@@ -12,9 +12,9 @@ import cv2
 import numpy as np
 import pytest
 
-from ferstream.stream.detect import FaceDetector, find_meshes, overlap
-from ferstream.stream.hush import hushed
-from ferstream.stream.mesh import FaceMesh, Region
+from ferstream.stream.faces.detect import FaceDetector, find_meshes, overlap
+from ferstream.stream.faces.mesh import FaceMesh, Region
+from ferstream.stream.faces.quiet import quiet
 
 from .footage import frames_of
 
@@ -86,7 +86,7 @@ def test_mesh_agrees_with_the_ready_made_solution(
     clips_dir: Path, detector: FaceDetector, mesh: FaceMesh
 ) -> None:
     rgb = next(frames_of(clips_dir / "single_face.mp4")).pixels
-    with hushed():
+    with quiet():
         import mediapipe as mp
 
         with mp.solutions.face_mesh.FaceMesh(max_num_faces=1) as solution:
@@ -117,7 +117,7 @@ def test_overlap_is_the_smaller_ones_covered_share() -> None:
 
 
 def test_hushed_holds_back_chatter_and_nothing_else(capfd: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(RuntimeError, match="boom"), hushed():
+    with pytest.raises(RuntimeError, match="boom"), quiet():
         os.write(2, b"W0000 00:00:17.1 12 some_file.cc:114] chatter\n")
         os.write(2, b"INFO: Created TensorFlow Lite XNNPACK delegate for CPU.\n")
         print("ours", file=sys.stderr)
@@ -128,10 +128,12 @@ def test_hushed_holds_back_chatter_and_nothing_else(capfd: pytest.CaptureFixture
     assert lines == ["ours", "E0000 00:00:17.1 12 some_file.cc:114] an error", "after"]
 
 
+@pytest.mark.mediapipe
 def test_start_is_silent(repository: Path) -> None:
     code = (
-        "import numpy as np; from ferstream.stream.detect import FaceDetector; "
-        "from ferstream.stream.mesh import FaceMesh, Region; r = np.zeros((90, 160, 3), np.uint8); "
+        "import numpy as np; from ferstream.stream.faces.detect import FaceDetector; "
+        "from ferstream.stream.faces.mesh import FaceMesh, Region; "
+        "r = np.zeros((90, 160, 3), np.uint8); "
         "d, m = FaceDetector(), FaceMesh(2); d.detect(r); m.run(r, [Region(9, 9, 9, 0)] * 4); "
         "m.close(); d.close()"
     )

@@ -11,8 +11,8 @@ import pytest
 
 from ferstream.stream.result import FaceResult, Result
 from ferstream.stream.sinks.event_rows import EventRows
-from ferstream.stream.sinks.rows import RowSink, line
-from ferstream.stream.sources.event import SourceEvent, State
+from ferstream.stream.sinks.rows import BaseRowWriter, RowSink, line
+from ferstream.stream.sources.base import SourceEvent, State
 
 from .fakes import face
 from .receivers import ROW_INFO, give_rows
@@ -120,14 +120,14 @@ def test_several_faces_are_kept_apart() -> None:
 def test_a_lost_camera_ends_every_face_at_once_and_later_faces_are_new() -> None:
     maker = EventRows()
     play(maker, [(1.0, [face(1), face(2)])])
-    assert list(maker.tell(SourceEvent("cam", State.stalled, 104.0))) == []
-    ends = list(maker.tell(SourceEvent("cam", State.lost, 105.0, "LOST")))
+    assert list(maker.on_event(SourceEvent("cam", State.stalled, 104.0))) == []
+    ends = list(maker.on_event(SourceEvent("cam", State.lost, 105.0, "LOST")))
     assert [(row["event"], row["face"], row["time_s"]) for row in ends] == [
         ("end", 1, 100.95),
         ("end", 2, 100.95),
     ]
     assert {row["duration_s"] for row in ends} == {0.95}
-    assert list(maker.tell(SourceEvent("cam", State.ended, 106.0))) == []
+    assert list(maker.on_event(SourceEvent("cam", State.ended, 106.0))) == []
     rows = list(maker.make(Result(99, 120.0, "cam", [face(3)])))
     assert [(row["event"], row["face"], row["start_s"]) for row in rows] == [("new", 3, 120.0)]
 
@@ -135,7 +135,7 @@ def test_a_lost_camera_ends_every_face_at_once_and_later_faces_are_new() -> None
 def test_the_end_of_the_run_ends_what_is_in_view() -> None:
     written: list[Any] = []
 
-    class Kept:
+    class Kept(BaseRowWriter):
         def open(self, header: Any) -> None:
             written.append(header)
 

@@ -12,16 +12,16 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from ferstream.stream.align import crop_matrix
-from ferstream.stream.detect import FaceDetector, find_meshes
-from ferstream.stream.face_options import FaceOptions
+from ferstream.stream.faces.align import crop_matrix
+from ferstream.stream.faces.detect import FaceDetector, find_meshes
+from ferstream.stream.faces.head import MEAN_HEAD, posed_head
+from ferstream.stream.faces.mesh import FaceMesh, Mesh, Region
+from ferstream.stream.faces.options import FaceOptions
+from ferstream.stream.faces.quality import pose_deg
+from ferstream.stream.faces.track import FaceTracker
 from ferstream.stream.frame import Frame
-from ferstream.stream.head import MEAN_HEAD, posed_head
-from ferstream.stream.mesh import FaceMesh, Mesh, Region
-from ferstream.stream.quality import pose_deg
 from ferstream.stream.sources.sample import SampleSource
-from ferstream.stream.track import FaceTracker
-from ferstream.training.data.faceless import faceless_pictures
+from ferstream.training.datasets.faceless import faceless_pictures
 
 from .footage import Picture, canvas
 

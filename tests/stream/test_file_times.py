@@ -15,8 +15,8 @@ import av
 import pytest
 
 from ferstream.stream.frame import Frame
-from ferstream.stream.loop import run
 from ferstream.stream.outputs import Outputs
+from ferstream.stream.run import run
 from ferstream.stream.sources import open_source
 from ferstream.stream.sources.base import Source
 from ferstream.stream.sources.clock import FileClock

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from ferstream.stream.align import FACE_WIDTH_IN_CROP
-from ferstream.stream.flow import MOTION_CROP_PX, MOTION_FIELD_PX, MotionEstimator, motion_share
+from ferstream.stream.faces.align import FACE_WIDTH_IN_CROP
+from ferstream.stream.flow import MOTION_CROP_PX, MOTION_FIELD_PX, MotionEstimator, motion_weight
 
 FACE_PX = FACE_WIDTH_IN_CROP * MOTION_CROP_PX
 
@@ -66,8 +66,8 @@ def test_motion_is_heard_as_far_as_the_face_moves_of_itself() -> None:
     half = np.zeros((2, MOTION_FIELD_PX, MOTION_FIELD_PX), np.float32)
     half[0, : MOTION_FIELD_PX // 2], half[0, MOTION_FIELD_PX // 2 :] = 0.1, -0.1
     stack = np.concatenate([np.zeros((12, *half.shape[1:]), np.float32), half, half])
-    assert motion_share(stack, 0.0, 0.2) == pytest.approx(0.5)
-    assert motion_share(stack, 0.0, 0.1) == 1.0
-    assert motion_share(stack, 0.1, 0.2) == pytest.approx(0.0, abs=1e-6)
-    assert motion_share(np.ones_like(stack), 0.0, 0.1) == 0.0
-    assert motion_share(np.zeros_like(stack), 0.0, 0.1) == 0.0
+    assert motion_weight(stack, 0.0, 0.2) == pytest.approx(0.5)
+    assert motion_weight(stack, 0.0, 0.1) == 1.0
+    assert motion_weight(stack, 0.1, 0.2) == pytest.approx(0.0, abs=1e-6)
+    assert motion_weight(np.ones_like(stack), 0.0, 0.1) == 0.0
+    assert motion_weight(np.zeros_like(stack), 0.0, 0.1) == 0.0

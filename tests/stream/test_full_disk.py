@@ -164,7 +164,7 @@ def test_the_exit_status_of_a_live_run(disk: SmallDisk, tmp_path: Path) -> None:
     disk.fill()
     done = subprocess.run(
         [
-            *(sys.executable, "-m", "ferstream", "live", "sample", "--no-window", "--seconds", "4"),
+            *(sys.executable, "-m", "ferstream", "live", "sample", "--no-show", "--seconds", "4"),
             *("--to", str(disk.path / "o.jsonl"), "--to", str(disk.path / "o.m3u8")),
         ],
         cwd=ROOT,

@@ -94,9 +94,9 @@ def test_a_slow_reader_gets_the_newest_picture() -> None:
     frames = source.frames()
     next(frames)
     time.sleep(1.5)
+    woke_s = time.monotonic()
     next(frames)  # the one that was newest when the reader slept in
-    late = next(frames)
-    assert time.monotonic() - late.time_s < 1.0
+    assert next(frames).time_s > woke_s - 0.5
     source.close()
 
 
@@ -121,21 +121,26 @@ def test_a_pipeline_that_ends_is_lost() -> None:
 )
 def test_pipelines_that_do_not_work(spec: str, kind: type[SourceError], words: str) -> None:
     with pytest.raises(kind) as caught:
-        list(open_gstreamer(spec, stall_s=1).frames())
+        list(open_gstreamer(spec, stall_s=5).frames())
     said = str(caught.value)
     assert words in said and "\n" not in said
     assert "s3cret" not in f"{said} {caught.value.__cause__} {caught.value.__context__}"
 
 
 def test_a_camera(camera: Camera) -> None:
-    source = open_gstreamer(camera.url)
-    frames = first(source, 12)
+    begun_s = time.monotonic()
+    source = open_gstreamer(camera.url, stall_s=30)
     assert source.live and source.name == camera.url
-    assert source.size == (640, 480)
-    assert all(camera.pictures.strangeness(frame.pixels) < 20 for frame in frames)
+    frames, late = source.frames(), []
+    for _ in range(12):
+        frame = next(frames)
+        assert camera.pictures.strangeness(frame.pixels) < 20
+        assert begun_s < frame.time_s < time.monotonic()
+        late.append(frame.time_s - (camera.captured_s(frame.pixels, frame.time_s) or 0))
     # The time of a frame is that of its arrival, not that of its taking.
-    late = [frame.time_s - (camera.captured_s(frame.pixels, frame.time_s) or 0) for frame in frames]
-    assert -0.005 < min(late) < 0.1
+    assert -0.005 < min(late) < 0.5
+    assert source.size == (640, 480)
+    source.close()
 
 
 def test_the_decoder_at_work_is_told(camera: Camera) -> None:
@@ -157,7 +162,7 @@ def test_auto_is_gstreamer_for_cameras_only(camera: Camera, tmp_path: Path) -> N
 
 def test_an_unknown_path_at_a_camera(camera: Camera) -> None:
     with pytest.raises(SourceMissing, match="check the path"):
-        open_gstreamer(camera.url.replace("/film", "/nothing"), stall_s=2)
+        open_gstreamer(camera.url.replace("/film", "/nothing"), stall_s=30)
 
 
 @pytest.mark.parametrize("digest", [True, False])
@@ -166,10 +171,10 @@ def test_a_camera_that_wants_another_password(digest: bool, user: str) -> None:
     require_rtsp()
     with Camera(user="ann", password="p@ss:w/rd", digest=digest) as camera:
         with pytest.raises(SourceDenied, match="password") as caught:
-            open_gstreamer(camera.url.replace("://", f"://{user}"), stall_s=2)
+            open_gstreamer(camera.url.replace("://", f"://{user}"), stall_s=30)
         assert "wr0ng" not in str(caught.value)
         right = camera.url.replace("://", "://ann:p%40ss%3Aw%2Frd@")
-        source = open_gstreamer(right, stall_s=2)
+        source = open_gstreamer(right, stall_s=30)
         assert "p%40ss" not in source.name and "***" in source.name
         assert first(source, 1)
 
@@ -245,7 +250,7 @@ def test_closing_from_another_thread_ends_the_frames() -> None:
 def test_openings_and_closings_leave_nothing_behind(camera: Camera) -> None:
     counts = []
     for turn in range(8):
-        source = open_gstreamer(camera.url, stall_s=3)
+        source = open_gstreamer(camera.url, stall_s=30)
         if turn % 2:
             next(source.frames())
         source.close()

@@ -132,7 +132,11 @@ def test_a_list_keeps_its_order_and_its_pictures_apart(
         assert all(face.attention == 1 for face in result.faces), "no picture remembers another"
     assert read(results[-1])[0]["basic8"] == pytest.approx(read(expected)[0]["basic8"], abs=2e-3)
     assert recognizer.process([]) == []
-    kept = {*recognizer._trackers, *recognizer._memory._faces, *recognizer._memory._ahead}
+    kept = {
+        *recognizer._trackers,
+        *recognizer._scorer.memory._faces,
+        *recognizer._scorer.memory._ahead,
+    }
     assert kept <= {"portrait"}, "nothing is kept of pictures"
 
 

@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from ferstream.stream.meter import Histogram, Meter
+from ferstream.stream.summary import Histogram, Meter
 
 
 @pytest.mark.parametrize("percent", [5, 50, 95, 99])

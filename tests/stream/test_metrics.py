@@ -17,14 +17,13 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from ferstream.stream.errors import SinkError, SinkLost
-from ferstream.stream.loop import Route, run_many
 from ferstream.stream.result import Result
+from ferstream.stream.run import Route, run_many
 from ferstream.stream.sinks.background import BackgroundSink
 from ferstream.stream.sinks.base import SinkInfo
 from ferstream.stream.sinks.metrics_sink import MetricsSink
-from ferstream.stream.sinks.prometheus import MOST_SOURCES, Metrics
-from ferstream.stream.sinks.recent import Recent
-from ferstream.stream.sources.event import SourceEvent, State
+from ferstream.stream.sinks.prometheus import MOST_SOURCES, Metrics, Recent
+from ferstream.stream.sources.base import SourceEvent, State
 
 from .fakes import FakeRecognizer, FakeSource, ListSink, face
 from .receivers import blank
@@ -155,7 +154,7 @@ def test_how_a_camera_fares(metrics: Metrics) -> None:
         (State.live, ""),
         (State.lost, "what is new"),
     ):
-        sink.tell(SourceEvent("x", state, 1.0, code))
+        sink.on_event(SourceEvent("x", state, 1.0, code))
         assert states(metrics) == {state.value}
     found = families(metrics.text().decode())
     assert value(found, "ferstream_reconnects_total") == 1
@@ -259,8 +258,8 @@ def test_silent_connections_do_not_gather(
     metrics: Metrics, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nor those that drip; another address finds room meanwhile."""
-    monkeypatch.setattr("ferstream.stream.sinks.metrics_server._AT_ONCE", 6)
-    monkeypatch.setattr("ferstream.stream.sinks.metrics_server._SILENT_S", 3.0)
+    monkeypatch.setattr("ferstream.stream.sinks.metrics_sink._AT_ONCE", 6)
+    monkeypatch.setattr("ferstream.stream.sinks.metrics_sink._SILENT_S", 3.0)
     metrics.serve("0")
     place = ("127.0.0.1", metrics.port or 0)
     held = [socket.create_connection(place, timeout=60) for _ in range(8)]

@@ -16,8 +16,8 @@ from ferstream.stream.sinks.background import BackgroundWriter
 from ferstream.stream.sinks.base import SinkInfo
 from ferstream.stream.sinks.mqtt import MqttWriter, topic_of
 from ferstream.stream.sinks.rows import FrameRows, RowSink
-from ferstream.stream.sources.backoff import Backoff
-from ferstream.stream.sources.event import SourceEvent, State
+from ferstream.stream.sources.base import SourceEvent, State
+from ferstream.stream.sources.supervised import Backoff
 
 from .broker import Broker, Heard, listening
 from .fakes import face
@@ -41,7 +41,7 @@ def test_each_kind_of_row_has_its_topic_and_late_listeners_know_the_rest(tmp_pat
         sink.open(SinkInfo(name, live=True, about={"purpose": "p"}))
         at = "house/faces/door.example-554-live"
         until(lambda: said(heard, f"{at}/status"))  # before there is any row
-        sink.tell(SourceEvent(name, State.live, 1.0))
+        sink.on_event(SourceEvent(name, State.live, 1.0))
         give_rows(sink, [0.1, 0.2], [face(3)])
         until(lambda: len(said(heard, f"{at}/frame")) == 2)
         with listening(broker) as late:

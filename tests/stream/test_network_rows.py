@@ -23,7 +23,7 @@ from ferstream.stream.sinks.background import BackgroundWriter
 from ferstream.stream.sinks.http import HttpPost
 from ferstream.stream.sinks.rows import FrameRows, RowSink
 from ferstream.stream.sinks.tcp import TcpLines
-from ferstream.stream.sources.backoff import Backoff
+from ferstream.stream.sources.supervised import Backoff
 
 from .fakes import face
 from .receivers import ROW_INFO, HttpReceiver, TcpReceiver, free_port, give_rows, until

@@ -9,8 +9,7 @@ import pytest
 
 from ferstream.stream.frame import Frame
 from ferstream.stream.result import Result
-from ferstream.stream.sinks.base import SinkInfo
-from ferstream.stream.sinks.notice import NOTICE, notice_lines
+from ferstream.stream.sinks.base import NOTICE, SinkInfo, notice_lines
 from ferstream.stream.sinks.video import VideoSink
 from tests import media
 

@@ -9,20 +9,20 @@ import cv2
 import numpy as np
 import pytest
 
-from ferstream.stream.cropped import CroppedFace
-from ferstream.stream.detect import FaceDetector
-from ferstream.stream.face_options import FaceOptions
+from ferstream.stream.faces.cropped import CroppedFace
+from ferstream.stream.faces.detect import FaceDetector
+from ferstream.stream.faces.mesh import FaceMesh
+from ferstream.stream.faces.options import FaceOptions
+from ferstream.stream.faces.sight import Track
+from ferstream.stream.faces.track import MOST_PEOPLE, FaceTracker
 from ferstream.stream.frame import Frame
-from ferstream.stream.loop import run
-from ferstream.stream.mesh import FaceMesh
 from ferstream.stream.recognize import Recognizer
 from ferstream.stream.result import Result
-from ferstream.stream.sight import Track
+from ferstream.stream.run import run
 from ferstream.stream.sinks.base import SinkInfo
 from ferstream.stream.sinks.blur import BlurSink
 from ferstream.stream.sources import open_source
 from ferstream.stream.sources.sample import SampleSource
-from ferstream.stream.track import MOST_PEOPLE, FaceTracker
 from tests import media
 
 from .fakes import FakeSource, ListSink

@@ -14,8 +14,8 @@ from xml.etree import ElementTree
 import pytest
 
 from ferstream.demo.view import MomentSink
-from ferstream.stream.loop import run
 from ferstream.stream.recognize import Recognizer
+from ferstream.stream.run import run
 from ferstream.stream.sinks.base import Sink
 from ferstream.stream.sinks.boris import BorisSink
 from ferstream.stream.sinks.csv import CsvSink

@@ -7,14 +7,17 @@ import json
 import os
 import threading
 from pathlib import Path
+from typing import Any, get_args
 
 import av
 import pytest
 
 from ferstream.stream.errors import SinkError
-from ferstream.stream.loop import Route, run, run_many
+from ferstream.stream.formats import FORMATS, SUFFIXES, named
+from ferstream.stream.options import ToOption
 from ferstream.stream.outputs import Outputs
-from ferstream.stream.place import BY_SUFFIX, Place, place_of, places_for, stems
+from ferstream.stream.place import Place, place_of, places_for, stems
+from ferstream.stream.run import Route, run, run_many
 from ferstream.stream.sinks.background import BackgroundSink
 from ferstream.stream.sinks.blur import BlurSink
 from ferstream.stream.sinks.rows import RowSink
@@ -33,18 +36,26 @@ def quiet(line: str) -> None:
 @pytest.mark.parametrize(
     ("text", "kind"),
     [
-        ("-", "rows"),
-        ("out/X.JSONL", "rows"),
-        ("tcp://127.0.0.1:9", "rows"),
-        ("MQTT://broker/p", "rows"),
-        ("https://host/x.mp4", "rows"),
+        ("-", "jsonl"),
+        ("out/X.JSONL", "jsonl"),
+        ("tcp://127.0.0.1:9", "tcp"),
+        ("MQTT://broker/p", "mqtt"),
+        ("https://host/x.mp4", "http"),
         ("rtsp://127.0.0.1:8554/door", "rtsp"),
         ("x.vtt", "subtitles"),
         ("x.m3u8", "hls"),
     ],
 )
 def test_the_name_tells_the_kind(text: str, kind: str) -> None:
-    assert place_of(text) == Place(kind, text)  # type: ignore[arg-type]
+    assert place_of(text) == Place(named(kind), text)
+
+
+def test_the_help_names_every_format() -> None:
+    option: Any = get_args(ToOption)[1]
+    for one in FORMATS:
+        assert any(f"x{suffix}" in option.help for suffix in one.suffixes or ("x",)) or any(
+            f"{scheme}://" in option.help for scheme in one.schemes
+        ), one.name
 
 
 @pytest.mark.parametrize(
@@ -68,7 +79,7 @@ def test_each_source_has_its_own_file() -> None:
     assert not any("secret" in target for target in targets)
     with pytest.raises(SinkError, match=r"put \{source\} into its name"):
         places_for(["out.vtt"], SOURCES)
-    assert places_for(["out.vtt"], SOURCES[:1]) == [[Place("subtitles", "out.vtt")]]
+    assert places_for(["out.vtt"], SOURCES[:1]) == [[Place(named("subtitles"), "out.vtt")]]
 
 
 @pytest.mark.parametrize(
@@ -161,7 +172,7 @@ def test_several_sources_write_into_folders(tmp_path: Path) -> None:
 
 def test_one_source_writes_into_a_file(tmp_path: Path) -> None:
     path = tmp_path / "o.jsonl"
-    assert Outputs(jsonl=path).for_sources(["x.mp4"]) == [[Place("rows", str(path))]]
+    assert Outputs(jsonl=path).for_sources(["x.mp4"]) == [[Place(named("jsonl"), str(path))]]
 
 
 def test_outputs_that_cannot_be(tmp_path: Path) -> None:
@@ -182,7 +193,7 @@ def test_outputs_that_cannot_be(tmp_path: Path) -> None:
 
 
 def test_an_output_has_its_name_once_it_is_whole(tmp_path: Path) -> None:
-    names = [f"all{suffix}" for suffix in BY_SUFFIX if suffix != ".m3u8"]
+    names = [f"all{suffix}" for suffix in SUFFIXES if suffix != ".m3u8"]
     outputs = Outputs(to=tuple(str(tmp_path / name) for name in names))
     (places,) = outputs.for_sources(["fake"])
     sinks = outputs.sinks([place.unfinished for place in places], quiet, live=False)
@@ -221,7 +232,9 @@ def test_the_folder_of_a_pattern_is_made(tmp_path: Path) -> None:
         Outputs(to=(str(tmp_path / "file" / "{source}.csv"),)).for_sources(["a"])
 
 
-@pytest.mark.parametrize("suffix", [s for s, kind in BY_SUFFIX.items() if kind != "rows"])
+@pytest.mark.parametrize(
+    "suffix", [suffix for one in FORMATS if not one.rows for suffix in one.suffixes]
+)
 def test_aggregates_leave_no_place_for_single_people(tmp_path: Path, suffix: str) -> None:
     outputs = Outputs(to=(str(tmp_path / f"x{suffix}"),), aggregate_only=True)
     with pytest.raises(SinkError, match="would tell of single people"):
@@ -245,7 +258,7 @@ def test_aggregates_hold_no_face(tmp_path: Path) -> None:
 
 def test_every_kind_of_file_is_written(tmp_path: Path) -> None:
     """One run into all of them; what is in each is held by the sinks' own tests."""
-    names = [f"all{suffix}" for suffix in BY_SUFFIX]
+    names = [f"all{suffix}" for suffix in SUFFIXES]
     outputs = Outputs(to=tuple(str(tmp_path / name) for name in names), blur=True)
     (places,) = outputs.for_sources(["fake"])
     source = FakeSource([k / 10 for k in range(30)])

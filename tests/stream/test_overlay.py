@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ferstream.engines.taxonomy import load_taxonomy
-from ferstream.stream.colours import colour_of
+from ferstream.stream.emotions import colour_of
 from ferstream.stream.result import FaceResult, Result
 from ferstream.stream.sinks import overlay
 from ferstream.stream.sinks.overlay import draw
@@ -102,7 +102,7 @@ def test_the_strip_shows_the_last_seconds_under_the_picture() -> None:
 
 def test_the_timeline_forgets() -> None:
     timeline = Timeline(duration_s=1.0)
-    for index in range(10_000):
+    for index in range(2_000):
         timeline.add(result(1, time_s=index / 1000))
     assert len(timeline.moments(1)) <= 512
     timeline.add(result(0, time_s=12.0))

@@ -14,7 +14,7 @@ from PIL import Image, ImageOps
 from ferstream.stream.errors import SourceTooLarge, SourceUnreadable
 from ferstream.stream.frame import Frame
 from ferstream.stream.picture import decode_picture
-from ferstream.stream.sandbox import Limits, open_untrusted
+from ferstream.stream.sandbox.untrusted import Limits, open_untrusted
 from ferstream.stream.sources import open_source
 from ferstream.stream.sources.base import Source
 from tests import heic, media
@@ -223,6 +223,7 @@ def pq(light: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     return np.asarray(((0.8359375 + 18.8515625 * y) / (1 + 18.6875 * y)) ** 78.84375)
 
 
+@pytest.mark.slow
 @pytest.mark.slow
 def test_hdr_has_the_contrast_of_other_video(tmp_path: Path) -> None:
     """A grey ramp up to the white of ordinary pictures, 203 candelas per square metre."""

@@ -25,8 +25,8 @@ from ferstream.stream.errors import (
 )
 from ferstream.stream.frame import Frame
 from ferstream.stream.sources import open_live, open_source
+from ferstream.stream.sources.failures import pipeline_failure
 from ferstream.stream.sources.pipeline import PipelineError
-from ferstream.stream.sources.pipeline_failures import pipeline_failure
 from ferstream.stream.sources.supervised import SupervisedSource
 from tests import media
 

@@ -8,11 +8,11 @@ import cv2
 import numpy as np
 import pytest
 
-from ferstream.stream.align import crop
-from ferstream.stream.detect import FaceDetector, find_meshes
+from ferstream.stream.faces.align import crop
+from ferstream.stream.faces.detect import FaceDetector, find_meshes
+from ferstream.stream.faces.mesh import FaceMesh, Mesh
+from ferstream.stream.faces.quality import Quality, clear_features, measure, pose_deg, sharpness
 from ferstream.stream.flow import MOTION_CROP_PX
-from ferstream.stream.mesh import FaceMesh, Mesh
-from ferstream.stream.quality import Quality, measure, pose_deg, sharpness
 
 from .footage import Picture, frames_of
 
@@ -92,3 +92,16 @@ def test_pose_of_a_flat_face_is_how_it_was_turned(yaw: float, pitch: float, roll
     got_yaw, got_pitch = pose_deg(turned)
     assert got_yaw == pytest.approx(yaw, abs=8)
     assert got_pitch == pytest.approx(pitch, abs=8)
+
+
+def test_gradients_are_those_of_opencv() -> None:
+    if not hasattr(cv2, "HOGDescriptor"):
+        pytest.skip("OpenCV 5 has no HOGDescriptor")
+    its = cv2.HOGDescriptor((64, 64), (16, 16), (8, 8), (8, 8), 9)
+    random = np.random.default_rng(0)
+    slope = np.tile(np.arange(64, dtype=np.uint8) * 4, (64, 1))
+    smooth = cv2.GaussianBlur(random.integers(0, 256, (64, 64), np.uint8), (0, 0), 4)
+    for picture in (random.integers(0, 256, (64, 64), np.uint8), smooth, slope, slope.T.copy()):
+        found = clear_features(picture)
+        np.testing.assert_allclose(found, np.ravel(its.compute(picture)), atol=1e-5)
+    assert not clear_features(np.full((64, 64), 9, np.uint8)).any()

@@ -16,12 +16,12 @@ from ferstream.engines.bundle import Bundle
 from ferstream.engines.contract import Array, Tensors
 from ferstream.engines.engine import Engine
 from ferstream.engines.errors import ContractMismatch
-from ferstream.engines.function import FunctionEngine
 from ferstream.engines.manifest import Crop, Motion
 from ferstream.stream.frame import Frame
 from ferstream.stream.recognize import Recognizer, Result
 from tests.engines import tiny
 
+from ..engines.function import FunctionEngine
 from .footage import at_rate, frames_of, pictures_of
 
 FEATURES, CLIP_FRAMES = 2, 32
@@ -111,6 +111,8 @@ def recognizer(networks: Networks) -> Iterator[Recognizer]:
 class Starting:
     """An engine that starts without waiting, as those on a GPU do."""
 
+    overlaps = True
+
     def __init__(self, engine: Engine, log: list[str]) -> None:
         self.spec, self.backend, self.precision = engine.spec, engine.backend, engine.precision
         self._engine, self._log = engine, log
@@ -157,7 +159,7 @@ def test_one_face_from_the_first_frame_to_the_last(
     # 30 frames a second: a field every third frame, the first stack with the third field
     assert networks.calls.count("temporal") == 71 // 3 - 2
     (face,) = results[-1].faces
-    assert face.au.shape == (52,)
+    assert face.blendshape_values.shape == (52,)
     assert face.zoom.shape == (2,)
     kept = int(networks.inputs["fusion"]["mask"].sum())
     assert 28 <= kept <= CLIP_FRAMES
@@ -267,7 +269,7 @@ def test_memory_does_not_grow_with_faces_that_are_gone(
     picture = pictures_of(clips_dir / "single_face.mp4")[0]
     for visit in range(6):  # each after more than the tracker's patience: a new id
         recognizer.process(Frame(picture, 5.0 * visit, visit, "x"))
-    assert [len(faces) for faces in recognizer._memory._faces.values()] == [1]
+    assert [len(faces) for faces in recognizer._scorer.memory._faces.values()] == [1]
 
 
 def test_rows_are_plain_json(clips_dir: Path, recognizer: Recognizer) -> None:

@@ -28,7 +28,7 @@ from ferstream.stream.errors import (
 )
 from ferstream.stream.gst import has_gst
 from ferstream.stream.sources import open_live, open_source
-from ferstream.stream.sources.way import Way, lead
+from ferstream.stream.sources.tunnel import Tunnel, follow_camera
 from tests.rtsp_camera import Camera, require_rtsp
 
 from .test_network_rows import certificate
@@ -179,19 +179,19 @@ def test_whenever_and_however_it_redirects(capture: str, moment: str, status: st
 def seen(url: str) -> tuple[str, str]:
     """Where a way leads in the end, asked once without a password, and what is answered there."""
 
-    def opened(way: Way) -> tuple[str, str]:
-        place = re.search(r"127\.0\.0\.1:(\d+)", way.url)
+    def opened(tunnel: Tunnel) -> tuple[str, str]:
+        place = re.search(r"127\.0\.0\.1:(\d+)", tunnel.url)
         assert place
         with socket.create_connection(("127.0.0.1", int(place[1]))) as asked:
-            asked.sendall(f"DESCRIBE {way.url} RTSP/1.0\r\nCSeq: 1\r\n\r\n".encode())
+            asked.sendall(f"DESCRIBE {tunnel.url} RTSP/1.0\r\nCSeq: 1\r\n\r\n".encode())
             asked.settimeout(60)
             said = asked.recv(4096).decode()
         if not said:
             raise SourceMissing("nothing")
-        way.close()
-        return way.url.replace(f":{place[1]}", ""), said.partition("\r\n")[0]
+        tunnel.close()
+        return tunnel.url.replace(f":{place[1]}", ""), said.partition("\r\n")[0]
 
-    return lead(url, 3, opened)
+    return follow_camera(url, 3, opened)
 
 
 def test_where_it_leads() -> None:

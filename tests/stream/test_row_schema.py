@@ -18,19 +18,18 @@ from ferstream.engines.taxonomy import load_taxonomy
 from ferstream.stream import report
 from ferstream.stream.emotions import EmotionReader
 from ferstream.stream.frame import Frame
-from ferstream.stream.loop import run
 from ferstream.stream.recognize import Recognizer
 from ferstream.stream.result import FaceResult, Result
-from ferstream.stream.row_schema import row_schema
+from ferstream.stream.run import run
 from ferstream.stream.sinks.base import SinkInfo
 from ferstream.stream.sinks.columns import COLUMNS
 from ferstream.stream.sinks.csv import CsvSink
 from ferstream.stream.sinks.event_rows import EventRows
 from ferstream.stream.sinks.jsonl import JsonlFile
-from ferstream.stream.sinks.rows import FrameRows, RowMaker, RowSink
+from ferstream.stream.sinks.rows import FrameRows, RowMaker, RowSink, row_schema
 from ferstream.stream.sinks.window_rows import WindowRows
 from ferstream.stream.sources import open_source
-from ferstream.stream.sources.event import SourceEvent, State
+from ferstream.stream.sources.base import SourceEvent, State
 
 from .fakes import face
 from .test_emotions import judged_manifest
@@ -38,6 +37,7 @@ from .test_emotions import judged_manifest
 jsonschema = pytest.importorskip("jsonschema", reason="it holds the rows to their schema")
 
 SCHEMA = row_schema()
+HELD = jsonschema.Draft202012Validator(SCHEMA)
 MAKERS: dict[str, list[RowMaker]] = {
     "frames": [FrameRows(), FrameRows(135, COLUMNS)],
     "events": [EventRows()],
@@ -46,7 +46,7 @@ MAKERS: dict[str, list[RowMaker]] = {
 
 
 def problems(row: Any) -> list[str]:
-    return [error.message for error in jsonschema.Draft202012Validator(SCHEMA).iter_errors(row)]
+    return [error.message for error in HELD.iter_errors(row)]
 
 
 def judged(happy: float, face_id: int = 1) -> FaceResult:
@@ -63,7 +63,9 @@ def judged(happy: float, face_id: int = 1) -> FaceResult:
         }
     )
     units = tuple(f"unit{n}" if n else "_neutral" for n in range(52))
-    return replace(face(face_id), emotions=emotions, frame_emotions=emotions, units=units)
+    return replace(
+        face(face_id), emotions=emotions, frame_emotions=emotions, blendshape_names=units
+    )
 
 
 def written(path: Path, maker: RowMaker, results: Iterable[Result], live: bool) -> list[Any]:
@@ -74,7 +76,7 @@ def written(path: Path, maker: RowMaker, results: Iterable[Result], live: bool) 
             Frame(np.zeros((48, 64, 3), np.uint8), result.time_s, result.frame, "clip"), result
         )
     if live:
-        sink.tell(SourceEvent("clip", State.lost, 12.3, "LOST", "the camera hung up", 1))
+        sink.on_event(SourceEvent("clip", State.lost, 12.3, "LOST", "the camera hung up", 1))
     sink.close()
     return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
 
@@ -94,7 +96,8 @@ def test_rows_of_both_kinds_of_bundles(tmp_path: Path, kind: str) -> None:
         for maker in MAKERS[kind]:
             rows = written(tmp_path / "o.jsonl", maker, shown(clip), bool(live))
             assert len(rows) > 3
-            for row in rows:
+            # Rows of frames are many and alike.
+            for row in rows[:: 4 if kind == "frames" else 1]:
                 assert problems(row) == [], row
     if kind == "events":
         update = next(row for row in rows if row.get("event") == "update")
@@ -114,7 +117,7 @@ def test_rows_of_a_real_run(tmp_path: Path) -> None:
         rows = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
         assert rows[0]["window_s"]["recording"] == [-0.5, 0.5]
         assert len(rows) > 2
-        for row in rows:
+        for row in (*rows[:9], *rows[9::9], rows[-1]):
             assert problems(row) == [], row
     (first,) = json.loads(paths["frames"].read_text("utf-8").splitlines()[1])["faces"]
     assert list(first["words"]) == list(load_taxonomy("emo135").labels)
@@ -146,10 +149,10 @@ def test_readings_out_of_range_are_no_readings(valence: object) -> None:
 
 def test_csv_tells_the_same(tmp_path: Path) -> None:
     found = replace(judged(1.0), frame_emotions=judged(0.0).emotions)
-    old = replace(face(2), units=found.units)
+    old = replace(face(2), blendshape_names=found.blendshape_names)
     path = tmp_path / "o.csv"
     sink = CsvSink(path, 3, columns=COLUMNS)
-    sink.open(SinkInfo("clip", labels=replace(BUILT_IN, units=found.units)))
+    sink.open(SinkInfo("clip", labels=replace(BUILT_IN, blendshapes=found.blendshape_names)))
     pixels = np.zeros((48, 64, 3), np.uint8)
     for n, faces in enumerate(([found], [], [old])):
         sink.write(Frame(pixels, n / 10, n, "clip"), Result(n, n / 10, "clip", faces))

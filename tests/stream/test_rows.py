@@ -16,8 +16,8 @@ from ferstream.stream.errors import SinkError
 from ferstream.stream.result import Result
 from ferstream.stream.sinks.base import SinkInfo
 from ferstream.stream.sinks.jsonl import JsonlFile, jsonl_sink
-from ferstream.stream.sinks.rows import FrameRows, RowSink, header, line
-from ferstream.stream.sources.event import SourceEvent, State
+from ferstream.stream.sinks.rows import BaseRowWriter, FrameRows, RowSink, header, line
+from ferstream.stream.sources.base import SourceEvent, State
 
 from .fakes import face
 from .receivers import ROW_INFO, blank, give_rows
@@ -33,7 +33,7 @@ def test_a_change_of_state_is_a_row(tmp_path: Path) -> None:
     sink = jsonl_sink(tmp_path / "o.jsonl", top=2)
     sink.open(SinkInfo("cam", live=True, about={"purpose": "a test"}))
     give_rows(sink, [1.0], [face(4)])
-    sink.tell(LOST)
+    sink.on_event(LOST)
     sink.close()
     first, row, state = json_lines(tmp_path / "o.jsonl")
     assert (first["kind"], first["purpose"], first["live"]) == ("header", "a test", True)
@@ -143,7 +143,7 @@ def test_a_pipe_that_does_not_block_still_gets_whole_rows(tmp_path: Path) -> Non
     assert rows == [{"kind": "header"}, row]
 
 
-class Breaking:
+class Breaking(BaseRowWriter):
     """A writer whose third row fails."""
 
     def __init__(self) -> None:

@@ -248,8 +248,8 @@ def test_addresses_that_are_none(address: str, told: str) -> None:
 
 def test_who_watches_nothing_keeps_nobody_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """Silent connections, and those that only talk, make room and are sent away in time."""
-    monkeypatch.setattr("ferstream.stream.sinks.rtsp_server._MOST_CONNECTED", 8)
-    monkeypatch.setattr("ferstream.stream.sinks.rtsp_server._SILENT_S", 3.0)
+    monkeypatch.setattr("ferstream.stream.sinks.rtsp._MOST_CONNECTED", 8)
+    monkeypatch.setattr("ferstream.stream.sinks.rtsp._SILENT_S", 3.0)
     with serving("rtsp://127.0.0.1:0/door") as sink, fed(sink), watching(sink.url) as first:
         next(first)
         place = ("127.0.0.1", int(sink.url.split(":")[2].split("/")[0]))

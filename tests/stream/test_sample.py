@@ -7,8 +7,8 @@ from itertools import islice
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from ferstream.stream.errors import SourceMissing
 from ferstream.stream.sources import open_source, sample
 
 
@@ -23,6 +23,7 @@ def test_it_is_the_same_every_time_and_quickly_made() -> None:
     assert [frame.time_s for frame in first] == pytest.approx([k / 30 for k in range(108)])
 
 
+@pytest.mark.slow
 def test_the_face_moves_and_the_rest_hardly() -> None:
     frames = [frame.pixels.astype(int) for frame in open_source("sample").frames()]
     straight, smile, surprise = frames[10], frames[45], frames[78]
@@ -40,7 +41,9 @@ def test_it_says_where_it_is_from() -> None:
     assert "public-domain NASA" in source.notes[0]
 
 
-def test_without_the_photograph_it_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sample, "find_spec", lambda name: None)
-    with pytest.raises(SourceMissing, match="pip install scikit-image"):
-        open_source("sample")
+def test_its_photograph_is_the_one_that_is_in_the_public_domain() -> None:
+    whole = pytest.importorskip("skimage.data").astronaut()
+    with Image.open(sample.PHOTOGRAPH) as picture:
+        part = np.asarray(picture)
+    x, y = sample.CORNER_PX.astype(int)
+    np.testing.assert_array_equal(part, whole[y : y + part.shape[0], x : x + part.shape[1]])

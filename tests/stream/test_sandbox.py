@@ -25,11 +25,11 @@ from ferstream.stream.errors import (
     SourceTooLarge,
     SourceUnreadable,
 )
-from ferstream.stream.jail import can_confine
-from ferstream.stream.sandbox import Limits, PictureDecoder, open_untrusted, printable
+from ferstream.stream.sandbox.protocol import ProtocolBroken, Receiver
+from ferstream.stream.sandbox.seccomp import can_confine
+from ferstream.stream.sandbox.untrusted import Limits, PictureDecoder, open_untrusted, printable
 from ferstream.stream.sources import open_source
 from ferstream.stream.sources.base import Source
-from ferstream.stream.wire import Receiver, WireBroken
 from tests import media
 
 from . import hostile
@@ -171,7 +171,7 @@ def test_a_decoder_has_no_rights(tmp_path: Path) -> None:
     script = f"""
 import os, signal, socket, sys, threading
 sys.path.insert(0, {os.getcwd()!r})
-from ferstream.stream.jail import confine
+from ferstream.stream.sandbox.seccomp import confine
 inherited = os.open({str(tmp_path)!r}, os.O_RDONLY)
 tries = {{
     "read": lambda: os.open("/etc/passwd", os.O_RDONLY),
@@ -312,7 +312,7 @@ def test_a_decoder_is_not_believed(said: bytes) -> None:
     try:
         os.write(sending, said)
         os.close(sending)
-        with pytest.raises(WireBroken):
+        with pytest.raises(ProtocolBroken):
             Receiver(receiving, 1.0, 10_000).receive()
     finally:
         os.close(receiving)
@@ -371,7 +371,7 @@ def test_nothing_leaks(tmp_path: Path) -> None:
 
 def test_a_decoder_ends_when_its_parent_does(long_clip: Path) -> None:
     script = (
-        "import os, sys; from ferstream.stream.sandbox import *; "
+        "import os, sys; from ferstream.stream.sandbox.untrusted import *; "
         "source = open_untrusted(sys.argv[1]); decoder = PictureDecoder(); "
         "import contextlib\n"
         "with contextlib.suppress(Exception): decoder.decode(b'x', 9)\n"

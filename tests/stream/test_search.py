@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from ferstream.stream.detect import Detection, FaceDetector
+from ferstream.stream.faces.detect import Detection, FaceDetector
+from ferstream.stream.faces.mesh import FaceMesh
+from ferstream.stream.faces.scene import Watch
+from ferstream.stream.faces.track import _SCENE_GRID, FaceTracker
 from ferstream.stream.frame import Frame
-from ferstream.stream.mesh import FaceMesh
 from ferstream.stream.sources.sample import SampleSource
-from ferstream.stream.track import _SCENE_GRID, FaceTracker
-from ferstream.stream.watch import Watch
 
 from .footage import Picture
 
@@ -89,13 +89,14 @@ def test_where_nothing_changes_it_is_looked_rarely(
     room: Picture, networks: tuple[Counting, FaceMesh]
 ) -> None:
     rng, looks = np.random.default_rng(5), []
+    grain = [rng.normal(0, 3.0, room.shape) for _ in range(5)]
     tracker = FaceTracker(None, *networks)
-    for noise, moving in ((3.0, False), (3.0, True)):
+    for moving in (False, True):
         tracker.reset()
         networks[0].looks = 0
         for index in range(60):
             picture = np.roll(room, 40 * index, axis=1) if moving else room
-            grainy = (picture + rng.normal(0, noise, picture.shape)).clip(0, 255).astype(np.uint8)
+            grainy = (picture + grain[index % 5]).clip(0, 255).astype(np.uint8)
             assert not tracker.update(Frame(grainy, index / 30, index, "video", dense=True))
         looks.append(networks[0].looks)
     # The first frame is looked at turned too; then ten times a second, or twice.
@@ -117,3 +118,22 @@ def test_a_change_counts_where_nobody_is_known() -> None:
     assert not watch.changed(there.ravel(), shape, [face])
     there[1, 1] += 60
     assert watch.changed(there.ravel(), shape, [face])
+
+
+def test_frames_dropped_for_want_of_time_are_no_pictures_that_stand_alone(
+    networks: tuple[Counting, FaceMesh],
+) -> None:
+    """Six pictures 0.5 s apart of a camera that gives 30 a second, and of one that gives two."""
+    detector, mesh = networks
+    frames = list(SampleSource().frames())[::15][:6]
+    looks, ids = [], []
+    for gap in (15, 1):
+        detector.looks = 0
+        tracker = FaceTracker(detector=detector, mesh=mesh)
+        for n, frame in enumerate(frames):
+            seen = Frame(frame.pixels, n / 2, n * gap, "camera")
+            ids.append([face.id for face in tracker.update(seen)])
+        looks.append(detector.looks)
+    assert ids == [[1]] * 12
+    hurried, slow = looks
+    assert hurried <= 4 < slow, looks

@@ -16,6 +16,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from ..commands import Done, within
 from .serving import encoded, frames
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -54,12 +55,11 @@ def started(
         process.communicate()
 
 
-def fails(process: subprocess.Popen[str], status: int, words: str) -> None:
+def fails(done: Done, status: int, words: str) -> None:
     """It says why and ends."""
-    out, error = process.communicate(timeout=60)
-    assert (process.returncode, out) == (status, "")
-    assert words in " ".join(error.replace("│", " ").split())
-    assert "Traceback" not in error
+    assert (done.status, done.out) == (status, "")
+    assert words in " ".join(done.error.replace("│", " ").split())
+    assert "Traceback" not in done.error
 
 
 def test_watches_answers_and_ends() -> None:
@@ -95,7 +95,7 @@ def test_watches_answers_and_ends() -> None:
         families = {f.name: f for f in text_string_to_metric_families(client.get("/metrics").text)}
         assert {"ferstream_service_visitors", "ferstream_frames"} <= set(families)
         (scored,) = families["ferstream_service_frames"].samples
-        assert scored.value == 1
+        assert scored.value >= 1
 
 
 def test_a_token_from_a_file_or_the_environment(tmp_path: Path) -> None:
@@ -117,23 +117,31 @@ def test_a_token_from_a_file_or_the_environment(tmp_path: Path) -> None:
 
 
 def test_what_is_wrong_is_said_at_once(tmp_path: Path) -> None:
-    fails(start("--host", "0.0.0.0"), 2, "others can reach 0.0.0.0")
+    fails(within("serve", "--host", "0.0.0.0"), 2, "others can reach 0.0.0.0")
     short = tmp_path / "token"
     short.write_text("0123456789abcdef")
     short.chmod(0o644)
-    fails(start("--token-file", short), 1, "others can read the token")
+    fails(within("serve", "--token-file", short), 1, "others can read the token")
     short.chmod(0o600)
     short.write_text("short")
-    fails(start("--certificate", short), 1, "give --certificate and --key")
-    fails(start("--certificate", short, "--key", short), 1, "are no certificate and its key")
-    fails(start("--certificate", short, "--key", tmp_path / "none"), 1, f"{tmp_path / 'none'}")
-    fails(start("--token-file", short), 1, "is too short")
-    fails(start("--token-file", tmp_path / "none"), 1, "cannot read the token")
-    fails(start("nothing.mp4"), 1, "nothing.mp4")
+    fails(within("serve", "--certificate", short), 1, "give --certificate and --key")
+    fails(
+        within("serve", "--certificate", short, "--key", short), 1, "are no certificate and its key"
+    )
+    fails(
+        within("serve", "--certificate", short, "--key", tmp_path / "none"),
+        1,
+        f"{tmp_path / 'none'}",
+    )
+    fails(within("serve", "--token-file", short), 1, "is too short")
+    fails(within("serve", "--token-file", tmp_path / "none"), 1, "cannot read the token")
+    fails(within("serve", "nothing.mp4"), 1, "nothing.mp4")
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        fails(start("--port", str(port)), 1, f"port {port}")
-    fails(start("--host", "no.such.host.invalid", "--without-token"), 1, "cannot serve on")
+        fails(within("serve", "--port", str(port)), 1, f"port {port}")
+    fails(
+        within("serve", "--host", "no.such.host.invalid", "--without-token"), 1, "cannot serve on"
+    )
 
 
 def test_a_second_signal_waits_for_nobody_and_says_nothing() -> None:

@@ -10,10 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from ferstream.stream.pipeline import Pipeline
 from ferstream.stream.recognize import Recognizer
-from ferstream.stream.serve.limits import Limits
+from ferstream.stream.serve.guard import Limits
 from ferstream.stream.serve.watch import Watch
 from ferstream.stream.sources import open_live
+from tests.needs import needs
 
 from .serving import Served, clip, encoded, frames, served
 
@@ -24,8 +26,8 @@ KNOWN = {"Authorization": f"Bearer {TOKEN}"}
 @pytest.fixture(scope="module")
 def service() -> Iterator[Served]:
     limits = Limits(upload_bytes=2**20, upload_s=5)
-    with Recognizer() as watching, Recognizer() as recognizer:
-        watch = Watch([open_live("sample")], watching)
+    with Recognizer() as watching, Pipeline(watching) as pipeline, Recognizer() as recognizer:
+        watch = Watch([open_live("sample")], pipeline)
         watch.start()
         with served(recognizer, limits, watch=watch, token=TOKEN) as one:
             yield one
@@ -34,7 +36,7 @@ def service() -> Iterator[Served]:
 
 def test_every_answer_is_as_described(service: Served, tmp_path: Path) -> None:
     """Whatever is sent: no failure but those described, and every answer fits its model."""
-    pytest.importorskip("schemathesis")
+    needs("schemathesis")
     command = [sys.executable, "-m", "schemathesis.cli", "run", f"{service.url}/openapi.json"]
     options = {
         "--header": f"Authorization: Bearer {TOKEN}",

@@ -13,19 +13,18 @@ import av
 import numpy as np
 import pytest
 
-from ferstream.stream.detect import FaceDetector, FaceMesh
 from ferstream.stream.errors import SinkError
+from ferstream.stream.faces.detect import FaceDetector, FaceMesh
+from ferstream.stream.faces.seen_together import SeenTogether
+from ferstream.stream.faces.sight import Track
+from ferstream.stream.faces.track import FaceTracker
 from ferstream.stream.frame import Frame
 from ferstream.stream.recognize import Recognizer
 from ferstream.stream.result import Result
-from ferstream.stream.seen_together import SeenTogether
-from ferstream.stream.sight import Track
 from ferstream.stream.sinks.base import SinkInfo
 from ferstream.stream.sinks.columns import COLUMNS, more
-from ferstream.stream.sinks.settled import SettledSink
+from ferstream.stream.sinks.settled import SettledSink, Spool
 from ferstream.stream.sources.sample import SampleSource
-from ferstream.stream.spool import Spool
-from ferstream.stream.track import FaceTracker
 
 from .fakes import FakeSource, ListSink
 from .fakes import face as fake_face

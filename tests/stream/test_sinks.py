@@ -214,7 +214,7 @@ def test_no_display_is_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.platform", "linux")
     monkeypatch.delenv("DISPLAY", raising=False)
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
-    with pytest.raises(SinkError, match="use --no-window"):
+    with pytest.raises(SinkError, match="use --no-show"):
         WindowSink(lambda: None).open(INFO)
 
 

@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import av
 import numpy as np
@@ -20,16 +20,11 @@ import pytest
 
 from ferstream.engines import contract
 from tests import media
+from tests.commands import Done, within
 from tests.engines import tiny
 
 ROOT = Path(__file__).resolve().parents[2]
 MOTION_PX = 32
-
-
-class Done(NamedTuple):
-    status: int
-    out: str
-    error: str
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +92,7 @@ def test_the_sample_from_end_to_end(bundle: str, tmp_path: Path) -> None:
 
 
 def test_the_summary_in_words(bundle: str) -> None:
-    done = run("score", "sample", "--bundle", bundle, "--top", "3")
+    done = within("score", "sample", "--bundle", bundle, "--top", "3")
     assert (done.status, done.error) == (0, "")
     assert done.out.startswith("sample: 3.6 s, 108 frames, 1 face, ")
     assert "note: made from a public-domain NASA photograph" in done.out
@@ -119,7 +114,7 @@ def test_several_clips_write_folders_and_one_bad_does_not_stop_the_rest(
     (clips / "b.mp4").write_text("no video")
     media.image(clips / "c.png")
     rows = tmp_path / "rows"
-    done = run("score", clips, "--bundle", bundle, "--jsonl", rows, "--json")
+    done = within("score", clips, "--bundle", bundle, "--jsonl", rows, "--json")
     assert done.status == 1
     (line,) = done.error.splitlines()
     assert "b.mp4 is not a video" in line
@@ -130,7 +125,11 @@ def test_several_clips_write_folders_and_one_bad_does_not_stop_the_rest(
         ("c.png", 1),
     ]
     assert parts[0]["faces"] == [] and parts[0]["error"] is None
-    assert sorted(path.name for path in rows.iterdir()) == ["a.jsonl", "c.jsonl"]
+    assert sorted(path.name for path in rows.iterdir()) == [
+        "a.jsonl",
+        "c.jsonl",
+        "ferstream.ledger",
+    ]
 
 
 def test_a_batch_of_folders_is_one_table(bundle: str, tmp_path: Path) -> None:
@@ -142,7 +141,7 @@ def test_a_batch_of_folders_is_one_table(bundle: str, tmp_path: Path) -> None:
     (clips / "notes.txt").touch()
     table = tmp_path / "one.csv"
     to = ("--to", tmp_path / "out" / "{source}.jsonl")
-    done = run("score", clips, "--recursive", "--bundle", bundle, "--csv", table, *to, "--json")
+    done = within("score", clips, "--recursive", "--bundle", bundle, "--csv", table, *to, "--json")
     assert done.status == 0
     (line,) = done.error.splitlines()
     assert "skipped" in line and "notes.txt: no video or image by name" in line
@@ -150,11 +149,11 @@ def test_a_batch_of_folders_is_one_table(bundle: str, tmp_path: Path) -> None:
     named = [str(clips / name) for name in ("p2/12:30 50%.mp4", *2 * ["p2/x.mp4"])]
     assert [row["source"] for row in rows] == [*named, *3 * [str(clips / "p10/x.mp4")]]
     names = sorted(path.name for path in (tmp_path / "out").iterdir())
-    assert names == ["12_30_50.jsonl", "p10_x.jsonl", "p2_x.jsonl"]
+    assert names == ["12_30_50.jsonl", "ferstream.ledger", "p10_x.jsonl", "p2_x.jsonl"]
 
 
 def test_a_truncated_clip_is_scored_as_far_as_it_goes(bundle: str, tmp_path: Path) -> None:
-    done = run("score", media.truncated(tmp_path / "cut.mp4"), "--bundle", bundle)
+    done = within("score", media.truncated(tmp_path / "cut.mp4"), "--bundle", bundle)
     assert done.status == 0
     assert "of 200 frames could be read: the file is damaged" in done.out
 
@@ -162,7 +161,7 @@ def test_a_truncated_clip_is_scored_as_far_as_it_goes(bundle: str, tmp_path: Pat
 @pytest.mark.parametrize("size", [(1, 1), (2, 1), (3, 200)])
 def test_tiny_pictures(bundle: str, tmp_path: Path, size: tuple[int, int]) -> None:
     path = media.image(tmp_path / "i.png", media.picture(0, size))
-    done = run("score", path, "--bundle", bundle, "--video", tmp_path / "o.mp4", "--json")
+    done = within("score", path, "--bundle", bundle, "--video", tmp_path / "o.mp4", "--json")
     assert (done.status, done.error) == (0, "")
     assert json.loads(done.out)["clips"][0]["frames"] == 1
 
@@ -187,15 +186,16 @@ def test_bad_input_is_one_line(bundle: str, tmp_path: Path) -> None:
         (("score", clip, "--jsonl", tmp_path / "no" / "o.jsonl"), "make it first"),
         (("score", clip, "--video", clip), "would replace the source"),
         (("score", clip, "--csv", folder), "is a folder"),
-        (("live", "97", "--no-window"), "no camera at /dev/video97"),
+        (("live", "97", "--no-show"), "no camera at /dev/video97"),
         (("live", "rtsp://ann:s3cret@127.0.0.1:9/1", "--retries", "0"), "ann:***@127.0.0.1"),
-        (("live", "sample", "--window"), "no display"),
+        (("live", "sample", "--show"), "no display"),
+        (("live", "sample", "--window"), "no display"),  # as it was called
         (("bench", tmp_path / "gone.mp4"), "no file or folder"),
         (("score", clip, "--bundle", folder), "manifest"),
     ]
     for arguments, words in cases:
         options = () if "--bundle" in arguments else ("--bundle", bundle)
-        fails(run(*arguments, *options), words)
+        fails(within(*arguments, *options), words)
 
 
 def test_a_broken_bundle_is_one_line(bundle: str, tmp_path: Path) -> None:
@@ -214,7 +214,7 @@ def test_a_broken_bundle_is_one_line(bundle: str, tmp_path: Path) -> None:
         (broken("newer", newer), "99"),
     ]
     for path, words in cases:
-        fails(run("score", "sample", "--bundle", path), words)
+        fails(within("score", "sample", "--bundle", path), words)
 
 
 @pytest.mark.parametrize(
@@ -229,13 +229,13 @@ def test_a_broken_bundle_is_one_line(bundle: str, tmp_path: Path) -> None:
     ],
 )
 def test_misuse_is_status_2(arguments: tuple[str, ...]) -> None:
-    done = run(*arguments)
+    done = within(*arguments)
     assert (done.status, done.out) == (2, "")
     assert "Usage: ferstream" in done.error
 
 
 def test_live_for_some_seconds(bundle: str, tmp_path: Path) -> None:
-    done = run("live", "sample", "--no-window", "--seconds", "1.5", "--bundle", bundle)
+    done = run("live", "sample", "--no-show", "--seconds", "1.5", "--bundle", bundle)
     assert (done.status, done.error) == (0, "")
     assert "watching sample" in done.out
     assert "from capture to result" in done.out
@@ -244,7 +244,7 @@ def test_live_for_some_seconds(bundle: str, tmp_path: Path) -> None:
 def test_live_with_two_sources_in_json(bundle: str, tmp_path: Path) -> None:
     clip = media.video(tmp_path / "a.mp4", 30)
     rows = tmp_path / "rows"
-    done = run("live", "sample", clip, "--no-window", "--bundle", bundle, "--jsonl", rows, "--json")
+    done = run("live", "sample", clip, "--no-show", "--bundle", bundle, "--jsonl", rows, "--json")
     assert (done.status, done.error) == (0, "")
     first, second = json.loads(done.out)["sources"]
     assert first["source"] == "sample"
@@ -271,7 +271,7 @@ def test_what_was_written_before_an_interrupt_is_complete(
 ) -> None:
     files = {kind: tmp_path / f"o.{kind}" for kind in ("jsonl", "csv", "mp4")}
     process = start(
-        *("live", "sample", "--no-window", "--bundle", bundle, "--jsonl", files["jsonl"]),
+        *("live", "sample", "--no-show", "--bundle", bundle, "--jsonl", files["jsonl"]),
         *("--csv", files["csv"], "--video", files["mp4"], "--json"),
     )
     done = interrupted(process, files["jsonl"], number)
@@ -288,7 +288,7 @@ def test_what_was_written_before_an_interrupt_is_complete(
 
 
 def test_an_interrupted_score_sums_up_what_it_saw(bundle: str, tmp_path: Path) -> None:
-    clip = media.video(tmp_path / "long.mp4", 4000, (320, 240))
+    clip = media.video(tmp_path / "long.mp4", 4000, (96, 72))
     rows, part = tmp_path / "o.jsonl", tmp_path / "o.jsonl.part"
     done = interrupted(start("score", clip, "--bundle", bundle, "--jsonl", rows), part, 2)
     assert done.status == 130
@@ -303,20 +303,20 @@ def test_nothing_that_exists_is_overwritten_unless_asked(bundle: str, tmp_path: 
     clip = media.video(tmp_path / "clip.mp4", 5)
     outputs = {kind: tmp_path / "out" / f"clip.{kind}" for kind in ("csv", "mp4", "eaf", "vtt")}
     to = [word for kind in outputs for word in ("--to", tmp_path / "out" / f"{{source}}.{kind}")]
-    assert run("score", clip, "--bundle", bundle, *to).status == 0
+    assert within("score", clip, "--bundle", bundle, *to).status == 0
     assert sorted((tmp_path / "out").iterdir()) == sorted(outputs.values())
     outputs["csv"].write_text("mine")
-    fails(run("score", clip, "--bundle", bundle, *to), "clip.csv exists: name another file")
-    fails(run("live", clip, "--bundle", bundle, *to), "clip.csv exists: name another file")
+    fails(within("score", clip, "--bundle", bundle, *to), "clip.csv exists: name another file")
+    fails(within("live", clip, "--bundle", bundle, *to), "clip.csv exists: name another file")
     assert outputs["csv"].read_text() == "mine"
-    assert run("score", clip, "--bundle", bundle, *to, "--overwrite").status == 0
+    assert within("score", clip, "--bundle", bundle, *to, "--overwrite").status == 0
     assert len(outputs["csv"].read_text().splitlines()) == 6
     assert sorted((tmp_path / "out").iterdir()) == sorted(outputs.values())
 
 
 def test_a_clip_without_a_picture_leaves_no_output(bundle: str, tmp_path: Path) -> None:
     clip, rows = media.no_frames(tmp_path / "nothing.mkv"), tmp_path / "o.jsonl"
-    fails(run("score", clip, "--bundle", bundle, "--jsonl", rows), "holds no picture")
+    fails(within("score", clip, "--bundle", bundle, "--jsonl", rows), "holds no picture")
     assert list(tmp_path.iterdir()) == [clip]
 
 
@@ -341,7 +341,7 @@ def test_bench_has_the_promised_fields(bundle: str) -> None:
 
 
 def test_a_real_clip(bundle: str, clips_dir: Path) -> None:
-    done = run("score", clips_dir / "face_noface.mov", "--bundle", bundle, "--json")
+    done = within("score", clips_dir / "face_noface.mov", "--bundle", bundle, "--json")
     (clip,) = json.loads(done.out)["clips"]
     assert clip["frames"] == 169
     assert clip["faces"][0]["to_s"] < clip["duration_s"] - 1, "the face leaves before the end"
@@ -356,7 +356,7 @@ def test_faces_are_looked_for_as_asked(bundle: str, tmp_path: Path) -> None:
     media.image(tmp_path / "noise.png", np.full((90, 90, 3), 128, np.uint8))
 
     def faces(*arguments: str | Path) -> dict[str, Any]:
-        done = run("score", "--bundle", bundle, "--json", *arguments)
+        done = within("score", "--bundle", bundle, "--json", *arguments)
         assert (done.status, done.error) == (0, "")
         clip: dict[str, Any] = json.loads(done.out)["clips"][0]
         return clip
@@ -370,6 +370,6 @@ def test_faces_are_looked_for_as_asked(bundle: str, tmp_path: Path) -> None:
     assert faces(tmp_path / "pair.png", "--min-face", "300")["faces_seen"] == 0
     assert faces(tmp_path / "noise.png")["faces_seen"] == 0
     assert faces(tmp_path / "noise.png", "--cropped")["faces_seen"] == 1
-    refused = run("score", tmp_path / "pair.png", "--rotate", "45")
+    refused = within("score", tmp_path / "pair.png", "--rotate", "45")
     assert refused.status == 2
     assert "--rotate" in refused.error

@@ -15,12 +15,11 @@ import pytest
 
 from ferstream.stream.errors import SinkError
 from ferstream.stream.frame import Frame
-from ferstream.stream.loop import run
 from ferstream.stream.recognize import Recognizer
 from ferstream.stream.result import FaceResult, Result
-from ferstream.stream.sinks.base import SinkInfo
+from ferstream.stream.run import run
+from ferstream.stream.sinks.base import NOTICE, SinkInfo
 from ferstream.stream.sinks.episodes import Episode
-from ferstream.stream.sinks.notice import NOTICE
 from ferstream.stream.sinks.subtitles import SubtitleSink, _Vtt
 from ferstream.stream.sources import open_source
 
@@ -238,6 +237,7 @@ def test_an_unopened_sink_says_so(tmp_path: Path) -> None:
         sink.write(written_frame, Result(0, 0.0, "c", []))
 
 
+@pytest.mark.mediapipe
 def test_a_real_face(tmp_path: Path) -> None:
     path = tmp_path / "sample.vtt"
     source = open_source("sample")

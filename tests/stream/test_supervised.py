@@ -20,10 +20,8 @@ from ferstream.stream.errors import (
     SourceUnreadable,
 )
 from ferstream.stream.frame import Frame
-from ferstream.stream.sources.backoff import Backoff
-from ferstream.stream.sources.base import Source
-from ferstream.stream.sources.event import SourceEvent, State
-from ferstream.stream.sources.supervised import SupervisedSource
+from ferstream.stream.sources.base import Source, SourceEvent, State
+from ferstream.stream.sources.supervised import Backoff, SupervisedSource
 
 from .fakes import FakeSource
 

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from ferstream.stream.errors import SinkError, SinkLost
-from ferstream.stream.loop import Route, run_many
 from ferstream.stream.recognize import Recognizer
-from ferstream.stream.sinks.background import BackgroundWriter
+from ferstream.stream.run import Route, run_many
+from ferstream.stream.sinks.background import BackgroundWriter, row_writer
 from ferstream.stream.sinks.event_rows import EventRows
 from ferstream.stream.sinks.http import HttpPost
 from ferstream.stream.sinks.jsonl import JsonlFile
@@ -19,7 +19,6 @@ from ferstream.stream.sinks.metrics_sink import MetricsSink
 from ferstream.stream.sinks.mqtt import MqttWriter
 from ferstream.stream.sinks.prometheus import Metrics
 from ferstream.stream.sinks.rows import FrameRows, RowMaker, RowSink
-from ferstream.stream.sinks.target import row_writer
 from ferstream.stream.sinks.tcp import TcpLines
 from ferstream.stream.sinks.window_rows import WindowRows
 from ferstream.stream.sources import open_source
@@ -65,6 +64,7 @@ def test_places_that_are_none(target: str) -> None:
     assert "secret" not in str(caught.value)
 
 
+@pytest.mark.mediapipe
 def test_from_faces_to_receivers_and_metrics(tmp_path: Path) -> None:
     """The built-in clip, read by the real networks: every place tells the same story."""
     tcp, http, metrics = TcpReceiver(), HttpReceiver(), Metrics()

@@ -11,11 +11,12 @@ import cv2
 import numpy as np
 import pytest
 
-from ferstream.stream.detect import FaceDetector
-from ferstream.stream.face_options import FaceOptions
+from ferstream.stream.faces.detect import FaceDetector
+from ferstream.stream.faces.front import open_front_end
+from ferstream.stream.faces.mesh import FaceMesh
+from ferstream.stream.faces.options import FaceOptions
+from ferstream.stream.faces.track import FaceTracker
 from ferstream.stream.frame import Frame
-from ferstream.stream.mesh import FaceMesh
-from ferstream.stream.track import FaceTracker
 
 from .footage import (
     PATCH_PX,
@@ -34,6 +35,14 @@ Ids = list[int]
 @pytest.fixture(scope="module")
 def new_tracker() -> Iterator[Callable[..., FaceTracker]]:
     detector, mesh = FaceDetector(), FaceMesh(workers=2)
+    yield lambda **faces: FaceTracker(FaceOptions(**faces), detector, mesh)
+    mesh.close()
+    detector.close()
+
+
+@pytest.fixture(scope="module")
+def own_tracker() -> Iterator[Callable[..., FaceTracker]]:
+    detector, mesh = open_front_end("own", threads=1)
     yield lambda **faces: FaceTracker(FaceOptions(**faces), detector, mesh)
     mesh.close()
     detector.close()
@@ -166,25 +175,31 @@ def cut_outs(
 
 
 @pytest.mark.parametrize(
-    ("behind", "before", "rate_hz", "duration_s", "lower_px"),
+    ("trackers", "behind", "before", "rate_hz", "duration_s", "lower_px"),
     [
-        ("single_face.mp4", "smiling_man.mp4", 30, 3.0, 0),
-        ("smiling_man.mp4", "eat.mkv", 15, 3.0, 40),
-        ("book.mkv", "single_face.mp4", 30, 3.0, 0),
-        ("eat.mkv", "book.mkv", 60, 1.5, 10),
-        ("book.mkv", "eat.mkv", 30, 6.0, 0),
+        ("new_tracker", "single_face.mp4", "smiling_man.mp4", 30, 3.0, 0),
+        ("new_tracker", "smiling_man.mp4", "eat.mkv", 15, 3.0, 40),
+        ("new_tracker", "book.mkv", "single_face.mp4", 30, 3.0, 0),
+        ("new_tracker", "eat.mkv", "book.mkv", 60, 1.5, 10),
+        ("new_tracker", "book.mkv", "eat.mkv", 30, 6.0, 0),
+        ("own_tracker", "single_face.mp4", "smiling_man.mp4", 30, 3.0, 0),
+        ("own_tracker", "smiling_man.mp4", "eat.mkv", 15, 3.0, 40),
+        ("own_tracker", "book.mkv", "single_face.mp4", 30, 3.0, 0),
+        ("own_tracker", "eat.mkv", "book.mkv", 60, 1.5, 10),
     ],
 )
 def test_two_faces_cross_and_keep_their_ids(
     cut_outs: Callable[[str], list[Picture]],
-    new_tracker: Callable[..., FaceTracker],
+    request: pytest.FixtureRequest,
+    trackers: str,
     behind: str,
     before: str,
     rate_hz: float,
     duration_s: float,
     lower_px: int,
 ) -> None:
-    back, front, tracker = cut_outs(behind), cut_outs(before), new_tracker()
+    back, front = cut_outs(behind), cut_outs(before)
+    tracker = request.getfixturevalue(trackers)()
     count = round(rate_hz * duration_s)
     seen: dict[str, Counter[int]] = {"back": Counter(), "front": Counter()}
     for index in range(count):
@@ -224,9 +239,11 @@ def test_twenty_faces_and_a_limit(clips_dir: Path, new_tracker: Callable[..., Fa
     assert spells(ids_of(new_tracker(max_faces=5), frames)) == [list(range(1, 6))]
 
 
+@pytest.mark.parametrize("trackers", ["new_tracker", "own_tracker"])
 @pytest.mark.parametrize("shape", [(1, 1), (1, 700), (4320, 7680)])
 def test_odd_sizes_show_nobody(
-    new_tracker: Callable[..., FaceTracker], shape: tuple[int, int]
+    request: pytest.FixtureRequest, shape: tuple[int, int], trackers: str
 ) -> None:
     pictures = [np.full((*shape, 3), 90, np.uint8)] * 3
-    assert spells(ids_of(new_tracker(), at_rate(pictures, 30))) == [[]]
+    tracker = request.getfixturevalue(trackers)()
+    assert spells(ids_of(tracker, at_rate(pictures, 30))) == [[]]

@@ -10,7 +10,7 @@ import pytest
 from ferstream.stream.result import FaceResult, Result
 from ferstream.stream.sinks.rows import line
 from ferstream.stream.sinks.window_rows import WindowRows
-from ferstream.stream.sources.event import SourceEvent, State
+from ferstream.stream.sources.base import SourceEvent, State
 
 from .fakes import face
 
@@ -84,10 +84,10 @@ def test_a_pause_or_a_lost_camera_begins_a_window_anew() -> None:
     ]
     assert list(maker.make(Result(0, 100.0, "cam", []))) == []
     assert list(maker.make(Result(1, 103.0, "cam", []))) == []
-    assert list(maker.tell(SourceEvent("cam", State.stalled, 104.0))) == []
-    (cut,) = maker.tell(SourceEvent("cam", State.lost, 105.0))
+    assert list(maker.on_event(SourceEvent("cam", State.stalled, 104.0))) == []
+    (cut,) = maker.on_event(SourceEvent("cam", State.lost, 105.0))
     assert (cut["from_s"], cut["to_s"], cut["frames"]) == (100.0, 103.0, 2)
-    assert list(maker.tell(SourceEvent("cam", State.ended, 106.0))) == []
+    assert list(maker.on_event(SourceEvent("cam", State.ended, 106.0))) == []
     assert list(maker.finish()) == []
 
 

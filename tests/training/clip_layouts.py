@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from .layout_files import EMOTIW, Written, clip, frames, picture, text
+from tests.training.layout_files import EMOTIW, Written, clip, frames, picture, text
 
 SIX = ("Anger", "Disgust", "Fear", "Happiness", "Sadness", "Surprise")
 DISFA_UNITS = (1, 2, 4, 5, 6, 9, 12, 15, 17, 20, 25, 26)

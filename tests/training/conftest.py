@@ -6,7 +6,7 @@ import shutil
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -15,35 +15,37 @@ import pytest
 import torch
 
 from ferstream.calibration.gate import Budget
-from ferstream.calibration.lower import Options
+from ferstream.calibration.quantize import Options
 from ferstream.engines.bundle import Bundle
-from ferstream.training.data.fer import FerPlus, load_fer_plus
-from ferstream.training.data.motion import FaceShape, fit_face_shape
-from ferstream.training.export import export
-from ferstream.training.run_folder import RunFolder
-from ferstream.training.stages import (
-    DEFAULT,
-    train_attention,
-    train_heads,
-    train_spatial,
-    train_temporal,
-)
-from ferstream.training.systems.attention import AttentionOptions
-from ferstream.training.systems.heads import HeadsOptions
-from ferstream.training.systems.temporal import TemporalOptions
-
-from .judged_layout import rewritten, write_wild, write_words
-from .layout import write_layout
-from .toy_runs import train_toy
+from ferstream.training.datasets.fer import FerPlus, load_fer_plus
+from ferstream.training.datasets.motion import FaceShape, fit_face_shape
+from ferstream.training.exporting import image
+from ferstream.training.exporting.export import export
+from ferstream.training.learning.run_folder import RunFolder
+from ferstream.training.learning.system import train_system
+from ferstream.training.systems.default import SYSTEM, DefaultOptions
+from tests.training.judged_layout import rewritten, write_wild, write_words
+from tests.training.layout import write_layout
+from tests.training.toy_runs import train_toy
 
 Exported = tuple[Bundle, dict[str, Any]]
 
-SPATIAL = replace(
-    DEFAULT, blendshape_epochs=1, epochs=1, batch=32, segmentation_weight=0.5, segmentation_width=8
+SMALL = DefaultOptions(
+    blendshape_epochs=1,
+    epochs=1,
+    batch=32,
+    segmentation_weight=0.5,
+    segmentation_width=8,
+    heads_epochs=2,
+    heads_batch=32,
+    stacks=64,
+    motion_epochs=2,
+    motion_batch=32,
+    clips=16,
+    attention_epochs=1,
+    attention_batch=8,
 )
-TEMPORAL = TemporalOptions(stacks=64, epochs=2, batch=32)
-ATTENTION = AttentionOptions(clips=16, validation_clips=16, views=4, epochs=1, batch=8)
-HEADS = HeadsOptions(views=2, epochs=2, batch=32)
+"""Each stage of the default bundle's training for a few steps."""
 
 
 LENIENT = Options(rounds=0, sweep=False, budget=Budget(1.0, 1.0, 0.0, 9.0, 1.0))
@@ -65,6 +67,40 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FERSTREAM_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def whole_int8() -> Iterator[None]:
+    """Image systems are quantized without trying each layer alone, which takes longer than all else
+    of an export. test_image_bundle.py tries them for one bundle, tests/calibration in all ways."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(image, "Options", partial(Options, sweep=False))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def tables_read_once() -> Iterator[None]:
+    """PyTorch's exporter reads its tables of operators anew for each network, a second or two of
+    the three that a small one takes; here they stay as they are."""
+    export, patch = torch.onnx.export, pytest.MonkeyPatch()
+
+    @cache
+    def keep_tables() -> None:
+        from torch._export import utils
+        from torch.onnx._internal.exporter._registration import ONNXRegistry
+
+        read = staticmethod(cache(ONNXRegistry.from_torchlib))
+        patch.setattr(ONNXRegistry, "from_torchlib", read)
+        found = utils._materialize_cpp_cia_ops
+        patch.setattr(utils, "_materialize_cpp_cia_ops", cache(found))
+
+    def exported(*given: Any, **how: Any) -> Any:
+        keep_tables()
+        return export(*given, **how)
+
+    patch.setattr(torch.onnx, "export", exported)
+    yield
+    patch.undo()
 
 
 @pytest.fixture(scope="session")
@@ -113,17 +149,15 @@ def trained(judged_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run folder with all stages, each trained for a few steps; tests leave it as it is."""
     run = tmp_path_factory.mktemp("run")
     with lightning_warns():
-        train_spatial(run, str(judged_dir), SPATIAL)
-        train_heads(run, str(judged_dir), HEADS)
-        train_temporal(run, str(judged_dir), TEMPORAL)
-        train_attention(run, str(judged_dir), ATTENTION)
-    return run
+        return train_system(SYSTEM, SMALL, run, str(judged_dir)).path
 
 
 @pytest.fixture(scope="session")
 def exported(trained: Path, judged_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Exported:
     """That run as a bundle, and how it was put together; tests leave it as it is."""
-    return export(trained, tmp_path_factory.mktemp("exported") / "bundle", str(judged_dir), LENIENT)
+    return export(
+        trained, tmp_path_factory.mktemp("exported") / "bundle", str(judged_dir), options=LENIENT
+    )
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from skimage.data import astronaut
 
 from ferstream.engines.taxonomy import load_taxonomy
-from ferstream.training.data.fer import SPLITS
+from ferstream.training.datasets.fer import SPLITS
 
 WORDS = load_taxonomy("emo135").labels
 BOX = (176.0, 66.0, 100.0, 128.0)

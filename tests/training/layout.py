@@ -13,9 +13,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from ferstream.stream.align import ANCHOR_LANDMARKS, ANCHOR_TEMPLATE
-from ferstream.training import data
-from ferstream.training.data.fer import BASIC8
+from ferstream.stream.faces.align import ANCHOR_LANDMARKS, ANCHOR_TEMPLATE
+from ferstream.training import datasets as data
+from ferstream.training.datasets.fer import BASIC8
 
 Floats = npt.NDArray[np.float32]
 

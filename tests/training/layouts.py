@@ -11,19 +11,18 @@ from pathlib import Path
 import numpy as np
 
 from ferstream.engines.taxonomy import load_taxonomy
-
-from .clip_layouts import afew as afew
-from .clip_layouts import bp4d as bp4d
-from .clip_layouts import ck_plus as ck_plus
-from .clip_layouts import dfew as dfew
-from .clip_layouts import disfa as disfa
-from .clip_layouts import ferv39k as ferv39k
-from .clip_layouts import mafw as mafw
-from .clip_layouts import mmi as mmi
-from .clip_layouts import oulu_casia as oulu_casia
-from .layout_files import EMOTIW, Written, clip, frames
-from .layout_files import picture as picture
-from .layout_files import text as text
+from tests.training.clip_layouts import afew as afew
+from tests.training.clip_layouts import bp4d as bp4d
+from tests.training.clip_layouts import ck_plus as ck_plus
+from tests.training.clip_layouts import dfew as dfew
+from tests.training.clip_layouts import disfa as disfa
+from tests.training.clip_layouts import ferv39k as ferv39k
+from tests.training.clip_layouts import mafw as mafw
+from tests.training.clip_layouts import mmi as mmi
+from tests.training.clip_layouts import oulu_casia as oulu_casia
+from tests.training.layout_files import EMOTIW, Written, clip, frames
+from tests.training.layout_files import picture as picture
+from tests.training.layout_files import text as text
 
 
 def fer2013(root: Path, votes: bool = True) -> Written:

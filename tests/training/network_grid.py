@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ferstream.calibration.int8 import qdq_from_onnx
-from ferstream.training.onnx import onnx_from_module
+from ferstream.training.exporting.export import onnx_from_module
 
 Arrays = dict[str, NDArray[Any]]
 Shapes = dict[str, tuple[int | str, ...]]

@@ -13,10 +13,15 @@ import pytest
 import typer.testing
 
 from ferstream.stream.sources import open_source
-from ferstream.training.data.readers import DataError, read_set
-from ferstream.training.data.readers.pixels import read_picture
-from ferstream.training.data.readers.sheet import SheetOptions, draw_sheet, row_count, write_sheet
 from ferstream.training.data_cli import app
+from ferstream.training.datasets.readers import DataError, read_set
+from ferstream.training.datasets.readers.pixels import read_picture
+from ferstream.training.datasets.readers.sheet import (
+    SheetOptions,
+    draw_sheet,
+    row_count,
+    write_sheet,
+)
 
 from . import layouts
 

@@ -15,23 +15,23 @@ from ferstream.demo.view import MomentSink, document
 from ferstream.engines.bundle import Bundle, load_bundle
 from ferstream.engines.errors import ContractMismatch
 from ferstream.engines.labels import BUILT_IN, labels_of
-from ferstream.stream.colours import colour_of, own_colours, to_hex
-from ferstream.stream.loop import run
+from ferstream.stream.emotions import colour_of, own_colours, to_hex
 from ferstream.stream.outputs import Outputs
 from ferstream.stream.recognize import Recognizer
-from ferstream.stream.row_schema import row_schema
+from ferstream.stream.run import run
 from ferstream.stream.sinks.base import Sink
+from ferstream.stream.sinks.rows import row_schema
 from ferstream.stream.sinks.tally import TallySink
 from ferstream.stream.sources.sample import SampleSource
 from ferstream.training import cli
+from ferstream.training.datasets.label_lists import lists_for, read_taxonomy
 from ferstream.training.errors import OptionsWrong
-from ferstream.training.image_bundle import bundle_from_run
-from ferstream.training.label_lists import lists_for, read_taxonomy
+from ferstream.training.exporting.export import export
+from tests.training.conftest import lightning_warns
+from tests.training.learning.test_draws import write_prepared
+from tests.training.toy_runs import train_toy
 
 from ..stream import serving
-from .conftest import lightning_warns
-from .test_draws import write_prepared
-from .toy_runs import train_toy
 
 jsonschema = pytest.importorskip("jsonschema", reason="it holds the rows to their schema")
 
@@ -57,8 +57,8 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     toy: dict[str, Any] = {"faces": str(faces), "taxonomy": str(taxonomy), "epochs": 1}
     with lightning_warns():
         train_toy(folder / "run", "nowhere", **toy)
-    made, figures = bundle_from_run(folder / "run", folder / "bundle", None)
-    assert figures["test"]["n"] > 0
+    made = export(folder / "run", folder / "bundle", None)[0]
+    assert made.manifest.measured["basic8"]["n"] > 0
     return made
 
 

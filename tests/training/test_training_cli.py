@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 import typer
 
-from ferstream.training import cli, stages
-from ferstream.training.data.fer import DataMissing
-from ferstream.training.stages import DEFAULT, StageMissing
-
-from .conftest import Exported
+from ferstream.training import cli
+from ferstream.training.datasets.fer import DataMissing
+from ferstream.training.errors import RunUnfinished
+from tests.training.conftest import Exported
 
 
 def test_evaluate_prints_one_json_document(
@@ -43,35 +41,6 @@ def test_missing_data_is_said(exported: Exported, tmp_path: Path) -> None:
         cli.evaluate(bundle=str(exported[0].path), data=str(tmp_path))
 
 
-def test_export_needs_the_stages(tmp_path: Path, tiny_dir: Path) -> None:
-    with pytest.raises(StageMissing, match="ferstream train spatial"):
+def test_export_needs_a_run(tmp_path: Path, tiny_dir: Path) -> None:
+    with pytest.raises(RunUnfinished, match="make one with `ferstream train SYSTEM"):
         cli.export(tmp_path / "run", tmp_path / "bundle", str(tiny_dir))
-
-
-@pytest.mark.parametrize("stage", ["spatial", "temporal", "attention"])
-def test_a_stage_takes_its_options(
-    stage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked: list[tuple[Any, ...]] = []
-    monkeypatch.setattr(stages, f"train_{stage}", lambda *given: asked.append(given))
-    getattr(cli, stage)(run=tmp_path, data="here", epochs=3, seed=7)
-    getattr(cli, stage)(run=tmp_path)
-    (run, data, options), (_, _, usual) = asked
-    assert (run, data, options.epochs, options.seed) == (tmp_path, "here", 3, 7)
-    assert usual == (DEFAULT if stage == "spatial" else type(usual)())
-
-
-def test_default_runs_the_stages_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[str] = []
-    for stage in ("spatial", "heads", "temporal", "attention"):
-        monkeypatch.setattr(
-            stages,
-            f"train_{stage}",
-            lambda *given, stage=stage: asked.append(stage),
-        )
-    monkeypatch.setattr(stages, "take_over", lambda *given: asked.append(given[-1]))
-    cli.default()
-    assert asked == ["spatial", "heads", "temporal", "attention"]
-    asked.clear()
-    cli.default(start="some")
-    assert asked == ["some", "heads", "temporal"], "what the bundle has is kept"

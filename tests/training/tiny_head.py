@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from ferstream.training.data.synthetic.kit import FaceKit
+from ferstream.training.datasets.synthetic.kit import FaceKit
 
 Floats = npt.NDArray[np.float32]
 

@@ -11,9 +11,9 @@ import pytest
 import torch
 
 import ferstream
-from ferstream.training.checkpoint import read_checkpoint
-from ferstream.training.run_folder import RunFolder, open_run
-from ferstream.training.system import open_system, train_system
+from ferstream.training.learning.checkpoint import read_checkpoint
+from ferstream.training.learning.run_folder import RunFolder, open_run
+from ferstream.training.learning.system import open_system, train_system
 
 TOY: dict[str, Any] = {
     "epochs": 2,
@@ -23,6 +23,7 @@ TOY: dict[str, Any] = {
     "rate": 1e-3,
     "decay_epochs": (1,),
     "segmentation_width": 8,
+    "backbone_width": 16,
     "average_decay": 0.9,
     "augmentation": "rich",
 }

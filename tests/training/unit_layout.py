@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ferstream.training.data.learning_faces import LearningFaces
-from ferstream.training.data.readers import prepared
+from ferstream.training.datasets.learning_faces import LearningFaces
+from ferstream.training.datasets.readers import prepared
 
 
 def write_prepared(

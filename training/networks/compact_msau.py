@@ -6,19 +6,21 @@ expressions, J parts of a face.
 Two scales. The coarse one sees the whole crop: stem, region layer, residual stages; from its
 last map come the fully connected feature, the MAC descriptor (each channel's maximum) and the
 action units. The strongest of those maxima says where to look closer: that part of the crop is
-magnified for the fine scale. Where the paper and this network differ, ARCHITECTURE.md says why.
+magnified for the fine scale. Where the paper and this network differ,
+docs/decisions/network.md says why.
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .blocks import RegionLayer, residual_stages
-from .resnet_se import StageMaps
+from .backbones import RegionLayer, StageMaps, residual_stages
 from .slfer import ComponentTask, ExpressionOutput, SegmentationTask
 
 BLENDSHAPES, WORDS, FINE_CLASSES, AFFECT = 52, 135, 33, 3
@@ -250,3 +252,22 @@ class CompactMSAU(nn.Module):
         if self.blendshapes is None:
             return found, found.logits[:, :0], seen.zoom
         return found, torch.sigmoid(self.blendshapes(seen.coarse)), seen.zoom
+
+
+@torch.no_grad()
+def features_of(
+    network: CompactMSAU, crops: npt.NDArray[np.uint8], *, exact: bool = False
+) -> Tensor:
+    """Crops (N, 48, 48) to features (N, D) float32, in evaluation mode.
+
+    They are means over each crop and its mirror image, as in a bundle. Computed in bf16, which is
+    several times faster on a CPU, unless ``exact``.
+    """
+    device = next(network.parameters()).device
+    network.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    parts = []
+    for part in torch.split(torch.from_numpy(crops)[:, None], 256):
+        with torch.autocast(device.type, torch.bfloat16, enabled=not exact):
+            both = network.body(torch.cat([part, part.flip(3)]).to(device)).feature
+        parts.append(both.float().reshape(2, len(part), -1).mean(0).cpu())
+    return torch.cat(parts)

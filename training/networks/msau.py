@@ -1,4 +1,10 @@
-"""MSAU-Net (paper 003, IV-A; progressive erasing V-E) at the paper's own size.
+"""MSAU-Net (paper 003, images) and its two classifiers.
+
+The two softmax losses' classifiers (paper 003, IV-A): leaves of the tree and basic classes.
+
+B batch, D features, K leaves (33), P basic classes (6).
+
+MSAU-Net (paper 003, IV-A; progressive erasing V-E) at the paper's own size.
 
 B batch, S side of the crop, N regions looked at closely, K leaves, P basic classes, U units.
 
@@ -27,11 +33,47 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from .drml import Drml, DrmlSize
-from .heads import TreeHeads, TreeScores
-from .resnet_se import three_channels
+from .backbones import three_channels
+from .drml import Drml, DrmlSize, magnified, strongest_cells, window_corners
 from .slfer import ExpressionOutput
-from .zoom import magnified, strongest_cells, window_corners
+
+
+class TreeScores(NamedTuple):
+    """leaf (B, K) and basic (B, P) logits; basic is None where the second softmax is left out."""
+
+    leaf: Tensor
+    basic: Tensor | None
+
+
+class TreeHeads(nn.Module):
+    """Features (B, D) to `TreeScores`; ``basic`` 0 leaves the second softmax out."""
+
+    def __init__(self, features: int, leaves: int, basic: int, dropout: float = 0.5) -> None:
+        super().__init__()
+        self.dropout = nn.Dropout(dropout)
+        self.leaf = nn.Linear(features, leaves)
+        self.basic = nn.Linear(features, basic) if basic else None
+
+    def forward(self, feature: Tensor) -> TreeScores:
+        kept = self.dropout(feature)
+        return TreeScores(self.leaf(kept), self.basic(kept) if self.basic is not None else None)
+
+
+class LastState(nn.Module):
+    """Features (B, T, D) through an LSTM; what it holds after the last step is classified."""
+
+    def __init__(
+        self, features: int, hidden: int, leaves: int, basic: int, dropout: float = 0.5
+    ) -> None:
+        super().__init__()
+        self.lstm = nn.LSTM(features, hidden, batch_first=True)
+        self.heads = TreeHeads(hidden, leaves, basic, dropout)
+
+    def forward(self, feature_BTD: Tensor) -> TreeScores:
+        states, _ = self.lstm(feature_BTD)
+        scores: TreeScores = self.heads(states[:, -1])
+        return scores
+
 
 MOST_REGIONS = 5
 

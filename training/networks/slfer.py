@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .resnet_se import ResNet18, StageMaps, three_channels
+from .backbones import WIDTH, ResNet18, StageMaps, three_channels
 
 SEMANTIC_CLASSES = 8
 
@@ -93,7 +93,8 @@ class ComponentTask(nn.Module):
 
 
 class Slfer(nn.Module):
-    """Crops (B, 1, S, S) uint8, S a multiple of 16, to `SlferOutput`; D = 512.
+    """Crops (B, 1, S, S) uint8, S a multiple of 16, to `SlferOutput`; D is 8 times the backbone's
+    width, 512 in the paper.
 
     Args:
         expressions: K.
@@ -101,6 +102,7 @@ class Slfer(nn.Module):
         segmentation: with ST.
         components: with CT.
         width: of the first convolution of ST.
+        backbone_width: channels of the backbone's first stage.
     """
 
     def __init__(
@@ -111,9 +113,10 @@ class Slfer(nn.Module):
         segmentation: bool = True,
         components: bool = True,
         width: int = 256,
+        backbone_width: int = WIDTH,
     ) -> None:
         super().__init__()
-        self.backbone = ResNet18(excite=excite)
+        self.backbone = ResNet18(excite=excite, width=backbone_width)
         self.features = self.backbone.features
         self.head = nn.Sequential(
             nn.Linear(self.features, 256),
@@ -123,7 +126,8 @@ class Slfer(nn.Module):
             nn.Linear(128, expressions),
         )
         """ECT: three fully connected layers on the averaged map, (B, D) to (B, K)."""
-        self.segmentation = SegmentationTask(width) if segmentation else None
+        maps = (self.features // 2, self.features)
+        self.segmentation = SegmentationTask(width, channels=maps) if segmentation else None
         self.components = ComponentTask(self.features) if components else None
 
     def forward(self, crop: Tensor) -> SlferOutput:

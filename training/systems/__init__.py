@@ -1,15 +1,16 @@
 """One file per system: networks, losses, stages and hyper-parameters put together.
 
 To add one: its networks in training/networks/ with a `recognise(crop)`, a `head` and `features`,
-and a line for each in tests/training/test_paper_networks.py; here a file with a frozen subclass of
-`Options` (its default values the paper's, `fast()` beside them), a `Learner` for each stage whose
-`losses` are the paper's equations, a function that lists the stages, and a `SYSTEM`; then its name
-below. Commands, checkpoints, logs, figures, report, comparison and bundle follow.
+and a line for each in tests/training/networks/test_paper_networks.py; here a file with a frozen
+subclass of `Options` (its default values the paper's, `fast()` beside them), a `Learner` for each
+stage whose `losses` are the paper's equations, a function that lists the stages, and a `SYSTEM`;
+then its name below. Commands, checkpoints, logs, figures, report, comparison and bundle follow.
 """
 
 from __future__ import annotations
 
 SYSTEMS = {
+    "default": "The default bundle, all of its networks, on FER+ photographs and judged faces.",
     "compact": "The default bundle's network (after paper 003) on any labelled faces.",
     "msau": "MSAU-Net (paper 003, images): regions, action units, a magnified second look.",
     "tmsau": "TMSAU-Net (paper 003, video): attention over frames, a stream of motion, fusion.",

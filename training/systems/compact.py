@@ -7,12 +7,12 @@ blendshapes  the intensities of 52 action units, where the faces have a teacher'
 joint        expressions by both scales, the second to be surer (eq. 1), blendshapes on beside them.
 
 The paper then fixes the action units' weights; here one small backbone serves both, so they keep
-learning. ``word_weight`` adds what a judge said of faces (training.data.judged): the 135 words,
-each on its own, the 33 classes above them, valence, arousal and intensity.
-``beside`` mixes in another judged set, ``start`` begins with a bundle's network, ``teachers`` lets
-bundles' answers join the labels.
-``segmentation_weight`` and ``component_weight`` give all stages paper 002's two tasks as company
-(its eq. 2, 3 and 5). The default bundle's spatial network is this with words (training.stages).
+learning. ``word_weight`` adds what a judge said of faces (training.datasets.judged): the 135 words,
+each on its own, the 33 classes above them, valence, arousal and intensity. ``beside`` mixes in
+another judged set, ``start`` begins with a bundle's network, ``teachers`` lets bundles' answers
+join the labels. ``segmentation_weight`` and ``component_weight`` give all stages paper 002's two
+auxiliary tasks (its eq. 2, 3 and 5). The default bundle's spatial network is this with words
+(systems/default.py).
 
 B batch, K expressions.
 """
@@ -20,44 +20,145 @@ B batch, K expressions.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
+from typing_extensions import Self
 
 from ferstream.engines.manifest import Supervision
 from ferstream.engines.taxonomy import roll_up
 
-from ..checkpoint import load_weights
-from ..data.augment import CROP_PX
-from ..data.face_images import JUDGED, FaceImages
-from ..data.face_splits import Splits
-from ..data.fer import BASIC8
-from ..data.learning_faces import LearningFaces
-from ..data.parsing import Parsing
-from ..data.synthetic.action_units import ARKIT_NAMES
-from ..data.task_faces import TaskFaces, joined, load_task
-from ..data.wild_faces import wild_faces
-from ..draws import sampling_weights
+from ..datasets.augment import CROP_PX
+from ..datasets.face_splits import Splits
+from ..datasets.fer import BASIC8
+from ..datasets.judged_faces import wild_faces
+from ..datasets.learning_faces import LearningFaces
+from ..datasets.parsing import Parsing
+from ..datasets.synthetic.expressions import ARKIT_NAMES
+from ..datasets.task_faces import TaskFaces, joined, load_task
 from ..errors import OptionsWrong
-from ..learner import Batch, Learner, Recipe
-from ..losses import (
-    action_unit_loss,
-    judged_loss,
-    ranking_loss,
-    vote_cross_entropy,
-)
+from ..learning.checkpoint import load_weights
+from ..learning.drawn_sets import AUGMENTATIONS, JUDGED, FaceImages
+from ..learning.draws import BESIDE, shown_weights
+from ..learning.from_bundles import start_from_bundle, taught, with_blendshapes
+from ..learning.learner import Batch, Learner, Recipe
+from ..learning.losses import action_unit_loss, judged_loss, ranking_loss, vote_cross_entropy
+from ..learning.options import Options, option
+from ..learning.run_folder import RunFolder
+from ..learning.system import Stage, System
 from ..networks.compact_msau import CompactMSAU
-from ..run_folder import RunFolder
-from ..start import start_from_bundle
-from ..system import Stage, System
-from ..teachers import taught
-from .compact_options import BESIDE, CompactOptions
 from .slfer import component_loss, segmentation_loss
 
 BEFORE, BLENDSHAPES, JOINT = "before", "blendshapes", "joint"
+
+
+@dataclass(frozen=True)
+class CompactOptions(Options):
+    """The default values are the default bundle's."""
+
+    epochs: int = option(51, "Times that every face is shown in the joint training")
+    batch: int = option(128, "Faces behind one step of the optimizer, over all processes")
+    average_decay: float = option(
+        0.998,
+        "Of the moving average of weights that is validated and kept; 0: no average",
+    )
+    blendshape_epochs: int = option(
+        3,
+        "Of the training on blendshapes alone, which comes before; 0: none",
+    )
+    pretrain: str = option(
+        "",
+        "Another set to learn from first, as for --faces; none: from scratch",
+    )
+    pretrain_epochs: int = option(10, "Of that")
+    pretrain_rate: float = option(0.02, "Highest learning rate of that")
+    rate: float = option(0.1, "Highest learning rate of SGD with momentum 0.9")
+    warmup: float = option(
+        0.15,
+        "Share of steps in which the rate climbs, before it falls to nothing",
+    )
+    weight_decay: float = option(5e-4, "Pull of the weights towards 0")
+    balance: float = option(0.4, "Rarer classes are shown more often: 1 all alike, 0 as they come")
+    blendshape_weight: float = option(2.0, "Of the blendshapes' loss; 0: a network without them")
+    coarse_weight: float = option(0.5, "Of the first scale's own cross entropy")
+    word_weight: float = option(
+        0.0,
+        "Of the losses of what a judge said, summed over words (the default bundle: 0.12), for "
+        "faces that were judged; 0: without",
+    )
+    affect_weight: float = option(0.5, "Of valence, arousal and intensity, where words are learned")
+    beside: str = option(
+        "",
+        "Another set of judged faces to learn from at the same time: wild; none: without",
+    )
+    beside_share: float = option(0.15, "Of the faces shown that come from it")
+    start: str = option(
+        "",
+        "A bundle whose spatial network the training begins with, such as default; none: from "
+        "scratch",
+    )
+    teachers: str = option(
+        "",
+        "Bundles, with commas between, whose averaged answers join the labels "
+        "(learning/from_bundles.py), such as default; none: without",
+    )
+    teacher_share: float = option(0.4, "Of the labels that are theirs")
+    ranking_weight: float = option(0.5, "Of the ranking loss")
+    margin: float = option(0.05, "By how much the second scale should be surer (paper 003, eq. 1)")
+    segmentation_weight: float = option(0.0, "Of paper 002's segmentation (there 0.5); 0: without")
+    component_weight: float = option(0.0, "Of the component task (paper 002: 0.5); 0: without")
+    components: int = option(4, "How many parts of a face dominate it (paper 002, Figure 3)")
+    parsing: str = option(
+        "landmarks",
+        "Labels of the pixels of faces that bring none: landmarks (polygons) or a folder of masks",
+    )
+    mask_classes: int = option(19, "Labels in that folder's masks: 19, put together to eight, or 8")
+    segmentation_width: int = option(64, "Channels of the segmentation task's first convolution")
+    augmentation: str = option(
+        "rich",
+        "rich (turned, scaled, mirrored, lit, erased), varied (also of other tones and fewer "
+        "pixels), crops or corners",
+    )
+    dropout: float = option(0.3, "Of the heads' features")
+
+    @classmethod
+    def fast(cls) -> Self:
+        """Few faces, shown few times: a look, not a result."""
+        return cls(
+            limit=8_000,
+            blendshape_epochs=1,
+            epochs=7,
+            pretrain_epochs=6,
+            batch=64,
+            rate=0.02,
+            pretrain_rate=0.01,
+            precision="fp32",
+            balance=0.0,
+            average_decay=0.99,
+        )
+
+    def check(self) -> None:
+        super().check()
+        self.at_least(0, "blendshape_epochs", "blendshape_weight", "coarse_weight", "margin")
+        self.at_least(0, "ranking_weight", "segmentation_weight", "component_weight", "balance")
+        self.at_least(0, "weight_decay", "warmup", "dropout", "word_weight")
+        self.at_least(0, "affect_weight", "beside_share", "teacher_share")
+        self.at_least(1, "pretrain_epochs", "components")
+        self.at_least(4, "segmentation_width")
+        if self.beside not in ("", *BESIDE):
+            raise OptionsWrong(f"beside {self.beside!r}: there is {', '.join(BESIDE)}")
+        for name in ("dropout", "warmup", "beside_share", "teacher_share"):
+            if getattr(self, name) >= 1:
+                raise OptionsWrong(f"{name} is {getattr(self, name)}: it must be below 1")
+        if self.augmentation not in AUGMENTATIONS:
+            raise OptionsWrong(
+                f"augmentation {self.augmentation!r}: there are {', '.join(AUGMENTATIONS)}"
+            )
+        for name in ("rate", "pretrain_rate"):
+            if not getattr(self, name) > 0:
+                raise OptionsWrong(f"{name} is {getattr(self, name)}: it must be above 0")
 
 
 class CompactLearner(Learner):
@@ -152,10 +253,11 @@ def compact_network(options: CompactOptions, classes: int) -> CompactMSAU:
 
 
 def compact_faces(options: CompactOptions, folder: str | None) -> TaskFaces:
-    """The faces with their own splits, and those to learn from first.
+    """The faces with their own splits, and those to learn from first; where blendshapes are wanted
+    and no face has any, those that the default bundle estimates.
 
     Raises:
-        OptionsWrong: blendshapes or words are wanted and none of them has any.
+        OptionsWrong: words are wanted and none of them has any.
     """
     data = load_task(
         options.faces,
@@ -169,9 +271,10 @@ def compact_faces(options: CompactOptions, folder: str | None) -> TaskFaces:
     )
     sets = [data.train] if data.pretraining is None else [data.train, data.pretraining.train]
     if options.blendshape_weight > 0 and all(faces.blendshapes is None for faces in sets):
-        raise OptionsWrong(
-            f"{data.train.name} has no blendshapes to learn action units from: give "
-            "--blendshape-weight 0, or --pretrain synthetic, whose faces have some"
+        data = replace(
+            data,
+            train=with_blendshapes(data.train),
+            validation=with_blendshapes(data.validation),
         )
     if options.word_weight > 0 and data.train.words is None:
         raise OptionsWrong(f"{data.train.name} has no judged faces: give --word-weight 0")
@@ -179,11 +282,11 @@ def compact_faces(options: CompactOptions, folder: str | None) -> TaskFaces:
         teachers = [name.strip() for name in options.teachers.split(",")]
         data = replace(data, train=taught(data.train, teachers, options.teacher_share))
     if options.beside:
-        data = with_company(data, folder)
+        data = with_wild_faces(data, folder)
     return data
 
 
-def with_company(data: TaskFaces, folder: str | None) -> TaskFaces:
+def with_wild_faces(data: TaskFaces, folder: str | None) -> TaskFaces:
     """The faces with the wild ones mixed into training; the other splits stay.
 
     Raises:
@@ -193,23 +296,8 @@ def with_company(data: TaskFaces, folder: str | None) -> TaskFaces:
         raise OptionsWrong(
             f"wild faces go beside fer2013plus with its judgements, not {data.train.name}"
         )
-    company = wild_faces("train", data.train.landmark_index, folder)
-    return replace(data, train=joined([data.train, company]))
-
-
-def shown_weights(faces: LearningFaces, balance: float, beside_share: float) -> torch.Tensor | None:
-    """How often each face is drawn, (N,): rarer expressions more often; faces that stand beside
-    others make up ``beside_share`` of what is shown. None: all alike."""
-    company = np.array([name.split("/")[0] in BESIDE for name in faces.names])
-    if not balance and not company.any():
-        return None
-    weights = torch.zeros(len(faces), dtype=torch.float64)
-    shares = ((~company, 1 - beside_share * bool(company.any())), (company, beside_share))
-    for rows, share in shares:
-        if rows.any():
-            drawn = sampling_weights(faces.target[rows], balance)
-            weights[torch.from_numpy(rows)] = drawn / drawn.sum() * share
-    return weights
+    wild = wild_faces("train", data.train.landmark_index, folder)
+    return replace(data, train=joined([data.train, wild]))
 
 
 class Part(NamedTuple):
@@ -258,7 +346,7 @@ def _stage(part: Part, before: Part | None, options: CompactOptions, run: RunFol
         return CompactLearner(network, options, classes, part.rate, **told)
 
     def images(split: LearningFaces, augmentation: str | None = None) -> FaceImages:
-        # A classifier's validation looks at its scores alone, not at what kept it company.
+        # A classifier's validation looks at its scores alone, not at those of auxiliary tasks.
         whole = augmentation is not None or not expressions
         return FaceImages(
             split,
@@ -284,7 +372,7 @@ def told_blendshapes(options: CompactOptions) -> tuple[tuple[str, ...], Supervis
     """Names of the units that a bundle tells, and how they were learned."""
     if not options.blendshape_weight:
         return (), "derived", "none: this network was trained without action units"
-    # Prepared sets have none.
+    # Prepared sets have none: the default bundle estimated them.
     sets = [name for name in (options.pretrain, options.faces) if name.startswith("synthetic")]
     if "fer2013plus" in (options.pretrain, options.faces):
         whose = " and ".join(["fer2013plus", *sets])
@@ -293,6 +381,9 @@ def told_blendshapes(options: CompactOptions) -> tuple[tuple[str, ...], Supervis
             "weakly supervised",
             f"blendshapes of {whose}, a teacher's on photographs",
         )
+    if not sets:
+        whose = "blendshapes that the default bundle estimates, which are no annotation"
+        return ARKIT_NAMES, "weakly supervised", whose
     return ARKIT_NAMES, "trained", f"blendshapes of {' and '.join(sets)}, which is rendered"
 
 

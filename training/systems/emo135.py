@@ -1,4 +1,6 @@
-"""Emo135, semantic-rich recognition guided by correlations between emotion words (paper 000).
+"""The hyper-parameters of paper 000's system: training.systems.emo135 says what they do.
+
+Emo135, semantic-rich recognition guided by correlations between emotion words (paper 000).
 
 An expression embedding learns from triplets which faces look alike (section 3.3, its [33]); it
 finds training faces that stand under the wrong word (Algorithm 1) and how far each word's faces
@@ -9,56 +11,196 @@ labels that F_word spreads over words of like meaning (eq. 4 to 6).
 Where the paper is silent: triplets. Its embedding comes from a set that people judged; without a
 file of such triplets the raters' votes and a teacher's blendshapes tell the odd one, of any three
 faces in a batch; so a batch teaches more than its judged triplets would. That embedding's training
-(Adam here) and size (`training.networks.expression_embedding`); momentum of 0.9 for SGD, no decay.
+(Adam here) and size (`training.networks.emo135`); momentum of 0.9 for SGD, no decay.
 Y is the raters' vote distribution where there is one. What cleaning may touch:
-`training.correlations`. F_word of labels that are no words: `training.label_similarity`. The
-paper's set with 135 words is not to be had; any set does, FER+'s eight expressions too. Nearest to
-it is "fer2013plus:words" (`training.data.word_sets`), whose faces have several words each: triplets
-compare the sets, spread by F_word; Algorithm 1 takes words from faces, not faces from the set; and
-a word's faces are, for F_exp, all of which it was named. "Without
-embedding" the classifier reads a trunk of the same size that saw no triplets; cleaning and F_exp
-stay, as in the paper, whose set was made before.
+`papers/emo135/labels.py`. F_word of labels that are no words:
+`papers/emo135/similarity.py`. The paper's set with 135 words is not to be had; any set does,
+FER+'s eight expressions too. Nearest to it is "fer2013plus:words" (`datasets/judged_faces.py`),
+whose faces have several words each: triplets compare the sets, spread by F_word; Algorithm 1 takes
+words from faces, not faces from the set; for F_exp a word's faces are all of which it was named.
+"Without embedding" the classifier reads a trunk of the same size that saw no triplets; cleaning and
+F_exp stay, as in the paper, whose set was made before.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..checkpoint import load_weights
-from ..correlations import Correlations, find_correlations, load_correlations
-from ..data.cleaning import cleaned
-from ..data.face_images import FaceImages
-from ..data.face_splits import Splits
-from ..data.face_triplets import ComparedFaces, FaceTriplets, drawn_triplets, judged_triplets
-from ..data.fer import SPLITS
-from ..data.triplets import Triplets
-from ..data.word_sets import kept_faces, one_word_each, spread_faces
-from ..embedding_learner import EmbeddingLearner
-from ..emo135_figures import (
+from ..datasets.face_splits import Splits
+from ..datasets.fer import SPLITS
+from ..datasets.judged_faces import kept_faces, one_word_each, spread_faces
+from ..errors import OptionsWrong
+from ..learning.checkpoint import load_weights
+from ..learning.drawn_sets import AUGMENTATIONS, FaceImages
+from ..learning.fit import processes
+from ..learning.learner import Batch, Learner, Recipe
+from ..learning.losses import vote_cross_entropy
+from ..learning.options import Options, option
+from ..learning.run_folder import RunFolder
+from ..learning.system import Found, Stage, System, measured
+from ..networks.emo135 import CorrelationNet, ExpressionEmbedding, FaceTrunk, embedded_faces
+from ..papers.emo135.embedding import EmbeddingLearner, transformed_cross_entropy, triplet_accuracy
+from ..papers.emo135.figures import (
     draw_pictures,
     meaning_figures,
     set_figures,
     set_tables,
     word_tables,
 )
-from ..errors import OptionsWrong
-from ..expression_similarity import Matrix
-from ..fit import processes
-from ..label_similarity import matrix_of_labels, similarity_of_labels
-from ..learner import Batch, Learner, Recipe
-from ..losses import vote_cross_entropy
-from ..losses_emo135 import transformed_cross_entropy, triplet_accuracy
-from ..networks.correlation import CorrelationNet
-from ..networks.expression_embedding import ExpressionEmbedding, FaceTrunk, embedded_faces
-from ..run_folder import RunFolder
-from ..system import Found, Stage, System, measured
-from ..word_distance import read_similarity
-from .emo135_options import VARIANTS, Emo135Options
+from ..papers.emo135.labels import (
+    NEIGHBOURS,
+    THRESHOLD,
+    Correlations,
+    cleaned,
+    find_correlations,
+    load_correlations,
+)
+from ..papers.emo135.similarity import (
+    Matrix,
+    matrix_of_labels,
+    read_similarity,
+    similarity_of_labels,
+)
+from ..papers.emo135.triplets import (
+    ComparedFaces,
+    FaceTriplets,
+    Triplets,
+    drawn_triplets,
+    judged_triplets,
+)
+
+
+class Parts(NamedTuple):
+    """What a variant has."""
+
+    embedding: bool
+    layers: bool
+    label: bool
+
+
+VARIANTS = {
+    "full": Parts(True, True, True),
+    "no-embedding": Parts(False, True, True),
+    "no-layers": Parts(True, False, True),
+    "no-label": Parts(True, True, False),
+    "plain": Parts(False, False, False),
+}
+"""Table 2: embedding, correlation layers, correlation label; plain is a backbone with an MLP."""
+
+
+@dataclass(frozen=True)
+class Emo135Options(Options):
+    """The default values are the paper's (section 4.1), where it gives any."""
+
+    epochs: int = option(100, "Times that every face is shown while the words are learned")
+    batch: int = option(240, "Faces behind one step of the optimizer, over all processes")
+    variant: str = option(
+        "full",
+        "full, no-embedding, no-layers, no-label (the ablations of Table 2), plain (none of them)",
+    )
+    crop_px: int = option(224, "Side of the crops, 32 or more")
+    rate: float = option(0.005, "SGD's learning rate while the words are learned")
+    one_cycle: float = option(
+        0.0,
+        "Both rates climb for this share of all steps and fall to nothing; 0: they stay",
+    )
+    widths: tuple[int, ...] = option(
+        (64, 128, 256, 512),
+        "Channels of the trunk's stages, each of which halves the picture",
+    )
+    blocks: int = option(2, "Residual blocks in each stage")
+    augmentation: str = option(
+        "rich",
+        "crops (random crops) or rich (turned, scaled, mirrored, lit, erased)",
+    )
+    triplets: str = option(
+        "",
+        "File of judged triplets, three image names a line, the odd one last; none: see below",
+    )
+    triplet_gap: float = option(
+        0.1,
+        "By how much an odd face is farther away where no file says which it is",
+    )
+    blendshape_share: float = option(
+        0.5,
+        "Of blendshapes in the distance that then tells; the rest is the raters' votes'",
+    )
+    triplet_batch: int = option(
+        80,
+        "Triplets behind one step of the embedding, or faces among which all triplets count",
+    )
+    embedding_epochs: int = option(20, "Times that every triplet, or face, is shown")
+    embedding_rate: float = option(5e-4, "Adam's learning rate for the embedding")
+    cleaning: str = option(
+        "yes",
+        "yes or no: whether Algorithm 1 takes faces out of the training set",
+    )
+    neighbours: int = option(NEIGHBOURS, "K of Algorithm 1")
+    threshold: float = option(
+        THRESHOLD,
+        "Sigma of Algorithm 1, of squared distances on the unit sphere",
+    )
+    remove: float = option(
+        0.0,
+        "Sigma is such that this share of training faces goes (0.31 in the paper); 0: as given",
+    )
+    word_vectors: str = option(
+        "",
+        "File of word vectors (word2vec or GloVe, text) for F_word; none: the shipped similarities",
+    )
+    ratings: str = option(
+        "",
+        "CSV matrix of rated word similarities to compare word models with (Table 3); none: F_exp",
+    )
+
+    @classmethod
+    def fast(cls) -> Emo135Options:
+        """Small crops, few faces, a small trunk: a look, not a result."""
+        return cls(
+            limit=8_000,
+            epochs=9,
+            batch=64,
+            crop_px=48,
+            rate=0.1,
+            one_cycle=0.3,
+            widths=(32, 64, 128, 256),
+            blocks=1,
+            triplet_batch=64,
+            embedding_epochs=4,
+            embedding_rate=3e-3,
+            remove=0.1,
+            precision="fp32",
+        )
+
+    def check(self) -> None:
+        super().check()
+        self.at_least(1, "blocks", "triplet_batch", "embedding_epochs", "neighbours")
+        self.at_least(0, "triplet_gap", "blendshape_share", "one_cycle", "remove")
+        self.at_least(32, "crop_px")
+        if self.variant not in VARIANTS:
+            raise OptionsWrong(f"variant {self.variant!r}: there are {', '.join(VARIANTS)}")
+        if self.augmentation not in AUGMENTATIONS:
+            raise OptionsWrong(
+                f"augmentation {self.augmentation!r}: there are {', '.join(AUGMENTATIONS)}"
+            )
+        if self.cleaning not in ("yes", "no"):
+            raise OptionsWrong(f"cleaning is {self.cleaning!r}: it must be yes or no")
+        if not self.widths or min(self.widths) < 8:
+            raise OptionsWrong(f"widths are {self.widths}: stages of 8 channels or more")
+        for name in ("rate", "embedding_rate", "threshold"):
+            if not getattr(self, name) > 0:
+                raise OptionsWrong(f"{name} is {getattr(self, name)}: it must be above 0")
+        for name in ("blendshape_share", "one_cycle", "remove"):
+            if getattr(self, name) > 1:
+                raise OptionsWrong(f"{name} is {getattr(self, name)}: it must be 0 to 1")
+
 
 __all__ = ["SYSTEM", "VARIANTS", "Emo135Options", "WordLearner", "emo135_network", "emo135_stages"]
 

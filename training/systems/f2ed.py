@@ -10,8 +10,8 @@ LightCNN's, not the 256 of the pictures; its "10 steps" between two falls of the
 batches of 16 pairs; a hundred epochs of pre-training; Nesterov's momentum, no weight decay; random
 shifts alone vary the crops; a tenth of the training faces validate where it has no validation set.
 "The real input image" of eq. 1 is the face to be turned; the generator minimises -log D
-(training.losses_gan). F2ED is not public: the usual faces are the 3D head's in F2ED's four poses
-and 54 words, and what is measured on them is synthetic.
+(training.papers.f2ed.pose_gan). F2ED is not public: the usual faces are the 3D head's in F2ED's
+four poses and 54 words, and what is measured on them is synthetic.
 """
 
 from __future__ import annotations
@@ -19,26 +19,35 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..checkpoint import load_weights
-from ..data.face_images import AUGMENTATIONS, FaceImages
-from ..data.face_splits import Splits
-from ..data.learning_faces import LearningFaces
-from ..data.task_faces import PROTOCOLS, TaskFaces, load_task
+from ..datasets.face_splits import Splits
+from ..datasets.learning_faces import LearningFaces
+from ..datasets.task_faces import PROTOCOLS, TaskFaces, load_task
 from ..errors import OptionsWrong
-from ..learner import Batch, Learner, Recipe
-from ..losses import vote_cross_entropy
-from ..losses_gan import EPOCHS, LAMBDA, RATE
-from ..networks.fape_gan import RESIDUAL_BLOCKS, WIDTH
-from ..networks.light_cnn import BLOCKS, WIDTHS, FaNet
-from ..options import Options
-from ..pose_figures import add_made_figures, add_task_figures
-from ..pose_gan import FaPEGan, FaPELearner, balanced_faces, kept_faces, load_gan, pose_stage
-from ..run_folder import RunFolder
-from ..system import Found, Stage, System, measured
+from ..learning.checkpoint import load_weights
+from ..learning.drawn_sets import AUGMENTATIONS, FaceImages
+from ..learning.learner import Batch, Learner, Recipe
+from ..learning.losses import vote_cross_entropy
+from ..learning.options import Options, option
+from ..learning.run_folder import RunFolder
+from ..learning.system import Found, Stage, System, measured
+from ..networks.f2ed import BLOCKS, RESIDUAL_BLOCKS, WIDTH, WIDTHS, FaNet
+from ..papers.f2ed.figures import add_made_figures, add_task_figures
+from ..papers.f2ed.pose_gan import (
+    EPOCHS,
+    LAMBDA,
+    RATE,
+    FaPEGan,
+    FaPELearner,
+    balanced_faces,
+    kept_faces,
+    load_gan,
+    pose_stage,
+)
 
 PRETRAIN, EXPRESSIONS = "pretrain", "expressions"
 """Fa-Net's stages; FaPE-GAN's comes before them."""
@@ -54,62 +63,71 @@ CHOICES = {
 class F2edOptions(Options):
     """The default values are the paper's."""
 
-    faces: str = "synthetic:f2ed54:poses"
-    """synthetic:f2ed54:poses, a folder that `ferstream data prepare` made of F2ED or others,
-    or fer2013plus with --protocol none and --synthesis no"""
-    epochs: int = 100
-    """Times that Fa-Net is shown every face, real or made"""
-    batch: int = 128
-    """Faces behind one step of Fa-Net: 128 on F2ED, 64 on FER2013, 32 on JAFFE"""
-    protocol: str = "er-ss"
-    """er-ss, er-ue (rare expressions), er-up (a rare pose), er-zid (unseen people), or none: the
-    set's own splits"""
-    rare_pose: str = "half_left"
-    """The pose that is rare in er-up"""
-    validation_share: float = 0.1
-    """Of the training faces (in er-zid, people) that validate where the paper has no validation"""
-    synthesis: str = "yes"
-    """yes: FaPE-GAN's faces beside the real ones; no: Fa-Net alone, first row of Table 5"""
-    pretrain: str = ""
-    """Faces that Fa-Net learns from first (Table 4), named as with --faces; none: it does not"""
-    crop_px: int = 128
-    """Side of the crops, a multiple of 16"""
-    gan_epochs: int = EPOCHS
-    """Times that FaPE-GAN is shown as many pairs as there are training faces"""
-    gan_batch: int = 16
-    """Pairs behind one step of FaPE-GAN"""
-    gan_rate: float = RATE
-    """Adam's learning rate for FaPE-GAN"""
-    l1_weight: float = LAMBDA
-    """Lambda of eq. 3"""
-    gan_width: int = WIDTH
-    """Channels of FaPE-GAN's first convolutions"""
-    gan_blocks: int = RESIDUAL_BLOCKS
-    """Residual blocks of the generator"""
-    made_most: int = 0
-    """Faces of one expression in one pose to fill up to, at most; 0: as its most frequent pose"""
-    layers: int = 29
-    """Layers of LightCNN, 29 or 9"""
-    widths: tuple[int, ...] = WIDTHS
-    """Channels of LightCNN after its stem and each of its four groups"""
-    dropout: float = 0.5
-    """Before the classifier"""
-    schedule: str = "steps"
-    """steps (SGD whose rate falls) or cycle (Adam, one cycle of its rate, for short trainings)"""
-    rate: float = 0.01
-    """Fa-Net's learning rate: 0.01 on F2ED, 2e-3 on FER2013, 5e-4 on JAFFE"""
-    decay: float = 0.457
-    """The rate falls to this share of itself"""
-    decay_every: int = 10
-    """after so many epochs, again and again"""
-    augmentation: str = "crops"
-    """crops (random shifts) or rich (turned, scaled, mirrored, lit, erased)"""
-    pretrain_epochs: int = 100
-    """Times that Fa-Net is shown the faces of --pretrain"""
-    pretrain_batch: int = 128
-    """Faces behind one step of pre-training"""
-    pretrain_rate: float = 0.01
-    """Learning rate of pre-training"""
+    faces: str = option(
+        "synthetic:f2ed54:poses",
+        "synthetic:f2ed54:poses, a folder that `ferstream data prepare` made of F2ED or others, "
+        "or fer2013plus with --protocol none and --synthesis no",
+    )
+    epochs: int = option(100, "Times that Fa-Net is shown every face, real or made")
+    batch: int = option(
+        128,
+        "Faces behind one step of Fa-Net: 128 on F2ED, 64 on FER2013, 32 on JAFFE",
+    )
+    protocol: str = option(
+        "er-ss",
+        "er-ss, er-ue (rare expressions), er-up (a rare pose), er-zid (unseen people), or none: "
+        "the set's own splits",
+    )
+    rare_pose: str = option("half_left", "The pose that is rare in er-up")
+    validation_share: float = option(
+        0.1,
+        "Of the training faces (in er-zid, people) that validate where the paper has no validation",
+    )
+    synthesis: str = option(
+        "yes",
+        "yes: FaPE-GAN's faces beside the real ones; no: Fa-Net alone, first row of Table 5",
+    )
+    pretrain: str = option(
+        "",
+        "Faces that Fa-Net learns from first (Table 4), named as with --faces; none: it does not",
+    )
+    crop_px: int = option(128, "Side of the crops, a multiple of 16")
+    gan_epochs: int = option(
+        EPOCHS,
+        "Times that FaPE-GAN is shown as many pairs as there are training faces",
+    )
+    gan_batch: int = option(16, "Pairs behind one step of FaPE-GAN")
+    gan_rate: float = option(RATE, "Adam's learning rate for FaPE-GAN")
+    l1_weight: float = option(LAMBDA, "Lambda of eq. 3")
+    gan_width: int = option(WIDTH, "Channels of FaPE-GAN's first convolutions")
+    gan_blocks: int = option(RESIDUAL_BLOCKS, "Residual blocks of the generator")
+    made_most: int = option(
+        0,
+        "Faces of one expression in one pose to fill up to, at most; 0: as its most frequent pose",
+    )
+    layers: int = option(29, "Layers of LightCNN, 29 or 9")
+    widths: tuple[int, ...] = option(
+        WIDTHS,
+        "Channels of LightCNN after its stem and each of its four groups",
+    )
+    dropout: float = option(0.5, "Before the classifier")
+    schedule: str = option(
+        "steps",
+        "steps (SGD whose rate falls) or cycle (Adam, one cycle of its rate, for short trainings)",
+    )
+    rate: float = option(
+        0.01,
+        "Fa-Net's learning rate: 0.01 on F2ED, 2e-3 on FER2013, 5e-4 on JAFFE",
+    )
+    decay: float = option(0.457, "The rate falls to this share of itself")
+    decay_every: int = option(10, "after so many epochs, again and again")
+    augmentation: str = option(
+        "crops",
+        "crops (random shifts) or rich (turned, scaled, mirrored, lit, erased)",
+    )
+    pretrain_epochs: int = option(100, "Times that Fa-Net is shown the faces of --pretrain")
+    pretrain_batch: int = option(128, "Faces behind one step of pre-training")
+    pretrain_rate: float = option(0.01, "Learning rate of pre-training")
 
     @classmethod
     def fast(cls) -> F2edOptions:
@@ -218,6 +236,12 @@ def f2ed_stages(options: F2edOptions, data: TaskFaces, run: RunFolder) -> Sequen
     return [*stages, _fa_net(EXPRESSIONS, options, data, network, faces, *length)]
 
 
+def fitted(options: F2edOptions, data: TaskFaces) -> dict[str, Any]:
+    """No faces are made in other poses where nobody knows whose faces these are, or their poses."""
+    known = data.train.poses is not None and data.train.people is not None
+    return {} if known else {"synthesis": "no"}
+
+
 def _poses(options: F2edOptions, data: TaskFaces) -> Stage:
     """FaPE-GAN learns from pairs of the training faces alone."""
 
@@ -279,8 +303,8 @@ def f2ed_measured(
     made = len(kept_faces(run)[0]) if options.synthesis == "yes" else None
     add_task_figures(metrics, predictions, data, made)
     if made is not None:
-        maker = load_gan(fape_gan(options), run).maker
-        add_made_figures(metrics, maker, data, options.crop_px, run.path, options.seed)
+        generator = load_gan(fape_gan(options), run).generator
+        add_made_figures(metrics, generator, data, options.crop_px, run.path, options.seed)
     return metrics, predictions
 
 
@@ -294,4 +318,5 @@ SYSTEM = System(
     network=fa_net,
     data=f2ed_faces,
     measure=f2ed_measured,
+    fitted=fitted,
 )

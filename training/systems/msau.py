@@ -17,10 +17,10 @@ Where the paper is silent or contradicts itself:
 - Epochs, and the optimizer beside momentum and weight decay: SGD, 40 epochs.
 - Units: DRML's twelve of DISFA. BP4D and DISFA are learned from with ``units``; else from what the
   faces know of units themselves: their own labels, a teacher's blendshapes for FER+, the default
-  bundle's for all others (training.data.unit_labels).
+  bundle's for all others (training.datasets.unit_labels).
 - Classes are evened out by showing rarer ones more often, where the paper multiplies their
   pictures beforehand (III, Table I).
-- The basic classes of other labels than the 33: training.basic_parents.
+- The basic classes of other labels than the 33: training.datasets.label_lists.
 
 B batch, K leaves, P basic classes, U action units.
 """
@@ -30,27 +30,28 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from ferstream.engines.manifest import Supervision
 
-from ..basic_parents import parent_shares
-from ..checkpoint import load_weights
-from ..data.face_images import FaceImages
-from ..data.face_splits import Splits
-from ..data.readers.prepared import SET, read_facts
-from ..data.unit_labels import UnitImages, UnitSet, unit_sets
-from ..draws import sampling_weights
+from ..datasets.face_splits import Splits
+from ..datasets.label_lists import parent_shares
+from ..datasets.readers.prepared import SET, read_facts
 from ..errors import OptionsWrong
-from ..learner import Batch, Learner
-from ..losses import ranking_loss, unit_label_loss, vote_cross_entropy
-from ..msau_figures import msau_figures
+from ..learning.checkpoint import load_weights
+from ..learning.drawn_sets import FaceImages
+from ..learning.draws import sampling_weights
+from ..learning.from_bundles import with_blendshapes
+from ..learning.learner import Batch, Learner
+from ..learning.losses import ranking_loss, unit_label_loss, vote_cross_entropy
+from ..learning.run_folder import RunFolder
+from ..learning.system import LabelledData, Stage, System
+from ..learning.unit_labels import UnitImages, UnitSet, unit_sets
 from ..networks.msau import VARIANTS, Msau, Scale, answer
-from ..run_folder import RunFolder
-from ..system import Stage, System
-from ..teachers import with_blendshapes
+from ..papers.msau.figures import msau_figures
 from .msau_options import MsauOptions
 
 UNITS, JOINT = "units", "joint"
@@ -209,6 +210,11 @@ def msau_stages(options: MsauOptions, data: Splits, run: RunFolder) -> Sequence[
     return [first, second] if has_units else [second]
 
 
+def fitted(options: MsauOptions, data: LabelledData) -> dict[str, Any]:
+    """As many outputs of the second softmax as there are basic classes."""
+    return {"basic_classes": max(parent_shares(data.labels).shape[1], options.basic_classes)}
+
+
 def knows_units(faces: str) -> bool:
     """Whether a set has action units of its own: the rendered 3D face has, a prepared one may."""
     if (Path(faces) / SET).is_file():
@@ -237,5 +243,6 @@ SYSTEM = System(
     last_stage=JOINT,
     network=msau_network,
     measure=msau_figures,
+    fitted=fitted,
     units=told_units,
 )

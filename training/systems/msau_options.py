@@ -7,12 +7,12 @@ from typing import Literal
 
 from typing_extensions import Self
 
-from ..data.face_images import AUGMENTATIONS
 from ..errors import OptionsWrong
-from ..learner import Recipe
+from ..learning.drawn_sets import AUGMENTATIONS
+from ..learning.learner import Recipe
+from ..learning.options import Options, option
 from ..networks.drml import DrmlSize
 from ..networks.msau import MOST_REGIONS, VARIANTS
-from ..options import Options
 
 DETECTIONS = ("fixed", "learning")
 OPTIMIZERS: dict[str, Literal["sgd", "adamw"]] = {"sgd": "sgd", "adamw": "adamw"}
@@ -22,64 +22,63 @@ OPTIMIZERS: dict[str, Literal["sgd", "adamw"]] = {"sgd": "sgd", "adamw": "adamw"
 class MsauOptions(Options):
     """The default values are the paper's."""
 
-    batch: int = 8
-    """Faces behind one step of the optimizer, over all processes"""
-    variant: str = "msau"
-    """plain-cnn, au-cnn (units), au-z-cnn (and the second scale) or msau: the rows of Table II"""
-    regions: int = 1
-    """Regions that are looked at closely, each erased for the next: 1 to 5 (V-E, Figure 7)"""
-    units: str = ""
-    """Prepared sets of action units (DISFA, BP4D), commas between them; none: those of the faces"""
-    action_units: tuple[int, ...] = (1, 2, 4, 5, 6, 9, 12, 15, 17, 20, 25, 26)
-    """Numbers of the units that are detected"""
-    unit_detection: str = "fixed"
-    """In the joint training: fixed (IV-A), or learning on by eq. 2 (V-B)"""
-    unit_epochs: int = 40
-    """Of the first training"""
-    unit_evenness: float = 1.0
-    """How far label 0 evens out a unit's on and off labels: 1 wholly, 0 not at all"""
-    unit_weight: float = 0.5
-    """Of eq. 2 in the joint training, where detection learns on"""
-    leaf_weight: float = 0.5
-    """Of the leaves' softmax loss"""
-    basic_weight: float = 0.5
-    """Of the basic classes' softmax loss"""
-    ranking_weight: float = 0.5
-    """Of the ranking loss"""
-    margin: float = 0.05
-    """By how much the second scale should be surer (eq. 1)"""
-    basic_classes: int = 6
-    """Outputs of the second softmax: at least as many as there are basic classes"""
-    optimizer: str = "sgd"
-    """sgd or adamw"""
-    rate: float = 1e-4
-    """Learning rate"""
-    momentum: float = 0.9
-    """Of sgd"""
-    weight_decay: float = 5e-4
-    """Pull of the weights towards 0"""
-    one_cycle: float = 0.0
-    """Share of steps in which the rate climbs before it falls to nothing; 0: it stays"""
-    balance: float = 1.0
-    """Rarer classes are shown more often: 1 all alike, 0 as they come"""
-    augmentation: str = "corners"
-    """corners (of the four corners and the centre, mirrored), crops or rich"""
-    crop_px: int = 170
-    """Side of the crops; less 10 a multiple of twice the grid"""
-    grid: int = 8
-    """Regions a side that have weights of their own"""
-    stem: int = 32
-    """Kernels of Conv 1 and of the region layer"""
-    middle: int = 16
-    """Kernels of Conv 4 to 6"""
-    last: int = 256
-    """Kernels of Conv 7: values of the MAC descriptor"""
-    hidden: int = 4096
-    """First fully connected layer"""
-    full: int = 2048
-    """Second fully connected layer: values of the global feature"""
-    dropout: float = 0.5
-    """Of the fully connected layers"""
+    batch: int = option(8, "Faces behind one step of the optimizer, over all processes")
+    variant: str = option(
+        "msau",
+        "plain-cnn, au-cnn (units), au-z-cnn (and the second scale) or msau: the rows of Table II",
+    )
+    regions: int = option(
+        1,
+        "Regions that are looked at closely, each erased for the next: 1 to 5 (V-E, Figure 7)",
+    )
+    units: str = option(
+        "",
+        "Prepared sets of action units (DISFA, BP4D), commas between them; none: those of the "
+        "faces",
+    )
+    action_units: tuple[int, ...] = option(
+        (1, 2, 4, 5, 6, 9, 12, 15, 17, 20, 25, 26),
+        "Numbers of the units that are detected",
+    )
+    unit_detection: str = option(
+        "fixed",
+        "In the joint training: fixed (IV-A), or learning on by eq. 2 (V-B)",
+    )
+    unit_epochs: int = option(40, "Of the first training")
+    unit_evenness: float = option(
+        1.0,
+        "How far label 0 evens out a unit's on and off labels: 1 wholly, 0 not at all",
+    )
+    unit_weight: float = option(0.5, "Of eq. 2 in the joint training, where detection learns on")
+    leaf_weight: float = option(0.5, "Of the leaves' softmax loss")
+    basic_weight: float = option(0.5, "Of the basic classes' softmax loss")
+    ranking_weight: float = option(0.5, "Of the ranking loss")
+    margin: float = option(0.05, "By how much the second scale should be surer (eq. 1)")
+    basic_classes: int = option(
+        6,
+        "Outputs of the second softmax: at least as many as there are basic classes",
+    )
+    optimizer: str = option("sgd", "sgd or adamw")
+    rate: float = option(1e-4, "Learning rate")
+    momentum: float = option(0.9, "Of sgd")
+    weight_decay: float = option(5e-4, "Pull of the weights towards 0")
+    one_cycle: float = option(
+        0.0,
+        "Share of steps in which the rate climbs before it falls to nothing; 0: it stays",
+    )
+    balance: float = option(1.0, "Rarer classes are shown more often: 1 all alike, 0 as they come")
+    augmentation: str = option(
+        "corners",
+        "corners (of the four corners and the centre, mirrored), crops or rich",
+    )
+    crop_px: int = option(170, "Side of the crops; less 10 a multiple of twice the grid")
+    grid: int = option(8, "Regions a side that have weights of their own")
+    stem: int = option(32, "Kernels of Conv 1 and of the region layer")
+    middle: int = option(16, "Kernels of Conv 4 to 6")
+    last: int = option(256, "Kernels of Conv 7: values of the MAC descriptor")
+    hidden: int = option(4096, "First fully connected layer")
+    full: int = option(2048, "Second fully connected layer: values of the global feature")
+    dropout: float = option(0.5, "Of the fully connected layers")
 
     @classmethod
     def fast(cls) -> Self:

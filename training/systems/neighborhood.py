@@ -23,33 +23,40 @@ seven classes; the 64 here are eight of each of eight. Momentum is Nesterov's.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
-from ..checkpoint import load_weights
-from ..data.face_images import AUGMENTATIONS, FaceImages
+from ..datasets.face_splits import Splits
 from ..errors import OptionsWrong
-from ..learner import Recipe
-from ..masked_learner import ExpressionLearner
-from ..neighborhood_figures import FacesAndSequences, faces_and_sequences, neighborhood_figures
-from ..networks.asymmetric_autoencoder import AsymmetricAutoencoder, AutoencoderSize
-from ..networks.two_scale import TwoScale, TwoScaleSize
-from ..options import Options
-from ..reconstruction import PERCEIVED_WEIGHTS, RefiningWeights
-from ..run_folder import RunFolder, open_run
-from ..selective import class_weights, selective_batches
-from ..semantic_neighbours import (
+from ..learning.checkpoint import load_weights
+from ..learning.drawn_sets import AUGMENTATIONS, FaceImages
+from ..learning.draws import class_weights, selective_batches
+from ..learning.learner import Recipe
+from ..learning.options import Options, option
+from ..learning.run_folder import RunFolder, open_run
+from ..learning.system import Stage, System
+from ..networks.neighborhood import AsymmetricAutoencoder, AutoencoderSize, TwoScale, TwoScaleSize
+from ..papers.neighborhood.figures import (
+    FacesAndSequences,
+    faces_and_sequences,
+    neighborhood_figures,
+)
+from ..papers.neighborhood.masked_learner import ExpressionLearner
+from ..papers.neighborhood.neighbours import (
+    PERCEIVED_WEIGHTS,
     LayerwiseLearner,
-    NeighbourMaker,
+    NeighbourGenerator,
     Refinement,
     RefiningLearner,
-    neighbour_maker,
+    RefiningWeights,
+    neighbour_generator,
 )
-from ..system import Stage, System
 
 MASKS = ("none", "threshold", "batch")
 """Table VIII's w/o Ours, with Ours (T), with Ours (BT)."""
@@ -61,64 +68,74 @@ BALANCES = ("batch", "weighted", "none")
 class NeighborhoodOptions(Options):
     """The default values are the paper's, where it gives any."""
 
-    epochs: int = 50
-    """Of the last stage: times that every face is shown, masked or not"""
-    batch: int = 64
-    """Faces behind one step; where batches are balanced, a multiple of the classes (paper: 63)"""
-    mask: str = "batch"
-    """What masks faces: none, threshold (eq. 11) or batch, whose mean is the threshold (eq. 14)"""
-    threshold: float = 0.3
-    """Of eq. 11, in nats; the paper names no value"""
-    noise: float = 0.5
-    """Standard deviation of eq. 9's noise, in spreads of the codes; the paper names no value"""
-    balance: str = "batch"
-    """batch (as many of every class in each batch), weighted (loss) or none (Table VIII)"""
-    focus: float = 2.0
-    """Of the focal loss; 0 is cross entropy (Table VIII)"""
-    teacher: str = ""
-    """Finished neighborhood run whose autoencoder is taken instead of training one"""
-    crop_px: int = 112
-    """Side of the crops, a multiple of 16"""
-    widths: tuple[int, ...] = (64, 128, 256, 512, 128)
-    """Kernels of Conv 1 to Conv 5 (Table II)"""
-    full: tuple[int, ...] = (64, 32)
-    """Values of Ori-FC and Half-FC (Table II)"""
-    dropout: float = 0.5
-    """Before both of them"""
-    rate: float = 1e-2
-    """Learning rate of classifier and expression stage (SGD, momentum 0.9)"""
-    weight_decay: float = 2e-3
-    """Of the same"""
-    decay_epochs: tuple[int, ...] = (10, 20, 30, 40)
-    """The rate falls to a tenth after each of these"""
-    one_cycle: float = 0.0
-    """Instead: climb for this share of the steps, then fall to nothing; 0: as above"""
-    classifier_epochs: int = 50
-    """Of the plain network behind eq. 5"""
-    code_widths: tuple[int, ...] = (16, 32, 64, 80)
-    """Kernels of E-Conv-a to d (Table I)"""
-    code: int = 64
-    """Values of the code"""
-    autoencoder_epochs: int = 50
-    """Of the autoencoder's pre-training; its rate falls to a tenth after each fifth"""
-    autoencoder_batch: int = 256
-    """Faces behind one of its steps"""
-    autoencoder_rate: float = 1e-3
-    """Its learning rate (SGD, momentum 0.9, weight decay 0.0004)"""
-    refine_epochs: int = 100
-    """Of the decoder's refinement"""
-    refine_batch: int = 64
-    """Faces behind one of its steps"""
-    refine_rate: float = 1e-4
-    """The decoder's learning rate in it (RMSprop)"""
-    critic_rate: float = 2e-5
-    """The critic's (RMSprop)"""
-    perceived_weights: tuple[float, ...] = PERCEIVED_WEIGHTS
-    """Of what the classifier's Conv 3 to 5 see, beside the pixels' 1 (eq. 5)"""
-    clip: float = 0.01
-    """Largest weight of the critic"""
-    augmentation: str = "none"
-    """none (as in the paper), crops (random) or rich (turned, scaled, mirrored, lit, erased)"""
+    epochs: int = option(50, "Of the last stage: times that every face is shown, masked or not")
+    batch: int = option(
+        64,
+        "Faces behind one step; where batches are balanced, a multiple of the classes (paper: 63)",
+    )
+    mask: str = option(
+        "batch",
+        "What masks faces: none, threshold (eq. 11) or batch, whose mean is the threshold (eq. 14)",
+    )
+    threshold: float = option(0.3, "Of eq. 11, in nats; the paper names no value")
+    noise: float = option(
+        0.5,
+        "Standard deviation of eq. 9's noise, in spreads of the codes; the paper names no value",
+    )
+    balance: str = option(
+        "batch",
+        "batch (as many of every class in each batch), weighted (loss) or none (Table VIII)",
+    )
+    focus: float = option(2.0, "Of the focal loss; 0 is cross entropy (Table VIII)")
+    teacher: str = option(
+        "",
+        "Finished neighborhood run whose autoencoder is taken instead of training one",
+    )
+    crop_px: int = option(112, "Side of the crops, a multiple of 16")
+    widths: tuple[int, ...] = option(
+        (64, 128, 256, 512, 128),
+        "Kernels of Conv 1 to Conv 5 (Table II)",
+    )
+    full: tuple[int, ...] = option((64, 32), "Values of Ori-FC and Half-FC (Table II)")
+    dropout: float = option(0.5, "Before both of them")
+    rate: float = option(
+        1e-2,
+        "Learning rate of classifier and expression stage (SGD, momentum 0.9)",
+    )
+    weight_decay: float = option(2e-3, "Of the same")
+    decay_epochs: tuple[int, ...] = option(
+        (10, 20, 30, 40),
+        "The rate falls to a tenth after each of these",
+    )
+    one_cycle: float = option(
+        0.0,
+        "Instead: climb for this share of the steps, then fall to nothing; 0: as above",
+    )
+    classifier_epochs: int = option(50, "Of the plain network behind eq. 5")
+    code_widths: tuple[int, ...] = option((16, 32, 64, 80), "Kernels of E-Conv-a to d (Table I)")
+    code: int = option(64, "Values of the code")
+    autoencoder_epochs: int = option(
+        50,
+        "Of the autoencoder's pre-training; its rate falls to a tenth after each fifth",
+    )
+    autoencoder_batch: int = option(256, "Faces behind one of its steps")
+    autoencoder_rate: float = option(
+        1e-3,
+        "Its learning rate (SGD, momentum 0.9, weight decay 0.0004)",
+    )
+    refine_epochs: int = option(100, "Of the decoder's refinement")
+    refine_batch: int = option(64, "Faces behind one of its steps")
+    refine_rate: float = option(1e-4, "The decoder's learning rate in it (RMSprop)")
+    critic_rate: float = option(2e-5, "The critic's (RMSprop)")
+    perceived_weights: tuple[float, ...] = option(
+        PERCEIVED_WEIGHTS,
+        "Of what the classifier's Conv 3 to 5 see, beside the pixels' 1 (eq. 5)",
+    )
+    clip: float = option(0.01, "Largest weight of the critic")
+    augmentation: str = option(
+        "none",
+        "none (as in the paper), crops (random) or rich (turned, scaled, mirrored, lit, erased)",
+    )
 
     @classmethod
     def fast(cls) -> NeighborhoodOptions:
@@ -209,8 +226,8 @@ def neighborhood_stages(
     if alike is not None:
         selective_batches(alike, len(labels), options.batch, seed=options.seed)
 
-    def made_by(teacher: RunFolder) -> NeighbourMaker:
-        return neighbour_maker(options.autoencoder_size, options.noise, teacher)
+    def made_by(teacher: RunFolder) -> NeighbourGenerator:
+        return neighbour_generator(options.autoencoder_size, options.noise, teacher)
 
     weight_K = None
     if options.balance == "weighted":
@@ -218,7 +235,7 @@ def neighborhood_stages(
     if options.teacher and options.mask != "none":
         made_by(teacher_of(options, run))
 
-    def learner_of(network: TwoScale, maker: NeighbourMaker | None) -> ExpressionLearner:
+    def learner_of(network: TwoScale, generator: NeighbourGenerator | None) -> ExpressionLearner:
         recipe = Recipe(
             "sgd",
             options.rate,
@@ -234,7 +251,7 @@ def neighborhood_stages(
             recipe,
             labels,
             focus=options.focus,
-            maker=maker,
+            generator=generator,
             threshold=threshold,
             weight_K=weight_K,
         )
@@ -267,7 +284,7 @@ def neighborhood_stages(
     def refine() -> RefiningLearner:
         torch.manual_seed(options.seed)
         network = Refinement(options.autoencoder_size)
-        load_weights(network.maker, run.checkpoint("autoencoder"), SYSTEM.name, "autoencoder")
+        load_weights(network.generator, run.checkpoint("autoencoder"), SYSTEM.name, "autoencoder")
         eyes = neighborhood_network(options, len(labels))
         load_weights(eyes, run.checkpoint("classifier"), SYSTEM.name, "classifier")
         rates = (options.refine_rate, options.critic_rate)
@@ -277,10 +294,10 @@ def neighborhood_stages(
     def expression() -> ExpressionLearner:
         torch.manual_seed(options.seed)
         network = neighborhood_network(options, len(labels))
-        maker = None
+        generator = None
         if options.mask != "none":
-            maker = made_by(teacher_of(options, run))
-        return learner_of(network, maker)
+            generator = made_by(teacher_of(options, run))
+        return learner_of(network, generator)
 
     def stage(name: str, learner: Any, epochs: int, batch: int = 0) -> Stage:
         even = alike if learner in (classifier, expression) else None
@@ -297,6 +314,16 @@ def neighborhood_stages(
     ]
 
 
+def fitted(options: NeighborhoodOptions, data: Splits) -> dict[str, Any]:
+    """A batch that holds as many of every class, near the one of the options and no larger than
+    the training set."""
+    if options.balance != "batch":
+        return {}
+    share = math.lcm(len(np.unique(data.train.label)), options.accumulate)
+    shares = min(round(options.batch / share), len(data.train) // share)
+    return {"batch": max(shares, 1) * share}
+
+
 def teacher_of(options: NeighborhoodOptions, run: RunFolder) -> RunFolder:
     """The run whose autoencoder makes the neighbours: the teacher, or this run itself."""
     return open_run(Path(options.teacher)) if options.teacher else run
@@ -309,6 +336,7 @@ SYSTEM = System(
     crop_px=lambda options: int(options.crop_px),
     stages=neighborhood_stages,
     last_stage="expression",
+    fitted=fitted,
     network=neighborhood_network,
     data=faces_and_sequences,
     measure=neighborhood_figures,

@@ -20,17 +20,17 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..data.face_images import AUGMENTATIONS, FaceImages
-from ..data.face_splits import Splits
-from ..data.parsing import IGNORED, Parsing
+from ..datasets.face_splits import Splits
+from ..datasets.parsing import IGNORED, Parsing
 from ..errors import OptionsWrong
-from ..learner import Batch, Learner, Recipe
-from ..losses import vote_cross_entropy
-from ..networks.pretrained import load_pretrained
+from ..learning.drawn_sets import AUGMENTATIONS, FaceImages
+from ..learning.learner import Batch, Learner, Recipe
+from ..learning.losses import vote_cross_entropy
+from ..learning.options import Options, option
+from ..learning.run_folder import RunFolder
+from ..learning.system import Stage, System
+from ..networks.backbones import WIDTH, load_pretrained
 from ..networks.slfer import Slfer
-from ..options import Options
-from ..run_folder import RunFolder
-from ..system import Stage, System
 
 VARIANTS = {
     "baseline": (False, False, False),
@@ -46,30 +46,37 @@ VARIANTS = {
 class SlferOptions(Options):
     """The default values are the paper's."""
 
-    variant: str = "proposed"
-    """baseline, ct, st, ct+st or proposed (both, with excitation): the rows of Table 1"""
-    crop_px: int = 224
-    """Side of the crops, a multiple of 16"""
-    rate: float = 1e-4
-    """Adam's learning rate"""
-    decay_epochs: tuple[int, ...] = (10, 18, 25, 32)
-    """The rate falls to a tenth after each of these"""
-    segmentation_weight: float = 0.5
-    """Lambda 1 of eq. 5 (Table 3a)"""
-    component_weight: float = 0.5
-    """Lambda 2 of eq. 5 (Table 3b)"""
-    components: int = 4
-    """How many parts of a face dominate it (Figure 3)"""
-    parsing: str = "landmarks"
-    """Pixels' labels: landmarks (polygons), given (with the set), or a folder of masks"""
-    mask_classes: int = 19
-    """Labels in that folder's masks: 19, put together to eight, or 8"""
-    segmentation_width: int = 256
-    """Channels of the segmentation task's first convolution"""
-    augmentation: str = "crops"
-    """crops (the paper's random crops) or rich (turned, scaled, mirrored, lit, erased)"""
-    pretrained: str = ""
-    """File of weights of a ResNet18 trained on faces, safe to load; none: from scratch"""
+    variant: str = option(
+        "proposed",
+        "baseline, ct, st, ct+st or proposed (both, with excitation): the rows of Table 1",
+    )
+    crop_px: int = option(224, "Side of the crops, a multiple of 16")
+    rate: float = option(1e-4, "Adam's learning rate")
+    decay_epochs: tuple[int, ...] = option(
+        (10, 18, 25, 32),
+        "The rate falls to a tenth after each of these",
+    )
+    segmentation_weight: float = option(0.5, "Lambda 1 of eq. 5 (Table 3a)")
+    component_weight: float = option(0.5, "Lambda 2 of eq. 5 (Table 3b)")
+    components: int = option(4, "How many parts of a face dominate it (Figure 3)")
+    parsing: str = option(
+        "landmarks",
+        "Pixels' labels: landmarks (polygons), given (with the set), or a folder of masks",
+    )
+    mask_classes: int = option(19, "Labels in that folder's masks: 19, put together to eight, or 8")
+    segmentation_width: int = option(256, "Channels of the segmentation task's first convolution")
+    backbone_width: int = option(
+        WIDTH,
+        "Channels of the backbone's first stage, a multiple of 16; 64 make the paper's ResNet18",
+    )
+    augmentation: str = option(
+        "crops",
+        "crops (the paper's random crops) or rich (turned, scaled, mirrored, lit, erased)",
+    )
+    pretrained: str = option(
+        "",
+        "File of weights of a ResNet18 trained on faces, safe to load; none: from scratch",
+    )
 
     @classmethod
     def fast(cls) -> SlferOptions:
@@ -90,6 +97,10 @@ class SlferOptions(Options):
         self.at_least(0, "segmentation_weight", "component_weight")
         self.at_least(1, "components")
         self.at_least(4, "segmentation_width")
+        if self.backbone_width % 16 or self.backbone_width < 16:
+            raise OptionsWrong(
+                f"backbone_width is {self.backbone_width}: it must be a multiple of 16 from 16 on"
+            )
         if self.variant not in VARIANTS:
             raise OptionsWrong(f"variant {self.variant!r}: there are {', '.join(VARIANTS)}")
         if self.augmentation not in AUGMENTATIONS:
@@ -154,6 +165,7 @@ def slfer_network(options: SlferOptions, classes: int) -> Slfer:
         segmentation=segmentation,
         components=components,
         width=options.segmentation_width,
+        backbone_width=options.backbone_width,
     )
 
 

@@ -21,7 +21,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,33 +29,32 @@ from torch import Tensor, nn
 
 from ferstream.engines.manifest import Supervision
 
-from ..basic_parents import parent_shares
-from ..checkpoint import load_weights
-from ..clip_frames import (
+from ..datasets.label_lists import parent_shares
+from ..datasets.learning_clips import ClipSplits, load_clips
+from ..errors import OptionsWrong
+from ..learning.checkpoint import load_weights
+from ..learning.drawn_sets import CropClips, FaceImages, FlowStacks, FrameFeatures
+from ..learning.draws import DrawnSet
+from ..learning.learner import Batch, Learner, Recipe
+from ..learning.losses import vote_cross_entropy
+from ..learning.run_folder import RunFolder
+from ..learning.system import Found, Stage, System
+from ..networks.clip_streams import ClipNetwork, GoogLeNetFrames, temporal_stream
+from ..networks.msau import TreeScores
+from ..networks.tmsau import SpatialStream, Tmsau
+from ..papers.msau.clip_figures import frame_features, measure_clips
+from .msau import fitted, msau_stages, told_units
+from .msau_options import OPTIMIZERS
+from .tmsau_options import (
     FRAMES,
     TMSAU,
+    TmsauOptions,
     frames_network,
     frames_px,
     msau_options,
     taken_options,
     trained_frames,
 )
-from ..clip_measure import frame_features, measure_clips
-from ..data.clip_sets import CropClips, FlowStacks, FrameFeatures
-from ..data.clip_splits import ClipSplits, load_clips
-from ..data.face_images import FaceImages
-from ..draws import DrawnSet
-from ..errors import OptionsWrong
-from ..learner import Batch, Learner, Recipe
-from ..losses import vote_cross_entropy
-from ..networks.clip_streams import ClipNetwork, GoogLeNetFrames, temporal_stream
-from ..networks.heads import TreeScores
-from ..networks.tmsau import SpatialStream, Tmsau
-from ..run_folder import RunFolder
-from ..system import Found, Stage, System
-from .msau import msau_stages, told_units
-from .msau_options import OPTIMIZERS
-from .tmsau_options import TmsauOptions
 
 TEMPORAL, ATTENTION = "temporal", "attention"
 """Stages."""
@@ -242,7 +240,7 @@ def _frames_stages(
 
 
 def measure(network: Any, options: TmsauOptions, data: ClipSplits, run: RunFolder) -> Found:
-    """See training.clip_measure."""
+    """See training.papers.msau.clip_figures."""
     return measure_clips(network, options, data, run, frames_px(options))
 
 
@@ -253,11 +251,11 @@ def units(options: TmsauOptions) -> tuple[tuple[str, ...], Supervision, str]:
     return told_units(taken_options(options))
 
 
-def export(run: Path, out: Path, folder: str | None, frames: str) -> Any:
-    """See training.clip_bundle."""
-    from ..clip_bundle import bundle_from_clips
+def parts(system: System, run: RunFolder, options: TmsauOptions, data: ClipSplits) -> Any:
+    """See training.exporting.clip."""
+    from ..exporting.clip import clip_parts
 
-    return bundle_from_clips(run, out, folder)
+    return clip_parts(system, run, options, data)
 
 
 SYSTEM = System(
@@ -270,6 +268,7 @@ SYSTEM = System(
     network=tmsau_network,
     data=clips_of,
     measure=measure,
-    export=export,
+    fitted=fitted,
+    parts=parts,
     units=units,
 )

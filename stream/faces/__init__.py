@@ -1,0 +1,1 @@
+"""Where faces are in pictures, and whose they are."""

@@ -1,0 +1,232 @@
+"""Strangers' files, decoded where they can do no harm.
+
+A video or an image that a stranger sends is decoded by a process of its own (see `child` and
+`seccomp`): no shell, no environment, no network, no file but the one that it is handed opened,
+bounds on memory and time; killed when it goes silent or is no longer wanted. What comes back are
+plain pixels, and even their sizes are not believed before they are checked.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from ..errors import (
+    SourceError,
+    SourceMissing,
+    SourceRefused,
+    SourceTimeout,
+    SourceTooLarge,
+    SourceUnreadable,
+)
+from ..frame import Frame
+from ..sources.base import BaseSource, is_dense
+from .pictures import PictureDecoder
+from .process import START_S, DecoderProcess, failure, printable, require_confined
+from .protocol import END, ERROR, FRAME, HEAD, ProtocolBroken, ProtocolSilent, Receiver
+
+__all__ = ["Limits", "PictureDecoder", "UntrustedSource", "open_untrusted", "printable"]
+
+_MAX_SIDE_PX = 16_384
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What decoding one file may cost.
+
+    Raises ValueError for a bound that is not above 0.
+    """
+
+    max_bytes: int = 64 * 2**20
+    """Of the file."""
+    max_pixels: int = 3840 * 2160
+    """Of a frame, or of an image."""
+    max_duration_s: float = 120.0
+    max_frames: int = 8_000
+    silence_s: float = 10.0
+    """Time in which the next frame has to come while one is waited for."""
+    cpu_s: int = 300
+    """Processor time of the decoder."""
+    memory_bytes: int = 2**30
+    """Beyond what Python and its libraries take."""
+
+    def __post_init__(self) -> None:
+        for name in self.__slots__:
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} has to be above 0, not {getattr(self, name)}")
+
+
+def open_untrusted(
+    file: str | os.PathLike[str] | IO[bytes],
+    limits: Limits | None = None,
+    *,
+    name: str | None = None,
+) -> UntrustedSource:
+    """Open a stranger's video or image; the file may be deleted once this has returned.
+
+    `file` is a path or an open file with a descriptor, whose place is moved. `name` is what
+    results and messages call it, the file's own name by default; it is shown without control
+    characters, shortened. Blocks until the file is known to hold a picture.
+
+    Raises `SourceMissing`, `SourceTooLarge` for one beyond `limits`, `SourceUnreadable` for one
+    that is no video or image of a known kind, `SourceTimeout`, `SourceRefused`.
+    """
+    bounds = limits or Limits()
+    if isinstance(file, str | os.PathLike):
+        shown = printable(name or Path(file).name, 80) or "clip"
+        fd = _open(file, shown)
+    else:
+        shown = printable(name or "", 80) or "clip"
+        fd = os.dup(file.fileno())
+    try:
+        found = os.fstat(fd)
+        if not stat.S_ISREG(found.st_mode):
+            raise SourceUnreadable(f"{shown} is no file: send a video or an image")
+        if found.st_size == 0:
+            raise SourceUnreadable(f"{shown} is empty: copy or record it again")
+        if found.st_size > bounds.max_bytes:
+            raise SourceTooLarge(
+                f"{shown} has {found.st_size / 2**20:.1f} MB: "
+                f"{bounds.max_bytes / 2**20:.1f} MB at most"
+            )
+        os.lseek(fd, 0, os.SEEK_SET)
+        return UntrustedSource(fd, shown, bounds)
+    finally:
+        os.close(fd)
+
+
+def _open(path: str | os.PathLike[str], shown: str) -> int:
+    """A descriptor of a file that is no link; never waits."""
+    try:
+        return os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise SourceMissing(f"no file {shown}: check the name") from None
+    except OSError as error:
+        words = (error.strerror or str(error)).lower()
+        raise SourceRefused(f"{shown} cannot be opened: {words}") from None
+
+
+class UntrustedSource(BaseSource):
+    """A file being decoded elsewhere, as a `Source`; made by `open_untrusted`."""
+
+    live = False
+
+    def __init__(self, fd: int, name: str, limits: Limits) -> None:
+        self.name = name
+        self._limits = limits
+        self._notes: list[str] = []
+        self._closed = False
+        self._child = DecoderProcess(
+            {
+                "kind": "clip",
+                "name": name,
+                "max_pixels": limits.max_pixels,
+                "max_duration_s": limits.max_duration_s,
+                "max_frames": limits.max_frames,
+                "cpu_s": limits.cpu_s,
+                "memory_bytes": limits.memory_bytes,
+            },
+            fd,
+        )
+        self._receiver = Receiver(self._child.output, limits.silence_s, limits.max_pixels)
+        try:
+            head = self._receive(HEAD, Receiver(self._child.output, START_S, limits.max_pixels))
+            require_confined(head.get("filtered") is True)
+        except BaseException:
+            self._child.kill()
+            raise
+        self.confined = head.get("filtered") is True
+        """Whether the decoder can make no system calls but harmless ones; see `seccomp`."""
+        self.rate_hz = _number(head.get("rate_hz"), 1000.0)
+        self.duration_s = _number(head.get("duration_s"), 1e9)
+        self.size = _size(head.get("size"))
+        """Width and height; upright from the first frame on."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Damage met while reading."""
+        return tuple(self._notes)
+
+    @property
+    def pid(self) -> int:
+        """The decoder's process."""
+        return self._child.pid
+
+    def frames(self) -> Iterator[Frame]:
+        """The frames to the end; the process is gone afterwards, however it ends.
+
+        Raises `SourceTooLarge`, `SourceUnreadable`, `SourceTimeout`.
+        """
+        index, last_s = 0, -1.0
+        dense = is_dense(self.rate_hz, self.duration_s)
+        try:
+            while not self._closed:
+                content = self._receive(FRAME, self._receiver)
+                pixels = content.get("pixels")
+                if pixels is None:
+                    self._notes += _texts(content.get("notes"))
+                    break
+                time_s = float(content["time_s"])
+                if index >= self._limits.max_frames or time_s > self._limits.max_duration_s:
+                    raise SourceTooLarge(f"{self.name} is longer than it may be: cut it")
+                if not time_s > last_s:
+                    raise SourceUnreadable(f"{self.name} cannot be decoded: its times turn back")
+                last_s = time_s
+                self.size = (pixels.shape[1], pixels.shape[0])
+                yield Frame(pixels, time_s, index, self.name, dense=dense)
+                index += 1
+        except SourceError:
+            if not self._closed:
+                raise
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """End the process; may be called from any thread, and more than once."""
+        self._closed = True
+        self._child.kill()
+
+    def __del__(self) -> None:
+        with suppress(AttributeError):  # where `__init__` did not get so far
+            self._child.kill()
+
+    def _receive(self, expected: bytes, receiver: Receiver) -> dict[str, Any]:
+        """The next message if it is as expected, or the end where a frame is."""
+        try:
+            kind, content, pixels = receiver.receive()
+        except ProtocolSilent:
+            raise SourceTimeout(
+                f"{self.name} takes too long to decode: send a shorter or smaller one"
+            ) from None
+        except (ProtocolBroken, OSError):
+            raise SourceUnreadable(
+                f"{self.name} cannot be decoded: its decoder failed or ran out of time or memory"
+            ) from None
+        if kind == ERROR:
+            raise failure(content)
+        if kind != expected and (kind, expected) != (END, FRAME):
+            raise SourceUnreadable(f"{self.name} cannot be decoded")
+        return content if pixels is None else {**content, "pixels": pixels}
+
+
+def _number(value: object, most: float) -> float | None:
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= most:
+        return float(value)
+    return None
+
+
+def _size(value: object) -> tuple[int, int] | None:
+    if isinstance(value, list) and len(value) == 2:
+        width, height = value
+        if all(isinstance(side, int) and 0 < side <= _MAX_SIDE_PX for side in value):
+            return width, height
+    return None
+
+
+def _texts(value: object) -> list[str]:
+    return [printable(str(one)) for one in value[:8]] if isinstance(value, list) else []

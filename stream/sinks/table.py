@@ -1,0 +1,251 @@
+"""A table of results: a row per face and frame, and a row where no face is (success 0).
+
+The columns follow OpenFace's habits and are the same in CSV, in Parquet and in data frames;
+docs/columns.md has each with unit and meaning. Names are those of the bundle's labels.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal, Protocol
+
+from ferstream.engines.labels import BUILT_IN, Labels
+
+from ..emotions import AFFECT, Emotions
+from ..frame import Frame
+from ..result import FaceResult, Result
+from .base import BaseSink, Making, SinkInfo
+from .columns import Columns, roll_deg, shares, units_of
+
+Kind = Literal["whole", "number", "time", "flag", "text"]
+Value = str | int | float | None
+Row = Sequence[Value]
+
+# Beside columns that always are there.
+_QUALITY = ("size_px", "sharpness", "presence", "brightness", "clear")
+_LANDMARKS = 468
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of a table."""
+
+    name: str
+    kind: Kind = "number"
+    """`flag` is 0 or 1, `time` seconds."""
+    digits: int = 4
+    """Of a number, after the point."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """Columns whose values come together."""
+
+    columns: tuple[Column, ...]
+    values: Callable[[FaceResult], Sequence[Value]]
+
+
+class FaceTable:
+    """The columns of results in these labels, and their rows.
+
+    Args:
+        labels: what the readings are of.
+        top: words per face, best first.
+        asked: what is told beside.
+    """
+
+    def __init__(
+        self, labels: Labels = BUILT_IN, top: int = 10, asked: Sequence[Columns] = ()
+    ) -> None:
+        self._groups = [*_usual(labels, top), *(_asked(name, labels) for name in asked)]
+        self._absent = sum(len(group.columns) for group in self._groups) - 2
+        self.columns: tuple[Column, ...] = (
+            Column("frame", "whole"),
+            Column("face_id", "whole"),
+            Column("timestamp", "time"),
+            *(column for group in self._groups for column in group.columns),
+            Column("source", "text"),
+        )
+        """In order."""
+
+    @property
+    def names(self) -> list[str]:
+        """Those of the columns."""
+        return [column.name for column in self.columns]
+
+    def rows(self, result: Result) -> Iterator[Row]:
+        """A row for each face; one with success 0 where there is none."""
+        if not result.faces:
+            gone: tuple[Value, ...] = (None,) * self._absent
+            yield (result.frame, -1, float(result.time_s), 0, 0, *gone, result.source)
+        for found in result.faces:
+            values = [value for group in self._groups for value in group.values(found)]
+            yield (result.frame, found.id, float(result.time_s), *values, result.source)
+
+
+class TableFile(Protocol):
+    """A file that rows are added to. Every method raises `SinkError` where that fails."""
+
+    def append(self, rows: Sequence[Row]) -> None:
+        """Add rows, values in the order of the columns."""
+
+    def close(self) -> None:
+        """Finish the file."""
+
+
+Opener = Callable[[Sequence[Column], Mapping[str, Any]], TableFile]
+"""Makes the file, of its columns and facts about all of it."""
+
+
+class SharedTable:
+    """One file for the rows of several sources, which may be written at the same time."""
+
+    def __init__(self, opener: Opener) -> None:
+        self._open = opener
+        self._lock = threading.Lock()
+        self._file: TableFile | None = None
+
+    def opened(self, columns: Sequence[Column], about: Mapping[str, Any]) -> SharedTable:
+        """Itself, its file made when the first source begins."""
+        with self._lock:
+            if self._file is None:
+                self._file = self._open(columns, about)
+        return self
+
+    def append(self, rows: Sequence[Row]) -> None:
+        """Add rows of one source."""
+        with self._lock:
+            assert self._file is not None
+            self._file.append(rows)
+
+    def close(self) -> None:
+        """Close the file, after the last source."""
+        with self._lock:
+            if self._file is not None:
+                self._file.close()
+
+
+class TableSink(BaseSink):
+    """Writes rows of faces to a table of its own, made by `opener`, or to one that is shared."""
+
+    def __init__(
+        self,
+        opener: Opener,
+        top: int = 10,
+        columns: Sequence[Columns] = (),
+        table: SharedTable | None = None,
+    ) -> None:
+        self._open, self._shared = opener, table
+        self._top, self._asked = top, columns
+        self._table = FaceTable()
+        self._file: TableFile | None = None
+
+    def open(self, info: SinkInfo) -> None:
+        """Make the file."""
+        self._table = FaceTable(info.labels, self._top, self._asked)
+        columns, about = self._table.columns, info.about
+        if self._shared is not None:
+            self._file = self._shared.opened(columns, about)
+        else:
+            self._file = self._open(columns, about)
+
+    def write(self, frame: Frame, result: Result) -> None:
+        """Append the frame's faces, or its one row without any."""
+        if self._file is None:
+            raise ValueError("open the sink before writing to it")
+        self._file.append(list(self._table.rows(result)))
+
+    def close(self) -> None:
+        """Close the file, unless others write to it."""
+        if self._file is not None and self._shared is None:
+            self._file.close()
+        self._file = None
+
+
+def table_sink(making: Making, open_table: Callable[..., TableFile]) -> TableSink:
+    """A sink of a kind of file, `open_table(path, columns, about)`; for `stream.formats`."""
+    opener, table = partial(open_table, making.path), None
+    if making.tables is not None:
+        table = making.tables.setdefault(making.target, SharedTable(opener))
+    return TableSink(opener, making.top, making.columns, table)
+
+
+def _usual(labels: Labels, top: int) -> list[_Group]:
+    """From confidence on."""
+    basic, families = labels.basic.labels, labels.words.families
+
+    def seen(found: FaceResult) -> Sequence[Value]:
+        quality = found.quality
+        return (quality.score, 1, *map(float, found.box), quality.yaw_deg, quality.pitch_deg)
+
+    def read(found: FaceResult) -> Sequence[Value]:
+        one = found.emotions
+        return (one.label, one.neutral, int(one.uncertain), *_affect(one))
+
+    def likely(found: FaceResult) -> Sequence[Value]:
+        one = found.emotions
+        return [*(one.basic8[name] for name in basic), *(one.families[name] for name in families)]
+
+    def alone(found: FaceResult) -> Sequence[Value]:
+        one = found.frame_emotions
+        chances = (one.basic8[name] for name in basic)
+        return [found.attention, one.label, *_affect(one), *chances]
+
+    def best(found: FaceResult) -> Sequence[Value]:
+        words = [value for pair in found.emotions.top(top) for value in pair]
+        return [*words, *[None] * (2 * top - len(words))]
+
+    places = [
+        Column("confidence", digits=3),
+        Column("success", "flag"),
+        *(Column(f"box_{side}", digits=1) for side in "xywh"),
+        *(Column(f"pose_{angle}", digits=1) for angle in ("yaw", "pitch")),
+    ]
+    reading = [Column("label", "text"), Column("neutral"), Column("uncertain", "flag")]
+    chances = [f"basic8_{name}" for name in basic] + [f"family_{name}" for name in families]
+    own = [Column("attention"), Column("frame_label", "text")]
+    frame = [f"frame_{name}" for name in AFFECT] + [f"frame_basic8_{name}" for name in basic]
+    words = [(Column(f"top{at}", "text"), Column(f"top{at}_p")) for at in range(1, top + 1)]
+    return [
+        _Group(tuple(places), seen),
+        _Group((*reading, *map(Column, AFFECT)), read),
+        _Group(tuple(map(Column, chances)), likely),
+        _Group((*own, *map(Column, frame)), alone),
+        _Group(tuple(column for pair in words for column in pair), best),
+    ]
+
+
+def _asked(name: Columns, labels: Labels) -> _Group:
+    """What is told on request."""
+    if name == "landmarks":
+        points = (
+            Column(f"landmark{n}_{axis}", digits=1) for n in range(_LANDMARKS) for axis in "xy"
+        )
+        return _Group(tuple(points), lambda found: found.landmarks_xy.ravel().tolist())
+    if name == "pose":
+        return _Group((Column("pose_roll", digits=1),), lambda f: (roll_deg(f.landmarks_xy),))
+    if name == "quality":
+        parts = tuple(Column(f"quality_{part}", digits=3) for part in _QUALITY)
+        return _Group(parts, lambda found: [getattr(found.quality, part) for part in _QUALITY])
+    shapes = [name for name in labels.blendshapes if not name.startswith("_")]
+    prefix, names = {
+        "blendshapes": ("blendshape_", shapes),
+        "units": ("", units_of(shapes)),
+        "fg33": ("fg33_", labels.fine),
+        "words": ("word_", labels.words.labels),
+        "frame_words": ("frame_word_", labels.words.labels),
+    }[name]
+
+    def values(found: FaceResult) -> Sequence[Value]:
+        told = shares(found, name)
+        return [told.get(key) for key in names]
+
+    return _Group(tuple(Column(f"{prefix}{key}") for key in names), values)
+
+
+def _affect(emotions: Emotions) -> tuple[Value, ...]:
+    """Valence, arousal, intensity; None for what the bundle does not tell."""
+    return emotions.valence, emotions.arousal, emotions.intensity

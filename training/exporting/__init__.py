@@ -1,0 +1,1 @@
+"""Trained networks to bundles: graphs, calibration, the manifest."""

@@ -1,0 +1,1 @@
+"""What only one paper's study needs; no bundle is made of it."""

@@ -1,0 +1,1 @@
+"""Paper 000: embedding of expressions, cleaning, similarity of words."""

@@ -1,0 +1,1 @@
+"""Paper 004: faces in other poses, made and measured."""

@@ -1,0 +1,1 @@
+"""Paper 003: what MSAU-Net and TMSAU-Net are measured by."""

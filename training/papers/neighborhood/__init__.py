@@ -1,0 +1,1 @@
+"""Paper 001: semantic neighbours, and which pictures are steady enough to teach."""

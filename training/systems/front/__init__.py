@@ -1,0 +1,1 @@
+"""The networks that find and follow faces: landmarks and detector."""
