@@ -43,7 +43,7 @@ from ..learning.fit import processes
 from ..learning.learner import Batch, Learner, Recipe
 from ..learning.losses import vote_cross_entropy
 from ..learning.options import Options, option
-from ..learning.run_folder import RunFolder
+from ..learning.run_folder import RunFolder, open_run
 from ..learning.system import Found, Stage, System, measured
 from ..networks.emo135 import CorrelationNet, ExpressionEmbedding, FaceTrunk, embedded_faces
 from ..papers.emo135.embedding import EmbeddingLearner, transformed_cross_entropy, triplet_accuracy
@@ -135,6 +135,10 @@ class Emo135Options(Options):
     triplet_batch: int = option(
         80,
         "Triplets behind one step of the embedding, or faces among which all triplets count",
+    )
+    embedding: str = option(
+        "",
+        "Run folder of an emo135 run whose embedding is taken; none: it is trained here",
     )
     embedding_epochs: int = option(20, "Times that every triplet, or face, is shown")
     embedding_rate: float = option(5e-4, "Adam's learning rate for the embedding")
@@ -235,9 +239,14 @@ def new_embedding(options: Emo135Options) -> ExpressionEmbedding:
 
 
 def learned_embedding(options: Emo135Options, run: RunFolder) -> ExpressionEmbedding:
-    """The one that the first stage left."""
+    """The one that the first stage left, here or in the run that the options name.
+
+    Raises:
+        RunUnfinished, CheckpointForeign: the named run is no such run, or not as far.
+    """
+    source = open_run(Path(options.embedding)) if options.embedding else run
     network = new_embedding(options)
-    load_weights(network, run.checkpoint("embedding"), "emo135", "embedding")
+    load_weights(network, source.checkpoint("embedding"), "emo135", "embedding")
     return network
 
 
@@ -286,6 +295,7 @@ def correlations_of(
         complete=named is None,
     )
     if processes()[1] == 0:
+        run.begin()
         found.save(run.path)
     return found
 
@@ -294,6 +304,8 @@ def emo135_stages(options: Emo135Options, data: Splits, run: RunFolder) -> Seque
     """First the embedding, then, with what it found out about the set, the words."""
     if len(data.labels) < 3:
         raise OptionsWrong(f"{len(data.labels)} labels: correlations need at least 3")
+    if options.embedding:
+        learned_embedding(options, run)
     known = load_correlations(run.path)
     if options.ratings:
         read_similarity(Path(options.ratings), data.labels)
@@ -336,17 +348,18 @@ def emo135_stages(options: Emo135Options, data: Splits, run: RunFolder) -> Seque
         faces = kept_faces(data.train, correlations_of(options, data, run, meaning).keep)
         return FaceImages(faces, options.crop_px, augmentation=options.augmentation)
 
-    return [
-        Stage(
-            "embedding",
-            embedding_learner,
-            embedding_faces,
-            validation_triplets,
-            options.embedding_epochs,
-            options.triplet_batch,
-        ),
-        Stage("words", word_learner, kept, lambda: images("validation", None), options.epochs),
-    ]
+    words = Stage("words", word_learner, kept, lambda: images("validation", None), options.epochs)
+    if options.embedding:
+        return [words]
+    embedding = Stage(
+        "embedding",
+        embedding_learner,
+        embedding_faces,
+        validation_triplets,
+        options.embedding_epochs,
+        options.triplet_batch,
+    )
+    return [embedding, words]
 
 
 def emo135_measured(

@@ -21,7 +21,7 @@ from ferstream.training import cli
 from ferstream.training.datasets.face_splits import Splits, load_splits
 from ferstream.training.datasets.label_lists import lists_for
 from ferstream.training.datasets.learning_faces import LearningFaces
-from ferstream.training.errors import OptionsWrong
+from ferstream.training.errors import CheckpointForeign, OptionsWrong
 from ferstream.training.exporting.image import manifest_of
 from ferstream.training.learning.losses import vote_cross_entropy
 from ferstream.training.learning.run_folder import RunFolder
@@ -121,6 +121,25 @@ def test_only_kept_faces_teach_the_words(run: RunFolder, tiny_dir: Path) -> None
     assert len(stages[0].train()) == len(data.train) == 96
     assert len(stages[1].train()) == int(found_in(run).keep.sum()) < 96
     assert len(stages[1].validation()) == 96, "validation is not cleaned"
+
+
+def test_an_embedding_is_taken_from_another_run(
+    run: RunFolder, tiny_dir: Path, tmp_path: Path
+) -> None:
+    """The same run comes of it: its embedding is the one that it would have trained."""
+    options = {**TOY, "embedding": str(run.path)}
+    with lightning_warns():
+        again = train_by_command("emo135", tmp_path / "again", tiny_dir, options)
+    assert not again.stage("embedding").exists()
+    one, other = run.predictions(), again.predictions()
+    assert np.allclose(one["test_logits"], other["test_logits"], atol=1e-4)
+    assert np.array_equal(found_in(run).keep, found_in(again).keep)
+
+
+def test_an_embedding_of_another_size_is_refused(run: RunFolder, tiny_dir: Path) -> None:
+    data = load_splits("fer2013plus", str(tiny_dir))
+    with pytest.raises(CheckpointForeign):
+        emo135_stages(toy(embedding=str(run.path), widths=(8, 24)), data, run)
 
 
 @pytest.fixture(scope="module")
