@@ -52,8 +52,7 @@ class OrtEngine(BaseEngine):
         self.spec = spec
         self.precision = precision
         self.backend = "onnxruntime" if provider == "cpu" else f"onnxruntime-{provider}"
-        options = ort.SessionOptions()
-        options.log_severity_level = _ERRORS_ONLY
+        options = _session_options()
         options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
         options.intra_op_num_threads = threads or 0
@@ -109,6 +108,15 @@ class OrtEngine(BaseEngine):
     def close(self) -> None:
         """Frees the session."""
         del self._session
+
+
+def _session_options() -> ort.SessionOptions:
+    options = ort.SessionOptions()
+    options.log_severity_level = _ERRORS_ONLY
+    # Processors without VNNI add two products of eight bits in sixteen, which overflow: their
+    # INT8 weights become unsigned, which is exact and as fast. Others ignore the entry.
+    options.add_session_config_entry("session.x64quantprecision", "1")
+    return options
 
 
 def _providers(provider: str, cache: Path | None) -> list[Any]:
@@ -170,8 +178,7 @@ class InnerTensors:
     """
 
     def __init__(self, network: bytes) -> None:
-        options = ort.SessionOptions()
-        options.log_severity_level = 3
+        options = _session_options()
         try:
             self._session = ort.InferenceSession(
                 network, options, providers=["CPUExecutionProvider"]

@@ -117,7 +117,8 @@ def test_layers_that_hurt() -> None:
 
 
 def test_what_hurts_goes_back_to_float(bundle: Bundle) -> None:
-    tight = replace(ANY_SPEED, budget=replace(ANY_SPEED.budget, kl=1e-9))
+    # Each layer costs 1e-6 and more in INT8; what is left between two float forms is rounding.
+    tight = replace(ANY_SPEED, budget=replace(ANY_SPEED.budget, kl=1e-7))
     tried = int8_tried(bundle, "spatial", made(bundle), tight)
     assert set(tried.kept) == {"first", "second"} and tried.verdict.passed
 
