@@ -11,6 +11,7 @@ import numpy.typing as npt
 from ferstream.engines.bundle import Bundle
 from ferstream.engines.contract import motion_input
 from ferstream.engines.engine import Engine, open_engine
+from ferstream.engines.views import joined_views, with_views
 from ferstream.training.datasets.motion import motion_weights
 
 Array = npt.NDArray[np.float32]
@@ -42,14 +43,16 @@ def photograph_outputs(
     """All that the fusion network gives of single photographs, by name (N, ...), the backend and
     the precision of the spatial network.
 
-    A photograph is a clip of one frame without motion.
+    A photograph is a clip of one frame without motion, read in several views (`engines.views`).
     """
     spatial = open_engine(bundle, "spatial", backend=engine, precision=precision)
     fusion = open_engine(bundle, "fusion", backend=engine)
     parts = []
     for start in range(0, len(crops), batch):
-        feature = spatial.run({"crop": crops[start : start + batch]})["feature"]
-        parts.append(fusion.run(alone(bundle, feature)))
+        single = crops[start : start + batch]
+        every_B = np.ones(len(single), bool)
+        seen = joined_views(spatial.run({"crop": with_views(single, every_B)}), every_B)
+        parts.append(fusion.run(alone(bundle, seen["feature"])))
     used = spatial.backend, spatial.precision
     spatial.close()
     fusion.close()

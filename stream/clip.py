@@ -66,14 +66,18 @@ class FaceClip:
         """The time of the newest feature; minus infinity where there is none."""
         return float(self._time_T[self._newest])
 
+    def begins(self, time_s: float) -> bool:
+        """Whether a feature of this time begins the clip anew: its time does not follow the last
+        one, or follows it late (`APART_S`)."""
+        return not 0 < time_s - self.time_s <= APART_S + _CLOCK_S
+
     def add_feature(self, time_s: float, feature_D: NDArray[np.float32]) -> None:
         """Remember a frame's feature.
 
         The newest is always kept; those before it at least a T-th of the duration apart, so that
-        T of them span it whole also when frames come faster. A time that does not follow the
-        last one, or follows it late (`APART_S`), begins the clip anew.
+        T of them span it whole also when frames come faster.
         """
-        if not 0 < time_s - self.time_s <= APART_S + _CLOCK_S:
+        if self.begins(time_s):
             self._time_T[:] = -np.inf
         row = self._newest
         if np.isfinite(self.time_s):

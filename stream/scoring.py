@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from ferstream.engines.engine import Engine, run_together
 from ferstream.engines.labels import Labels
 from ferstream.engines.manifest import Manifest
+from ferstream.engines.views import joined_views, with_views
 
 from .emotions import EmotionReader, Emotions, steady
 from .faces.quality import TRUSTED
@@ -74,12 +75,14 @@ class FaceScorer:
         motion = {"motion": np.stack([stack for _, stack in moved])} if moved else None
         spatial, temporal = self._engines["spatial"], self._engines["temporal"]
         with timed(stages, "spatial"):
-            crops = np.concatenate([one.detected.crops for one in waiting])
+            alone_B = np.array([watched.clip.begins(one.detected.time_s) for one, watched in faces])
+            crops = with_views(np.concatenate([one.detected.crops for one in waiting]), alone_B)
             if motion is not None and spatial.overlaps and temporal.overlaps:
                 # Both under way at once on a GPU; the time is then told as the spatial one's.
                 frames, logits = run_together([(spatial, {"crop": crops}), (temporal, motion)])
             else:
                 frames, logits = spatial.run({"crop": crops}), None
+            frames = joined_views(frames, alone_B)
         with timed(stages, "temporal"):
             if motion is not None:
                 self._keep_motion(moved, logits or temporal.run(motion))

@@ -169,10 +169,12 @@ def test_one_face_from_the_first_frame_to_the_last(
 def test_crops_and_motion_reach_the_networks_as_agreed(
     clips_dir: Path, recognizer: Recognizer, networks: Networks
 ) -> None:
-    for frame in frames_of(clips_dir / "three_faces.mp4"):
+    for at, frame in enumerate(frames_of(clips_dir / "three_faces.mp4")):
         result = recognizer.process(frame)
         crops = networks.inputs["spatial"]["crop"]
-        assert crops.shape == (3, 1, 48, 48)
+        # A clip's first frame has nothing before it to be read with: two more views of each.
+        assert crops.shape == (3 if at else 9, 1, 48, 48)
+        crops = crops[:3]
         assert crops.dtype == np.uint8
         for crop, face in zip(crops, result.faces, strict=True):
             assert np.mean(crop) / 255 == pytest.approx(face.quality.brightness, abs=0.03)
