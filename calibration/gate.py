@@ -148,7 +148,7 @@ class Speed:
 
     float_ms: float
     lower_ms: float
-    engine: str
+    backend: str
 
     @property
     def speedup(self) -> float:
@@ -222,7 +222,7 @@ def judged(
     if speed is not None and budget.speedup and not speed.speedup >= budget.speedup:
         failures.append(
             f"{speed.lower_ms:.3f} ms is {speed.speedup:.2f} times as fast as float's "
-            f"{speed.float_ms:.3f} ms on {speed.engine}, {budget.speedup:g} times is asked for"
+            f"{speed.float_ms:.3f} ms on {speed.backend}, {budget.speedup:g} times is asked for"
         )
     return Verdict(network, precision, n, exact, lower, change, speed, tuple(failures))
 

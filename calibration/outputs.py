@@ -36,7 +36,7 @@ def photograph_outputs(
     bundle: Bundle,
     crops: npt.NDArray[np.uint8],
     *,
-    engine: str = "auto",
+    backend: str = "auto",
     precision: str = "auto",
     batch: int = BATCH,
 ) -> tuple[dict[str, Array], str, str]:
@@ -45,8 +45,8 @@ def photograph_outputs(
 
     A photograph is a clip of one frame without motion, read in several views (`engines.views`).
     """
-    spatial = open_engine(bundle, "spatial", backend=engine, precision=precision)
-    fusion = open_engine(bundle, "fusion", backend=engine)
+    spatial = open_engine(bundle, "spatial", backend=backend, precision=precision)
+    fusion = open_engine(bundle, "fusion", backend=backend)
     parts = []
     for start in range(0, len(crops), batch):
         single = crops[start : start + batch]
@@ -63,13 +63,13 @@ def photograph_logits(
     bundle: Bundle,
     crops: npt.NDArray[np.uint8],
     *,
-    engine: str = "auto",
+    backend: str = "auto",
     precision: str = "auto",
     batch: int = BATCH,
 ) -> tuple[Array, Array, str, str]:
     """Clip logits (N, 8) and (N, 135) of single photographs, the backend and the precision."""
     out, backend, used = photograph_outputs(
-        bundle, crops, engine=engine, precision=precision, batch=batch
+        bundle, crops, backend=backend, precision=precision, batch=batch
     )
     return out["basic8"], out["emo135"], backend, used
 
@@ -77,7 +77,7 @@ def photograph_logits(
 class ClipScorer:
     """The bundle's engines on whole clips: (N, T) crops and, where given, motion stacks."""
 
-    def __init__(self, bundle: Bundle, engine: str = "auto", precision: str = "auto") -> None:
+    def __init__(self, bundle: Bundle, backend: str = "auto", precision: str = "auto") -> None:
         self.head = bundle.manifest.head("basic8")
         self.words = bundle.manifest.head("emo135")
         self._motion, self._recency_s = bundle.manifest.motion, bundle.manifest.clip_recency_s
@@ -87,7 +87,7 @@ class ClipScorer:
             if tensor.name not in ("feature", "mask")
         }
         self._engines: dict[str, Engine] = {
-            network: open_engine(bundle, network, backend=engine, precision=choice)
+            network: open_engine(bundle, network, backend=backend, precision=choice)
             for network, choice in (
                 ("spatial", precision),
                 ("temporal", precision),

@@ -154,7 +154,7 @@ def _gate_rows(form: Tried, options: Options) -> list[list[str]]:
         speed = verdict.speed
         rows.append(
             [
-                f"time on {speed.engine}, ms",
+                f"time on {speed.backend}, ms",
                 *(f"{speed.float_ms:.3f}", f"{speed.lower_ms:.3f}"),
                 f"{budget.speedup:g} times as fast",
             ]

@@ -36,7 +36,7 @@ def demo(
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes any free one.")] = 7860,
     bundle: Annotated[str, typer.Option(help="A bundle's folder, or `default`.")] = "default",
-    engine: Annotated[str, typer.Option(help="What runs the networks.")] = "auto",
+    backend: Annotated[str, typer.Option(help="What runs the networks.")] = "auto",
     login: Annotated[
         str | None,
         typer.Option(
@@ -135,7 +135,7 @@ def demo(
     )
     stop = Stop()
     wanted = face_options(min_face, max_faces, rotate, cropped, front_end=faces)
-    recogniser = Recognizer(bundle, engine, faces=wanted)
+    recogniser = Recognizer(bundle, backend, faces=wanted)
     with listening, recogniser as recognizer, stopping_on_signals(stop):
         config = server_config(
             page(recognizer, settings), limits, certificate=certificate, key=key, proxies=proxies

@@ -1,4 +1,4 @@
-"""How fast the networks run: every form on every engine and batch, by turns in one process.
+"""How fast the networks run: every form on every backend and batch, by turns in one process.
 
 A slow minute of the machine then falls on all alike, and a ratio of two rows of one run can be
 trusted where their milliseconds cannot.
@@ -33,11 +33,11 @@ K = TypeVar("K", bound=Hashable)
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """One network in one form on one engine at one batch."""
+    """One network in one form on one backend at one batch."""
 
     network: str
     precision: str
-    engine: str
+    backend: str
     batch: int
     runs: int
     median_ms: float
@@ -50,7 +50,7 @@ class Timing:
 
     @property
     def share(self) -> float | None:
-        """0..1 (and above, where an engine beats the ceilings' own): of the ceiling reached."""
+        """0..1 (and above, where a backend beats the ceilings' own): of the ceiling reached."""
         return None if self.least_ms is None else self.least_ms / self.median_ms
 
     def to_json(self) -> dict[str, Any]:
@@ -59,7 +59,7 @@ class Timing:
         return {
             "network": self.network,
             "precision": self.precision,
-            "engine": self.engine,
+            "backend": self.backend,
             "batch": self.batch,
             "runs": self.runs,
             "median_ms": round(self.median_ms, 4),
@@ -83,7 +83,7 @@ class Report:
     ceilings: Ceilings
     machine: dict[str, Any]
     threads: dict[str, Any]
-    """How threads were set: what was asked, what the engines make of it, the environment."""
+    """How threads were set: what was asked, what the backends make of it, the environment."""
 
     def to_json(self) -> dict[str, Any]:
         """One document of plain types."""
@@ -99,7 +99,7 @@ class Report:
 def measure(
     bundle: Bundle,
     *,
-    engines: Sequence[str] = ("all",),
+    backends: Sequence[str] = ("all",),
     batches: Sequence[int] = (1,),
     runs: int = 200,
     threads: int | None = None,
@@ -108,14 +108,14 @@ def measure(
     """Times every network in every form that runs here.
 
     Args:
-        engines: backends by name; "all": those that can run here.
+        backends: by name; "all": those that can run here.
         runs: timed runs of each, in turns of ten.
-        threads: of each network and of the ceilings; None leaves it to the engines.
+        threads: of each network and of the ceilings; None leaves it to the backends.
         on_round: told after each round of turns, with its number and how many there are.
 
-    Raises EngineUnavailable for an engine that runs no form here, and what opening one raises.
+    Raises EngineUnavailable for a backend that runs no form here, and what opening one raises.
     """
-    forms = list(_forms(bundle, engines))
+    forms = list(_forms(bundle, backends))
     calls: dict[Any, Callable[[], object]] = {}
     opened: list[Engine] = []
     costs: dict[tuple[str, str, int], Cost] = {}
@@ -196,14 +196,14 @@ def thread_settings(threads: int | None) -> dict[str, Any]:
         except importlib.metadata.PackageNotFoundError:
             continue
     return {
-        "asked": threads or "left to the engines",
+        "asked": threads or "left to the backends",
         "spinning": False,
         "versions": versions,
         "environment": {name: os.environ[name] for name in _THREAD_VARIABLES if name in os.environ},
     }
 
 
-def _forms(bundle: Bundle, engines: Sequence[str]) -> Iterable[tuple[str, str, str]]:
+def _forms(bundle: Bundle, backends: Sequence[str]) -> Iterable[tuple[str, str, str]]:
     """Every (network, precision, backend) that was asked for and can run here."""
     every = [
         (network, precision, backend)
@@ -212,13 +212,13 @@ def _forms(bundle: Bundle, engines: Sequence[str]) -> Iterable[tuple[str, str, s
         for backend in runnable_backends(bundle, network, precision)
     ]
     known = {backend for _, _, backend in every}
-    for name in engines:
+    for name in backends:
         if name != "all" and name not in known:
             raise EngineUnavailable(
-                f"engine {name!r} runs no network of bundle {bundle.manifest.name} here; "
+                f"backend {name!r} runs no network of bundle {bundle.manifest.name} here; "
                 f"there are all, {', '.join(sorted(known))}"
             )
-    return [form for form in every if "all" in engines or form[2] in engines]
+    return [form for form in every if "all" in backends or form[2] in backends]
 
 
 def _timing(

@@ -68,18 +68,18 @@ def _network(axes: Any, timings: list[Timing]) -> None:
     """One network's lines, and in grey what the ceilings allow its forms."""
     from matplotlib.ticker import LogLocator, NullFormatter
 
-    forms = dict.fromkeys((timing.engine, timing.precision) for timing in timings)
+    forms = dict.fromkeys((timing.backend, timing.precision) for timing in timings)
     limits: dict[str, list[tuple[int, float]]] = {}
-    for engine, precision in forms:
-        rows = [t for t in timings if (t.engine, t.precision) == (engine, precision)]
+    for backend, precision in forms:
+        rows = [t for t in timings if (t.backend, t.precision) == (backend, precision)]
         axes.plot(
             [row.batch for row in rows],
             [row.batch / row.median_ms * 1e3 for row in rows],
             _LINES[precision],
-            color=_COLOURS.get(engine, "0.3"),
+            color=_COLOURS.get(backend, "0.3"),
             marker="o",
             markersize=4,
-            label=f"{engine} {precision}",
+            label=f"{backend} {precision}",
         )
         limits[precision] = [
             (row.batch, row.batch / row.least_ms * 1e3) for row in rows if row.least_ms
@@ -114,12 +114,12 @@ _FILE_COLUMNS = 110  # width of the table where it is not shown on a terminal
 def bench(
     path: BundleArgument = "default",
     as_json: JsonOption = False,
-    engines: Annotated[
+    backends: Annotated[
         str, typer.Option(help="Backends with commas between; all: those that run here.")
     ] = "all",
     batch: Annotated[str, typer.Option(help="Faces at once, such as 1,2,4,8.")] = "1",
     runs: Annotated[int, typer.Option(min=1, help="Timed runs of each row.")] = 200,
-    threads: Annotated[int, typer.Option(min=0, help="Threads; 0: the engine decides.")] = 0,
+    threads: Annotated[int, typer.Option(min=0, help="Threads; 0: the backend decides.")] = 0,
     plot: Annotated[
         Path | None, typer.Option(help="Draw it to this file: .png, .svg or .pdf.")
     ] = None,
@@ -129,7 +129,7 @@ def bench(
     if plot is not None:
         import matplotlib  # noqa: F401  # missing: better known before the minutes of measuring
     bundle = load_bundle(path)
-    names = tuple(name.strip() for name in engines.split(",") if name.strip()) or ("all",)
+    names = tuple(name.strip() for name in backends.split(",") if name.strip()) or ("all",)
     columns = (TextColumn("{task.description}", markup=False), BarColumn())
     with Progress(
         *columns,
@@ -140,7 +140,7 @@ def bench(
         task = bar.add_task("timing")
         report = measure(
             bundle,
-            engines=names,
+            backends=names,
             batches=batches,
             runs=runs,
             threads=threads or None,
@@ -163,7 +163,7 @@ def print_report(report: Report) -> None:
     if not console.is_terminal:
         console = plain_console(width=_FILE_COLUMNS)
     console.print("\n".join(about_lines(report)), highlight=False, soft_wrap=True)
-    table = Table("network", "form", "engine", box=SIMPLE_HEAD)
+    table = Table("network", "form", "backend", box=SIMPLE_HEAD)
     for name in ("batch", "median ms", "p95 ms", "faces/s", "Gop/s", "of ceiling"):
         table.add_column(name, justify="right", no_wrap=True)
     before = None
@@ -194,7 +194,7 @@ def about_lines(report: Report) -> list[str]:
 def _cells(timing: Timing) -> list[str]:
     share = "" if timing.share is None else f"{100 * timing.share:.0f} % {timing.bound}"
     return [
-        *(timing.network, timing.precision, timing.engine, str(timing.batch)),
+        *(timing.network, timing.precision, timing.backend, str(timing.batch)),
         *(f"{timing.median_ms:.3f}", f"{timing.p95_ms:.3f}"),
         f"{timing.batch / timing.median_ms * 1e3:,.0f}",
         f"{timing.cost.total / timing.median_ms / 1e6:,.1f}",

@@ -181,11 +181,11 @@ def check(path: BundleArgument = "default", as_json: JsonOption = False) -> None
     if as_json:
         print(json.dumps({"path": str(bundle.path), "ok": _all_ok(rows), "networks": rows}))
     else:
-        table = Table("network", "precision", "engine", "difference", "")
+        table = Table("network", "precision", "backend", "difference", "")
         for row in rows:
             difference = "" if row["difference"] is None else f"{row['difference']:.1e}"
             table.add_row(
-                *(row["network"], row["precision"], row["engine"], difference),
+                *(row["network"], row["precision"], row["backend"], difference),
                 "ok" if row["ok"] else row["problem"],
             )
         _print(table)
@@ -208,7 +208,7 @@ def _forms(bundle: Bundle) -> Iterator[tuple[str, str, str]]:
 
 def _checked(bundle: Bundle, network: str, precision: str, backend: str) -> dict[str, Any]:
     """One row of `check`; the difference is to the first backend, None for that one itself."""
-    row = {"network": network, "precision": precision, "engine": backend}
+    row = {"network": network, "precision": precision, "backend": backend}
     try:
         outputs = _answer(bundle, network, precision, backend)
         reference = _answer(bundle, network, precision, present_backends()[0])

@@ -277,14 +277,14 @@ def _open_gpu(bundle: Bundle, network: str, backend: str, precision: str) -> Eng
             return TrtEngine(plan, bundle.manifest.networks[network])
     except CudaUnavailable as error:
         raise CudaUnavailable(
-            f"engine {backend!r} is not available: {error}, or use auto"
+            f"backend {backend!r} is not available: {error}, or use auto"
         ) from error
     from .ort import OrtEngine
     from .plan import plans_folder
 
     if not _has_provider(backend):
         raise EngineUnavailable(
-            f"engine {backend!r} is not available: the installed ONNX Runtime has no "
+            f"backend {backend!r} is not available: the installed ONNX Runtime has no "
             f"{_PROVIDERS[backend]}; install onnxruntime-gpu in place of onnxruntime, or use auto"
         )
     if precision == "auto":
@@ -321,7 +321,7 @@ def _cpu_backend(asked: str) -> str:
         hint = f"install it: pip install 'ferstream[{asked}]', or use auto"
     else:
         hint = f"there are auto, {', '.join(BACKENDS)}"
-    raise EngineUnavailable(f"engine {asked!r} is not available: {hint}")
+    raise EngineUnavailable(f"backend {asked!r} is not available: {hint}")
 
 
 def _installed_for_gpu() -> tuple[str, ...]:

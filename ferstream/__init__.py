@@ -100,6 +100,15 @@ COMMANDS = {
     "calibrate": Command("calibration.cli:app", "Temperatures, reliability and INT8."),
 }
 
+_OLD_NAMES = {
+    "--engine": "--backend",
+    "--engines": "--backends",
+    "--window": "--show",
+    "--no-window": "--no-show",
+    "--window-s": "--window-length",
+}
+"""Options that had another name in an earlier version; the old one still works, with a notice."""
+
 _EXTRAS = {
     "mediapipe": "mediapipe",
     "dlib": "dlib",
@@ -154,7 +163,7 @@ def command_line() -> TyperGroup:
     class LazyGroup(TyperGroup):
         def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
             name, _, rest = super().resolve_command(ctx, args)
-            return name, name and _load(COMMANDS[name].target), rest
+            return name, name and _load(COMMANDS[name].target), _renamed(rest)
 
     def show_version(asked: bool) -> None:
         if asked:
@@ -186,6 +195,18 @@ def _load(target: str) -> Any:
     app = typer.Typer(add_completion=False)
     app.command()(found)
     return typer.main.get_command(app)
+
+
+def _renamed(arguments: list[str]) -> list[str]:
+    """The arguments of a command with today's names of options; a line of notice for each."""
+    renamed = []
+    for argument in arguments:
+        name, equals, value = argument.partition("=")
+        if name in _OLD_NAMES:
+            print(f"ferstream: {name} is now called {_OLD_NAMES[name]}", file=sys.stderr)
+            argument = f"{_OLD_NAMES[name]}{equals}{value}"
+        renamed.append(argument)
+    return renamed
 
 
 def _is_here(target: str) -> bool:

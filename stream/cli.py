@@ -11,6 +11,8 @@ import typer
 from .faces.options import FaceOptions
 from .options import (
     AggregateOption,
+    BackendName,
+    BackendOption,
     BlurOption,
     BundleOption,
     ColumnsOption,
@@ -18,8 +20,6 @@ from .options import (
     CroppedOption,
     CsvOption,
     EndOption,
-    EngineName,
-    EngineOption,
     FacesOption,
     JsonlOption,
     JsonOption,
@@ -112,7 +112,7 @@ def score(
             help="Score on a Ray cluster: `ray` starts one here, ray:auto and ray:HOST:PORT exist.",
         ),
     ] = "",
-    engine: EngineOption = EngineName.auto,
+    backend: BackendOption = BackendName.auto,
     as_json: JsonOption = False,
 ) -> None:
     """Score clips: which emotion words fit each face, over time and over the clip."""
@@ -130,7 +130,7 @@ def score(
     tell_skipped(skipped)
     settings = Settings(
         bundle=bundle,
-        engine=engine.value,
+        backend=backend.value,
         purpose=purpose,
         track=track,
         part=part.to_json(),
@@ -164,7 +164,7 @@ def score(
 def bench(
     clip: Annotated[str, typer.Argument(help="A video, or `sample`.")] = "sample",
     bundle: BundleOption = "default",
-    engine: EngineOption = EngineName.auto,
+    backend: BackendOption = BackendName.auto,
     faces: FacesOption = "auto",
     as_json: JsonOption = False,
     rounds: Annotated[
@@ -184,7 +184,7 @@ def bench(
     from .bench import measure, since_process_start_s
 
     wanted = FaceOptions(front_end=faces)
-    with recogniser(bundle, engine, threads or None, wanted) as recognizer:
+    with recogniser(bundle, backend, threads or None, wanted) as recognizer:
         found = measure(lambda: open_source(name), recognizer, since_process_start_s, rounds)
         about = {**report.about(recognizer), "threads": threads or None}
     print(json.dumps({**found.to_json(), **about}) if as_json else report.bench_text(found))

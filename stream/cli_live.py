@@ -14,6 +14,8 @@ from .errors import SinkError
 from .faces.options import REMEMBER_S
 from .options import (
     AggregateOption,
+    BackendName,
+    BackendOption,
     BlurOption,
     BundleOption,
     ColumnsOption,
@@ -21,8 +23,6 @@ from .options import (
     CroppedOption,
     CsvOption,
     EndOption,
-    EngineName,
-    EngineOption,
     FacesOption,
     JsonlOption,
     JsonOption,
@@ -112,7 +112,6 @@ def live(
         bool | None,
         typer.Option("--show/--no-show", help="Show a window; default: if there is a display."),
     ] = None,
-    window: Annotated[bool | None, typer.Option("--window/--no-window", hidden=True)] = None,
     seconds: Annotated[
         float | None, typer.Option(min=0.1, help="Stop after so many seconds.")
     ] = None,
@@ -145,7 +144,7 @@ def live(
     track: TrackOption = None,
     recursive: RecursiveOption = False,
     overwrite: OverwriteOption = False,
-    engine: EngineOption = EngineName.auto,
+    backend: BackendOption = BackendName.auto,
     as_json: JsonOption = False,
 ) -> None:
     """Watch webcams, network cameras or clips live; q in the window or Ctrl-C ends."""
@@ -175,7 +174,7 @@ def live(
     if as_json and outputs.on_standard_output:
         raise typer.BadParameter("--json and rows both want standard output: name a file for one")
     each = outputs.for_sources(names)
-    windowed = _windowed(window if show is None else show, aggregate_only)
+    windowed = _windowed(show, aggregate_only)
     # A single source that is not there says so at once; of many, one may come later.
     opened = [
         part.of(
@@ -205,7 +204,7 @@ def live(
 
     served = _served(metrics)
     wanted = face_options(min_face, max_faces, rotate, cropped, remember, min_confidence, faces)
-    with recogniser(bundle, engine, faces=wanted) as recognizer, stopping_on_signals(stop):
+    with recogniser(bundle, backend, faces=wanted) as recognizer, stopping_on_signals(stop):
         manifest = recognizer.bundle.manifest
         routes = []
         for source, places in zip(opened, each, strict=True):

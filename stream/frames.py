@@ -16,7 +16,7 @@ from .result import Result
 from .sinks.columns import COLUMNS, Columns
 from .sinks.table import FaceTable, Kind, Value
 
-Engine = Literal["pandas", "polars"]
+Library = Literal["pandas", "polars"]
 """Which library holds the table."""
 
 
@@ -28,10 +28,10 @@ class Results(list[Result]):
         self.labels = labels
 
     def to_df(
-        self, engine: Engine | None = None, *, columns: Sequence[Columns] = (), top: int = 10
+        self, library: Library | None = None, *, columns: Sequence[Columns] = (), top: int = 10
     ) -> Any:
         """All of them as one data frame: see `to_df`."""
-        return to_df(self, engine, columns=columns, top=top, labels=self.labels)
+        return to_df(self, library, columns=columns, top=top, labels=self.labels)
 
     def to_json(self, top: int = 10) -> list[dict[str, Any]]:
         """A row of JSON for each."""
@@ -40,7 +40,7 @@ class Results(list[Result]):
 
 def to_df(
     results: Iterable[Result],
-    engine: Engine | None = None,
+    library: Library | None = None,
     *,
     columns: Sequence[Columns] = (),
     top: int = 10,
@@ -50,15 +50,15 @@ def to_df(
 
     Args:
         results: of any sources; an iterator is read to its end.
-        engine: None: pandas where it is installed, else polars.
+        library: None: pandas where it is installed, else polars.
         columns: what is told beside: names of `sinks.columns.COLUMNS`.
         top: words per face.
         labels: what the readings are of; None: what the first face says.
 
     docs/columns.md has every column. Raises TablesMissing where the library is not installed,
-    ValueError for an engine, a column or a number of words that there is not.
+    ValueError for a library, a column or a number of words that there is not.
     """
-    library = _library(engine)
+    loaded = _loaded(library)
     _check(columns, top)
     table: FaceTable | None = None
     waiting: list[Result] = []
@@ -76,10 +76,10 @@ def to_df(
         table = FaceTable(labels or BUILT_IN, top, columns)
         values += [row for one in waiting for row in table.rows(one)]
     by_name = {
-        column.name: _typed(library, column.kind, [row[at] for row in values])
+        column.name: _typed(loaded, column.kind, [row[at] for row in values])
         for at, column in enumerate(table.columns)
     }
-    return library.DataFrame(by_name)
+    return loaded.DataFrame(by_name)
 
 
 def save_table(
@@ -138,14 +138,14 @@ def _typed(library: Any, kind: Kind, values: Sequence[Value]) -> Any:
     return library.Series(numbers, dtype=types.get(kind, "Int64"))
 
 
-def _library(engine: Engine | None) -> Any:
-    names: tuple[str, ...] = get_args(Engine)
-    if engine not in (None, *names):
-        raise ValueError(f"engine {engine!r}: {' or '.join(names)}")
-    for name in names if engine is None else (engine,):
+def _loaded(library: Library | None) -> Any:
+    names: tuple[str, ...] = get_args(Library)
+    if library not in (None, *names):
+        raise ValueError(f"library {library!r}: {' or '.join(names)}")
+    for name in names if library is None else (library,):
         try:
             return importlib.import_module(name)
         except ModuleNotFoundError:
             continue
-    missing = engine or " or ".join(names)
+    missing = library or " or ".join(names)
     raise TablesMissing(f"a data frame needs {missing}: pip install 'ferstream[tables]'")

@@ -28,7 +28,7 @@ _LONGEST_PURPOSE = 500
 _MOST_NAMED = 8
 
 
-class EngineName(str, Enum):
+class BackendName(str, Enum):
     """What runs the networks."""
 
     auto = "auto"
@@ -118,7 +118,7 @@ RowsOption = Annotated[
     RowsName, typer.Option(help="What rows of JSON tell of: frames, events per face, windows.")
 ]
 WindowOption = Annotated[
-    float, typer.Option("--window-s", min=0.1, help="Length of a window, seconds.")
+    float, typer.Option("--window-length", min=0.1, help="Length of a window, seconds.")
 ]
 BlurOption = Annotated[
     bool, typer.Option("--blur", help="Mask faces in every picture written or shown.")
@@ -132,7 +132,7 @@ AggregateOption = Annotated[
 PurposeOption = Annotated[
     str, typer.Option(help="What this is done for; recorded in every output's header.")
 ]
-EngineOption = Annotated[EngineName, typer.Option(help="What runs the networks.")]
+BackendOption = Annotated[BackendName, typer.Option(help="What runs the networks.")]
 OverwriteOption = Annotated[
     bool, typer.Option("--overwrite", help="Write anew what exists; else that is refused.")
 ]
@@ -212,14 +212,14 @@ JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document, not
 @contextmanager
 def recogniser(
     bundle: str,
-    engine: EngineName,
+    backend: BackendName,
     threads: int | None = None,
     faces: FaceOptions | None = None,
 ) -> Iterator[Recognizer]:
     """The recogniser, closed at the end."""
     from .recognize import Recognizer
 
-    with Recognizer(bundle, engine.value, threads=threads, faces=faces) as recognizer:
+    with Recognizer(bundle, backend.value, threads=threads, faces=faces) as recognizer:
         yield recognizer
 
 

@@ -54,7 +54,7 @@ class Recognizer:
 
     Args:
         bundle: an opened bundle, a path to one, or "default".
-        engine: what runs the networks: auto, onnxruntime, openvino, tensorrt, ...
+        backend: what runs the networks: auto, onnxruntime, openvino, tensorrt, ...
         precision: auto, fp32, int8, ...: a form of the networks that the bundle has.
         faces: which faces of each source are looked for, and how; a front end's name alone (own,
             mediapipe, dlib); None: as `FaceOptions` stand.
@@ -69,7 +69,7 @@ class Recognizer:
     def __init__(
         self,
         bundle: Bundle | str | os.PathLike[str] = "default",
-        engine: str = "auto",
+        backend: str = "auto",
         precision: str = "auto",
         *,
         faces: FaceOptions | str | None = None,
@@ -103,14 +103,14 @@ class Recognizer:
         for network in NETWORKS:
             if network not in self.engines:
                 self.engines[network] = open_engine(
-                    self.bundle, network, backend=engine, precision=precision, threads=threads
+                    self.bundle, network, backend=backend, precision=precision, threads=threads
                 )
         hold(self, *self.engines.values())
         # The pictures here are small: to wake OpenCV's threads for them costs more than it saves.
         cv2.setNumThreads(1)
         self._manifest = manifest
         self._scorer = FaceScorer(manifest, self.engines)
-        self._detector, self._mesh = finding.open(Opening(self.bundle, engine, precision, threads))
+        self._detector, self._mesh = finding.open(Opening(self.bundle, backend, precision, threads))
         self._trackers: dict[str, Follower] = {}
 
     @property

@@ -18,7 +18,7 @@ from .faces.quality import Quality
 from .faces.track import Face
 
 if TYPE_CHECKING:
-    from .frames import Engine
+    from .frames import Library
     from .sinks.columns import Columns
 
 SCHEMA = 2
@@ -173,12 +173,12 @@ class Result:
         return target
 
     def to_df(
-        self, engine: Engine | None = None, *, columns: Sequence[Columns] = (), top: int = 10
+        self, library: Library | None = None, *, columns: Sequence[Columns] = (), top: int = 10
     ) -> Any:
         """A data frame with a row per face: see `stream.frames.to_df`."""
         from .frames import to_df
 
-        return to_df([self], engine, columns=columns, top=top)
+        return to_df([self], library, columns=columns, top=top)
 
     def _repr_png_(self) -> bytes | None:
         """How notebooks show it: the annotated picture, where it is kept."""

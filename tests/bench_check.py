@@ -74,7 +74,7 @@ def sample_frames(recognizer: Recognizer) -> Call:
 def measured() -> dict[str, float]:
     """Each figure's ratio to the reference of its element type."""
     bundle = load_bundle("default")
-    with Recognizer(bundle, engine="onnxruntime", threads=1) as recognizer:
+    with Recognizer(bundle, backend="onnxruntime", threads=1) as recognizer:
         calls: dict[Any, Call] = {
             "a frame of the sample": sample_frames(recognizer),
             **networks(bundle),

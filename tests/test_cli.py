@@ -13,7 +13,7 @@ import pytest
 import ferstream
 from ferstream.engines.bundle import Bundle
 
-from .commands import Done, within
+from .commands import Done, parsed, within
 from .engines import tiny
 
 HEAVY = ("torch", "mediapipe", "cv2", "lightning", "gradio", "openvino", "jax")
@@ -89,6 +89,26 @@ def test_misuse_ends_with_2(arguments: tuple[str, ...]) -> None:
     status, out, error = within(*arguments)
     assert (status, out) == (2, "")
     assert "Usage: ferstream" in error
+
+
+@pytest.mark.parametrize(
+    ("old", "now"),
+    [
+        (("live", "sample", "--engine", "openvino"), "--backend"),
+        (("live", "sample", "--engine=openvino"), "--backend"),
+        (("live", "sample", "--no-window"), "--no-show"),
+        (("score", "sample", "--window-s", "3"), "--window-length"),
+        (("bundle", "bench", "--engines", "openvino"), "--backends"),
+    ],
+)
+def test_old_names_of_options_work_with_a_notice(
+    old: tuple[str, ...], now: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    name = old[-1 if old[-1].startswith("--") else 2].partition("=")[0]
+    found = parsed(old)
+    assert capfd.readouterr().err == f"ferstream: {name} is now called {now}\n"
+    assert found == parsed([word.replace(name, now) for word in old])
+    assert name not in within(*old[:1], "--help").out
 
 
 def test_project_error_is_one_line_and_1(tmp_path: Path) -> None:

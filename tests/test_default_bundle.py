@@ -77,7 +77,7 @@ def test_a_held_smile_is_not_taken_for_a_resting_face(clips_dir: Path) -> None:
 @pytest.fixture(scope="module")
 def deployed(bundle: Bundle, photographs: FerPlus) -> Scores:
     """What the form that runs on a CPU says of every photograph."""
-    return score(bundle, photographs, engine="onnxruntime", precision="int8")
+    return score(bundle, photographs, backend="onnxruntime", precision="int8")
 
 
 def test_it_is_as_good_as_it_says(bundle: Bundle, photographs: FerPlus, deployed: Scores) -> None:
@@ -92,14 +92,14 @@ def test_it_is_as_good_as_it_says(bundle: Bundle, photographs: FerPlus, deployed
 
 
 @pytest.mark.parametrize(
-    ("engine", "precision"), [("onnxruntime", "fp32"), ("openvino", "int8"), ("openvino", "fp32")]
+    ("backend", "precision"), [("onnxruntime", "fp32"), ("openvino", "int8"), ("openvino", "fp32")]
 )
 def test_every_form_says_the_same(
-    bundle: Bundle, photographs: FerPlus, deployed: Scores, engine: str, precision: str
+    bundle: Bundle, photographs: FerPlus, deployed: Scores, backend: str, precision: str
 ) -> None:
     """On every sixth photograph."""
     rows = np.arange(0, len(photographs), 6)
-    found = score(bundle, photographs.subset(rows), engine=engine, precision=precision)
+    found = score(bundle, photographs.subset(rows), backend=backend, precision=precision)
     for name in ("basic8", "family6"):
         got, wanted = getattr(found, name), getattr(deployed, name)[rows]
         assert (got.argmax(axis=1) == wanted.argmax(axis=1)).mean() >= 0.96

@@ -62,7 +62,7 @@ def test_score(tmp_path: Path) -> None:
 
 def test_score_with_openvino(tmp_path: Path) -> None:
     needs("openvino")
-    holds(alone(tmp_path, *SCRIPT, "score", "sample", "--engine", "openvino"))
+    holds(alone(tmp_path, *SCRIPT, "score", "sample", "--backend", "openvino"))
     assert inside(tmp_path) == set()
 
 

@@ -196,7 +196,7 @@ def evaluate(
     bundle: Annotated[str, typer.Option(help="Folder of a bundle, or default.")] = "default",
     data: Data = None,
     split: Annotated[str, typer.Option(help="validation or test.")] = "test",
-    engine: Annotated[str, typer.Option(help="auto, onnxruntime or openvino.")] = "auto",
+    backend: Annotated[str, typer.Option(help="auto, onnxruntime or openvino.")] = "auto",
     precision: Annotated[str, typer.Option(help="auto, fp32 or int8.")] = "auto",
     clips: Annotated[
         bool, typer.Option("--clips", help="Also clips made from the photographs (minutes).")
@@ -221,12 +221,12 @@ def evaluate(
     photographs = load_fer_plus(split, data)
     photographs = photographs.subset(photographs.rated)
     told = plain_console(stderr=True).print
-    found = figures(opened, photographs, engine=engine, precision=precision)
-    found |= judged_sections(opened, split, data, engine=engine, precision=precision, told=told)
+    found = figures(opened, photographs, backend=backend, precision=precision)
+    found |= judged_sections(opened, split, data, backend=backend, precision=precision, told=told)
     if real is not None:
         from .measuring.real_figures import real_section
 
-        found["real"] = real_section(opened, real, engine=engine, precision=precision)
+        found["real"] = real_section(opened, real, backend=backend, precision=precision)
     if clips:
         from .datasets.motion import fit_face_shape
         from .measuring.evaluate_clips import clip_figures

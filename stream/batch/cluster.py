@@ -100,10 +100,10 @@ class Cluster:
         self, settings: Settings, about: Mapping[str, Any], ledger: Ledger, say: Say
     ) -> list[Callable[[], Worker]]:
         """What makes the workers. Raises `SinkError`."""
-        kind = "GPU" if settings.engine in _ON_GPU else "CPU"
+        kind = "GPU" if settings.backend in _ON_GPU else "CPU"
         count = self._jobs or int(_ray().cluster_resources().get(kind, 0))
         if not count:
-            raise SinkError(f"the Ray cluster has no {kind}: --engine names what there is")
+            raise SinkError(f"the Ray cluster has no {kind}: --backend names what there is")
         token = uuid.uuid4().hex
         ledger.mark(token)
         seen = _Shared(os.getcwd(), os.path.abspath(ledger.path), token)

@@ -57,7 +57,7 @@ def score_all(
     silent = as_json or outputs.on_standard_output
     with ExitStack() as closing:
         recognizer = closing.enter_context(
-            Recognizer(settings.bundle, settings.engine, faces=settings.face_options())
+            Recognizer(settings.bundle, settings.backend, faces=settings.face_options())
         )
         about = facts(recognizer, settings.purpose, settings.asked_part(), settings.face_options())
         if running.cluster is not None:

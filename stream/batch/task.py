@@ -39,7 +39,7 @@ class Settings:
     """What the results of a batch depend on, beside the clips: plain types, as JSON holds them."""
 
     bundle: str = "default"
-    engine: str = "auto"
+    backend: str = "auto"
     purpose: str = ""
     track: int | None = None
     part: Mapping[str, Any] = field(default_factory=dict)

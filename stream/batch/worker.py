@@ -248,7 +248,7 @@ def main(source: IO[str], answers: IO[str]) -> None:
         os.sched_setaffinity(0, {cores[head["core"] % len(cores)]})
     tasks: queue.SimpleQueue[Task | None] = queue.SimpleQueue()
     with Recognizer(
-        settings.bundle, settings.engine, faces=settings.face_options(), threads=1
+        settings.bundle, settings.backend, faces=settings.face_options(), threads=1
     ) as recognizer:
         worker = LocalWorker(settings, recognizer, head["about"], lambda line: answer(say=line))
 

@@ -165,7 +165,7 @@ class Opening:
     run, as for `engines.engine.open_engine`."""
 
     bundle: Bundle
-    engine: str = "auto"
+    backend: str = "auto"
     precision: str = "auto"
     threads: int | None = None
 
@@ -248,7 +248,7 @@ def open_front_end(
     name: str = "auto",
     bundle: Bundle | None = None,
     *,
-    engine: str = "auto",
+    backend: str = "auto",
     precision: str = "auto",
     threads: int | None = None,
 ) -> tuple[Detector, Landmarker]:
@@ -259,4 +259,4 @@ def open_front_end(
     from ferstream.engines.bundle import load_bundle
 
     bundle = bundle or load_bundle()
-    return front_end(name, bundle).open(Opening(bundle, engine, precision, threads))
+    return front_end(name, bundle).open(Opening(bundle, backend, precision, threads))

@@ -108,7 +108,7 @@ def _engine(opening: Opening, network: str) -> SharedEngine:
             open_engine,
             opening.bundle,
             network,
-            backend=opening.engine,
+            backend=opening.backend,
             precision=opening.precision,
             threads=opening.threads,
         )

@@ -14,10 +14,10 @@ import typer
 
 from ..faces.options import FaceOptions
 from ..options import (
+    BackendName,
+    BackendOption,
     BundleOption,
     CroppedOption,
-    EngineName,
-    EngineOption,
     FacesOption,
     MaxFacesOption,
     MinFaceOption,
@@ -96,7 +96,7 @@ def serve(
     cropped: CroppedOption = False,
     purpose: PurposeOption = "",
     bundle: BundleOption = "default",
-    engine: EngineOption = EngineName.auto,
+    backend: BackendOption = BackendName.auto,
     access_log: Annotated[
         bool, typer.Option("--access-log", help="A line for each request, with its address.")
     ] = False,
@@ -132,7 +132,7 @@ def serve(
             closing,
             sources or [],
             bundle,
-            engine,
+            backend,
             face_options(min_face, max_faces, rotate, cropped, front_end=faces),
             max_visitors,
             limits,
@@ -177,7 +177,7 @@ def _application(
     closing: ExitStack,
     sources: list[str],
     bundle: str,
-    engine: EngineName,
+    backend: BackendName,
     faces: FaceOptions,
     max_visitors: int,
     limits: Limits,
@@ -193,7 +193,7 @@ def _application(
 
     # Before the networks: a source that cannot be opened ends the command at once.
     opened = _opened(sources)
-    recognizer = closing.enter_context(Recognizer(bundle, engine.value, faces=faces))
+    recognizer = closing.enter_context(Recognizer(bundle, backend.value, faces=faces))
     about = facts(recognizer, purpose)
     metrics = _metrics(closing)
     pipeline = closing.enter_context(

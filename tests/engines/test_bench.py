@@ -166,10 +166,10 @@ def test_every_form_is_measured_at_every_batch(bundle: Bundle) -> None:
 
 
 def test_only_the_engines_asked_for(bundle: Bundle) -> None:
-    report = measure(bundle, engines=("onnxruntime",), runs=1)
-    assert {timing.engine for timing in report.timings} == {"onnxruntime"}
+    report = measure(bundle, backends=("onnxruntime",), runs=1)
+    assert {timing.backend for timing in report.timings} == {"onnxruntime"}
     with pytest.raises(EngineUnavailable, match=r"'steam'.*onnxruntime"):
-        measure(bundle, engines=("steam",))
+        measure(bundle, backends=("steam",))
 
 
 def run(*arguments: str, code: int = 0) -> str:
@@ -193,7 +193,7 @@ def test_the_command_prints_one_document_and_draws(bundle: Bundle, tmp_path: Pat
 
 
 def test_the_table_names_threads_and_ceilings(bundle: Bundle) -> None:
-    text = run(str(bundle.path), "--runs", "1", "--threads", "1", "--engines", "onnxruntime")
+    text = run(str(bundle.path), "--runs", "1", "--threads", "1", "--backends", "onnxruntime")
     assert "threads: 1, waiting without spinning; onnxruntime" in text
     assert "ceilings: matrix product float32" in text
     assert "median ms" in text

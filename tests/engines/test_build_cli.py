@@ -35,7 +35,7 @@ def test_build_tells_of_each_network(machine: World, bundle: Bundle) -> None:
 def test_check_takes_plans_in(machine: World, bundle: Bundle) -> None:
     run("build", str(bundle.path), "--precision", "fp32", "--max-batch", "8")
     document = json.loads(run("check", str(bundle.path), "--json"))
-    rows = [row for row in document["networks"] if row["engine"] == "tensorrt"]
+    rows = [row for row in document["networks"] if row["backend"] == "tensorrt"]
     assert {row["network"] for row in rows} == {"spatial", "temporal", "fusion"}
     assert all(row["ok"] for row in rows)
 

@@ -235,5 +235,5 @@ def test_a_driver_without_a_gpu_is_told_once_where_tensorrt_is_installed(
         for _ in range(2):
             assert open_engine(bundle, "spatial").backend == "onnxruntime"
     assert caplog.messages == ["the GPU is not used: the NVIDIA driver shows no GPU"]
-    with pytest.raises(CudaUnavailable, match=r"engine 'tensorrt' is not available: .* no GPU"):
+    with pytest.raises(CudaUnavailable, match=r"backend 'tensorrt' is not available: .* no GPU"):
         open_engine(bundle, "spatial", backend="tensorrt")

@@ -212,14 +212,14 @@ def test_results_are_shown_and_saved(
             result.save(wrong)
 
 
-@pytest.mark.parametrize("engine", ["pandas", "polars"])
+@pytest.mark.parametrize("library", ["pandas", "polars"])
 def test_data_frames_tell_what_rows_tell(
-    recognizer: Recognizer, clip: Results, engine: Any
+    recognizer: Recognizer, clip: Results, library: Any
 ) -> None:
-    pytest.importorskip(engine, reason="an extra: tables")
+    pytest.importorskip(library, reason="an extra: tables")
     nobody = recognizer(np.zeros((60, 80, 3), np.uint8))
-    table = to_df([*nobody, *clip], engine, columns=COLUMNS, top=3)
-    rows = table.to_dicts() if engine == "polars" else table.to_dict("records")
+    table = to_df([*nobody, *clip], library, columns=COLUMNS, top=3)
+    rows = table.to_dicts() if library == "polars" else table.to_dict("records")
     assert len(rows) == 1 + len(clip)
     assert (rows[0]["face_id"], rows[0]["success"], rows[0]["source"]) == (-1, 0, "picture 1")
     for row, result in zip(rows[1:], clip, strict=True):
@@ -232,13 +232,13 @@ def test_data_frames_tell_what_rows_tell(
         assert row["AU12"] == pytest.approx(np.mean(smile))
         assert row["landmark1_y"] == face.landmarks_xy[1, 1]
     assert "top4" not in rows[0]
-    names = list(clip.to_df(engine).columns)
-    assert names == list(clip[0].to_df(engine).columns) == list(Results([]).to_df(engine).columns)
+    names = list(clip.to_df(library).columns)
+    assert names == list(clip[0].to_df(library).columns) == list(Results([]).to_df(library).columns)
     assert json.loads(json.dumps(clip.to_json(1)))[0] == clip[0].to_json(1)
 
 
 def test_wrong_tables(clip: Results, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ValueError, match="engine 'excel': pandas or polars"):
+    with pytest.raises(ValueError, match="library 'excel': pandas or polars"):
         clip.to_df("excel")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="top -1: a whole number of words"):
         clip.to_df(top=-1)

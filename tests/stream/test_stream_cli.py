@@ -189,7 +189,6 @@ def test_bad_input_is_one_line(bundle: str, tmp_path: Path) -> None:
         (("live", "97", "--no-show"), "no camera at /dev/video97"),
         (("live", "rtsp://ann:s3cret@127.0.0.1:9/1", "--retries", "0"), "ann:***@127.0.0.1"),
         (("live", "sample", "--show"), "no display"),
-        (("live", "sample", "--window"), "no display"),  # as it was called
         (("bench", tmp_path / "gone.mp4"), "no file or folder"),
         (("score", clip, "--bundle", folder), "manifest"),
     ]
@@ -222,7 +221,7 @@ def test_a_broken_bundle_is_one_line(bundle: str, tmp_path: Path) -> None:
     [
         ("score",),
         ("score", "sample", "--top", "0"),
-        ("score", "sample", "--engine", "steam"),
+        ("score", "sample", "--backend", "steam"),
         ("score", "sample", "--nonsense"),
         ("live", "sample", "--seconds", "soon"),
         ("bench", "a", "b"),

@@ -64,7 +64,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 
 @pytest.fixture(scope="module")
 def recognizer(bundle: Bundle) -> Recognizer:
-    return Recognizer(bundle, engine="onnxruntime")
+    return Recognizer(bundle, backend="onnxruntime")
 
 
 def test_the_manifest_says_all_of_it(bundle: Bundle) -> None:

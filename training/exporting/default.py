@@ -201,7 +201,7 @@ def measured(bundle: Bundle, folder: str | None) -> dict[str, Any]:
     told = logging.getLogger(__name__).warning
     return {
         "data": "FER+ test split (PrivateTest), at least 5 usable votes, twins removed",
-        **figures(bundle, test, engine="auto", precision="auto"),
+        **figures(bundle, test, backend="auto", precision="auto"),
         **judged_sections(bundle, "test", folder, told=told),
     }
 

@@ -106,7 +106,7 @@ def _own_crop(landmarks: OwnLandmarks, grey: Picture, square: Square, crop_px: i
 
 
 def _scores(bundle: Bundle, crops: Picture) -> Scores:
-    return score_crops(bundle, crops, engine="auto", precision="auto")
+    return score_crops(bundle, crops, backend="auto", precision="auto")
 
 
 def _judged(bundle: Bundle, crops: dict[str, Picture], judged: Judgements) -> dict[str, Any]:

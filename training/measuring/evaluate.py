@@ -73,17 +73,17 @@ class Scores:
     precision: str
 
 
-def score(bundle: Bundle, data: FerPlus, *, engine: str, precision: str) -> Scores:
+def score(bundle: Bundle, data: FerPlus, *, backend: str, precision: str) -> Scores:
     """Scores of every photograph."""
     crops = data.crops(bundle.manifest.crop.px)
-    return score_crops(bundle, crops, engine=engine, precision=precision)
+    return score_crops(bundle, crops, backend=backend, precision=precision)
 
 
 def score_crops(
-    bundle: Bundle, crops: npt.NDArray[np.uint8], *, engine: str, precision: str
+    bundle: Bundle, crops: npt.NDArray[np.uint8], *, backend: str, precision: str
 ) -> Scores:
     """Scores of aligned crops (N, 1, S, S), N at least 1."""
-    out, backend, used = photograph_outputs(bundle, crops, engine=engine, precision=precision)
+    out, backend, used = photograph_outputs(bundle, crops, backend=backend, precision=precision)
     reader = EmotionReader(bundle.manifest)
     words = bundle.manifest.head("emo135").probabilities(out["emo135"])
     read = reader.read(out)
@@ -170,9 +170,9 @@ def _ranks(values_N: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
     return np.asarray((np.cumsum(count) - (count - 1) / 2)[where], np.float64)
 
 
-def figures(bundle: Bundle, data: FerPlus, *, engine: str, precision: str) -> dict[str, Any]:
+def figures(bundle: Bundle, data: FerPlus, *, backend: str, precision: str) -> dict[str, Any]:
     """Everything that ``ferstream evaluate`` prints; ``data`` holds rated photographs only."""
-    scores = score(bundle, data, engine=engine, precision=precision)
+    scores = score(bundle, data, backend=backend, precision=precision)
     return {
         "basic8": basic8_figures(scores.basic8, data),
         "emo135": emo135_figures(scores, data),
@@ -216,7 +216,7 @@ def judged_sections(
     split: str,
     folder: str | Path | None = None,
     *,
-    engine: str = "auto",
+    backend: str = "auto",
     precision: str = "auto",
     told: Callable[[str], None] = print,
 ) -> dict[str, Any]:
@@ -230,26 +230,26 @@ def judged_sections(
     root = data_folder(folder)
     found: dict[str, Any] = {}
     if _there(root / "fer2013plus" / "words.npz", "words, affect, steady", told):
-        found |= photograph_sections(bundle, split, root, engine=engine, precision=precision)
+        found |= photograph_sections(bundle, split, root, backend=backend, precision=precision)
     if _there(root / "wild", "wild", told):
         faces = load_wild(split, root)
-        found["wild"] = picture_section(bundle, faces, engine=engine, precision=precision)
+        found["wild"] = picture_section(bundle, faces, backend=backend, precision=precision)
     # A test set: nothing is chosen by it, so it has no part in the validation split's figures.
     if split == "test" and _there(root / "fairface", "fairface", told):
         faces = load_fairface(root)
-        found["fairface"] = picture_section(bundle, faces, engine=engine, precision=precision)
+        found["fairface"] = picture_section(bundle, faces, backend=backend, precision=precision)
     return found
 
 
 def photograph_sections(
-    bundle: Bundle, split: str, folder: str | Path | None, *, engine: str, precision: str
+    bundle: Bundle, split: str, folder: str | Path | None, *, backend: str, precision: str
 ) -> dict[str, Any]:
     """words, affect and steady on the judged FER+ photographs of a split."""
     faces, crop = load_judged_photographs(split, folder), bundle.manifest.crop
     if not len(faces):
         return {"words": {"n": 0}, "affect": {"n": 0}, "steady": {"n": 0}}
     crops = faces.photographs.crops(crop.px)
-    said = score_crops(bundle, crops, engine=engine, precision=precision)
+    said = score_crops(bundle, crops, backend=backend, precision=precision)
     judged, second = faces.judged, faces.second
     return {
         "words": words_section(said.emo135, said.basic8, said.intensity, judged, second),
@@ -257,7 +257,7 @@ def photograph_sections(
         "steady": steady_section(
             said,
             [
-                score_crops(bundle, moved, engine=engine, precision=precision)
+                score_crops(bundle, moved, backend=backend, precision=precision)
                 for moved in (disturbed(faces.photographs, crop.px, *by) for by in SHIFTS_PX)
             ],
             np.flatnonzero(expressive(judged)),
@@ -273,18 +273,18 @@ def disturbed(data: FerPlus, crop_px: int, right_px: int, down_px: int) -> Crops
 
 
 def picture_section(
-    bundle: Bundle, faces: JudgedFaces, *, engine: str, precision: str
+    bundle: Bundle, faces: JudgedFaces, *, backend: str, precision: str
 ) -> dict[str, Any]:
     """One set of pictures: n, found, the figures of the basic expression, words and affect.
 
     The basic expression is measured on readable faces, of two judges on those whose judges agree,
     and by the set's groups.
     """
-    crops, seen, quality = found_crops(bundle, faces, engine=engine, precision=precision)
+    crops, seen, quality = found_crops(bundle, faces, backend=backend, precision=precision)
     found: dict[str, Any] = {"n": len(faces), "found": int(seen.sum())}
     if not seen.any():
         return found
-    said = score_crops(bundle, crops, engine=engine, precision=precision)
+    said = score_crops(bundle, crops, backend=backend, precision=precision)
     rows = np.flatnonzero(seen)
     judged = faces.judged.take(rows)
     second = None if faces.second is None else faces.second.take(rows)
@@ -306,13 +306,13 @@ def picture_section(
 
 
 def found_crops(
-    bundle: Bundle, faces: JudgedFaces, *, engine: str = "auto", precision: str = "auto"
+    bundle: Bundle, faces: JudgedFaces, *, backend: str = "auto", precision: str = "auto"
 ) -> tuple[Crops, npt.NDArray[np.bool_], npt.NDArray[np.float64]]:
     """Crops (M, 1, S, S) of the judged faces that the run time finds, which they are (N,), and the
     quality of each view (M,), 0..1."""
     px = bundle.manifest.crop.px
     crops, quality, seen = [], [], np.zeros(len(faces), bool)
-    with Recognizer(bundle, engine=engine, precision=precision) as recognizer:
+    with Recognizer(bundle, backend=backend, precision=precision) as recognizer:
         for row, picture in enumerate(faces.pictures()):
             sighting = recognizer.find(Frame(picture, 0.0, 0, faces.names[row]))
             recognizer.forget(faces.names[row])

@@ -227,7 +227,7 @@ Run = tuple[list[Result], dict[int, FaceSummary]]
 
 
 def real_section(
-    bundle: Bundle, folder: str | Path, *, engine: str = "auto", precision: str = "auto"
+    bundle: Bundle, folder: str | Path, *, backend: str = "auto", precision: str = "auto"
 ) -> dict[str, Any]:
     """The judged clips of a folder, as they run.
 
@@ -241,7 +241,7 @@ def real_section(
     """
     judged = load_judged_clips(folder)
     stretches, headlines = [], []
-    with Recognizer(bundle, engine=engine, precision=precision) as recognizer:
+    with Recognizer(bundle, backend=backend, precision=precision) as recognizer:
         for clip in dict.fromkeys(judged.clips.tolist()):
             rows = np.flatnonzero(judged.clips == clip)
             results, summaries = run_clip(recognizer, Path(folder) / clip)

@@ -79,7 +79,7 @@ def test_every_engine_runs_within_the_contract(exported: Exported) -> None:
 
 def test_the_figures_are_those_of_the_bundle(exported: Exported, tiny_dir: Path) -> None:
     test = load_fer_plus("test", tiny_dir)
-    found = figures(exported[0], test.subset(test.rated), engine="auto", precision="auto")
+    found = figures(exported[0], test.subset(test.rated), backend="auto", precision="auto")
     measured = exported[0].manifest.measured
     assert "FER+" in measured["data"]
     for head in ("basic8", "emo135"):
@@ -104,7 +104,7 @@ def test_a_photograph_keeps_its_spatial_scores(
     """Mirroring, priors and temperatures go through: the bundle gives the network's scores."""
     bundle, report = exported
     crops = tiny.crops(48)
-    logits = photograph_logits(bundle, crops, engine="onnxruntime", precision="fp32")[0]
+    logits = photograph_logits(bundle, crops, backend="onnxruntime", precision="fp32")[0]
     network, heads = trained_spatial(SMALL, open_run(trained)), report["heads"]
     with torch.no_grad():
         sides = torch.from_numpy(crops), torch.from_numpy(crops[..., ::-1].copy())

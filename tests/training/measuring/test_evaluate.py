@@ -150,8 +150,8 @@ def test_stronger_words_show_more_intensity(tiny: FerPlus) -> None:
 def test_a_bundle_is_measured_in_any_batch(tmp_path: Path, tiny: FerPlus) -> None:
     bundle = tiny_networks.bundle(tmp_path / "bundle")
     crops = tiny.crops(tiny_networks.CROP_PX)
-    whole = photograph_logits(bundle, crops, engine="onnxruntime", precision="fp32")
-    parts = photograph_logits(bundle, crops, engine="onnxruntime", precision="fp32", batch=10)
+    whole = photograph_logits(bundle, crops, backend="onnxruntime", precision="fp32")
+    parts = photograph_logits(bundle, crops, backend="onnxruntime", precision="fp32", batch=10)
     assert whole[0].shape == (len(tiny), 8) and whole[1].shape == (len(tiny), 135)
     for a, b in zip(whole[:2], parts[:2], strict=True):
         np.testing.assert_allclose(a, b, atol=1e-5)
@@ -160,10 +160,10 @@ def test_a_bundle_is_measured_in_any_batch(tmp_path: Path, tiny: FerPlus) -> Non
 
 def test_all_figures_of_a_bundle(tmp_path: Path, tiny: FerPlus) -> None:
     bundle, data = tiny_networks.bundle(tmp_path / "bundle"), tiny.subset(tiny.rated)
-    probability = score(bundle, data, engine="onnxruntime", precision="int8")
+    probability = score(bundle, data, backend="onnxruntime", precision="int8")
     np.testing.assert_allclose(probability.basic8.sum(1), 1, atol=1e-5)
     np.testing.assert_allclose(probability.emo135.sum(1), 1, atol=1e-5)
-    found = figures(bundle, data, engine="onnxruntime", precision="int8")
+    found = figures(bundle, data, backend="onnxruntime", precision="int8")
     assert (found["engine"], found["precision"]) == ("onnxruntime", "int8")
     assert found["basic8"]["n"] == 96 and found["emo135"]["n"] == 84
     assert found["emo135"]["second_n"] > 0

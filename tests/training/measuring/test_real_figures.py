@@ -182,7 +182,7 @@ def test_a_clip_as_it_runs(tmp_path: Path) -> None:
     columns = dict(np.load(path))
     columns["box"][3] = (5, 5, 40, 40)
     np.savez(path, **columns)
-    found = real_section(load_bundle(), tmp_path, engine="onnxruntime", precision="fp32")
+    found = real_section(load_bundle(), tmp_path, backend="onnxruntime", precision="fp32")
     assert (found["n"], found["found"]) == (4, 3), "nobody is where the last one was judged"
     assert found["window"]["n"] == found["frame"]["n"] == found["judges"]["n"] == 3
     (headline,) = found["headlines"]["each"]
