@@ -39,7 +39,7 @@ def prepared(source: Path) -> Any:
     """The network as an onnx ModelProto: weights in float32, constants and pools folded.
 
     Weights stored in half precision become float32, batch normalisation goes into the layer
-    before it, shapes are inferred.
+    before it, each layer has weights of its own, shapes are inferred.
 
     Raises:
         EngineUnavailable: the onnx package is missing.
@@ -52,7 +52,29 @@ def prepared(source: Path) -> Any:
         quant_pre_process(str(source), str(target), skip_symbolic_shape=True)
         model = onnx.load(str(target))
     fold_pools(model)
+    unshare_weights(model)
     return onnx.shape_inference.infer_shapes(model)
+
+
+def unshare_weights(model: Any) -> int:
+    """Gives each layer a copy of weights that an earlier one uses too; returns how many.
+
+    ONNX Runtime cannot open eight-bit weights that two layers share where it makes them unsigned
+    (processors without VNNI).
+    """
+    graph = model.graph
+    stored = {tensor.name: tensor for tensor in graph.initializer}
+    seen: dict[str, int] = {}
+    for node in graph.node:
+        if node.op_type not in LAYERS or node.input[1] not in stored:
+            continue
+        name = node.input[1]
+        seen[name] = seen.get(name, 0) + 1
+        if seen[name] > 1:
+            copied = copy.deepcopy(stored[name])
+            copied.name = node.input[1] = f"{name}.{seen[name]}"
+            graph.initializer.append(copied)
+    return sum(seen.values()) - len(seen)
 
 
 def fold_pools(model: Any) -> int:

@@ -52,7 +52,7 @@ class OrtEngine(BaseEngine):
         self.spec = spec
         self.precision = precision
         self.backend = "onnxruntime" if provider == "cpu" else f"onnxruntime-{provider}"
-        options = _session_options()
+        options = session_options()
         options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
         options.intra_op_num_threads = threads or 0
@@ -110,7 +110,8 @@ class OrtEngine(BaseEngine):
         del self._session
 
 
-def _session_options() -> ort.SessionOptions:
+def session_options() -> ort.SessionOptions:
+    """What every session has: errors alone are told, sums of eight bits are exact."""
     options = ort.SessionOptions()
     options.log_severity_level = _ERRORS_ONLY
     # Processors without VNNI add two products of eight bits in sixteen, which overflow: their
@@ -178,7 +179,7 @@ class InnerTensors:
     """
 
     def __init__(self, network: bytes) -> None:
-        options = _session_options()
+        options = session_options()
         try:
             self._session = ort.InferenceSession(
                 network, options, providers=["CPUExecutionProvider"]

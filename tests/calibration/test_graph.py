@@ -9,7 +9,7 @@ import onnx
 import pytest
 from onnx import helper
 
-from ferstream.calibration.graph import fold_pools, layers, prepared
+from ferstream.calibration.graph import fold_pools, layers, prepared, unshare_weights
 from ferstream.engines.bundle import Bundle
 from ferstream.engines.engine import open_engine
 from ferstream.engines.ort import OrtEngine
@@ -48,3 +48,14 @@ def test_small_dense_layers_are_not_worth_it(bundle: Bundle) -> None:
     model = prepared(bundle.path / "spatial.onnx")
     assert layers(model) == ["first", "second"]
     assert layers(model, few_weights=1) == ["first", "second", "dense"]
+
+
+def test_layers_that_share_weights_get_their_own(bundle: Bundle, tmp_path: Path) -> None:
+    model = onnx.load(str(bundle.path / "spatial.onnx"))
+    (dense,) = [node for node in model.graph.node if node.name == "dense"]
+    again = helper.make_node("Gemm", list(dense.input), ["again"], name="again")
+    again.attribute.extend(dense.attribute)
+    model.graph.node.append(again)
+    assert unshare_weights(model) == 1 and unshare_weights(model) == 0
+    assert dense.input[1] != model.graph.node[-1].input[1]
+    onnx.checker.check_model(model)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ferstream.calibration.int8 import qdq_from_onnx
+from ferstream.engines.ort import session_options
 from ferstream.training.exporting.export import onnx_from_module
 
 Arrays = dict[str, NDArray[Any]]
@@ -136,7 +137,7 @@ def export(case: Case, network: nn.Module, folder: Path) -> Path:
 
 
 def run_onnx(path: Path, arrays: Arrays) -> Arrays:
-    options = onnxruntime.SessionOptions()
+    options = session_options()
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
