@@ -7,9 +7,11 @@ here is named; the exit status is that of what failed first, or 0.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -18,6 +20,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 VERSIONS = [(3, minor) for minor in range(10, 15)]
 FOLDER = ROOT / "build" / "pythons"
+LIMIT_S = 1500
+"""What the tests of one Python may take; then it and all that it started is ended."""
+TIMED_OUT = 124
 TESTS = ("tests/stream", "tests/engines", "tests/calibration", "tests/demo")
 
 _ASK = """
@@ -75,11 +80,27 @@ def check(python: str, wanted: Sequence[str], folder: Path) -> int:
         return installed.returncode
     subprocess.run([inside, "-c", _SHOW], check=True)
     tests = [*TESTS, *sorted(str(p.relative_to(ROOT)) for p in ROOT.glob("tests/test_*.py"))]
-    return subprocess.run(
+    return within(
+        LIMIT_S,
         [inside, "-m", "pytest", "-q", "-m", "not slow", "-p", "no:cacheprovider", *tests],
-        cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "FERSTREAM_WITHOUT_MEDIAPIPE": "1"},
-    ).returncode
+        {**os.environ, "OMP_NUM_THREADS": "1", "FERSTREAM_WITHOUT_MEDIAPIPE": "1"},
+    )
+
+
+def within(limit_s: float, command: Sequence[str], environment: dict[str, str]) -> int:
+    """Run a command in a process group of its own; its exit status, or `TIMED_OUT`.
+
+    A test that fails may leave a thread or a child behind that pytest waits for without end.
+    """
+    with subprocess.Popen(command, cwd=ROOT, env=environment, start_new_session=True) as process:
+        try:
+            return process.wait(limit_s)
+        except subprocess.TimeoutExpired:
+            print(f"not done after {limit_s:g} s: ended", flush=True)
+            return TIMED_OUT
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
 
 
 def main() -> int:
