@@ -21,6 +21,7 @@ from ferstream.engines.contract import motion_input
 from ferstream.engines.manifest import Manifest
 
 from .clip import APART_S, FaceClip
+from .eyes import Blinks
 from .faces.track import Face
 from .flow import MotionEstimator
 from .result import Stages
@@ -142,6 +143,7 @@ class Memory:
         self._estimator = MotionEstimator()
         self._faces: dict[str, dict[int, FaceState]] = {}
         self._ahead: dict[str, Ahead] = {}
+        self._blinks: dict[str, Blinks] = {}
 
     def watch(self, detected: DetectedFaces) -> list[FaceState]:
         """The states of a frame's faces, in order, with its motion added."""
@@ -171,6 +173,10 @@ class Memory:
         """What can be read now that this frame is there: itself, unless it waits."""
         half_s = self._manifest.clip_duration_s / 2
         return self._ahead.setdefault(one.detected.source, Ahead(half_s)).add(one)
+
+    def blinks(self, source: str) -> Blinks:
+        """What finds the blinks of a source's faces, of its frames in order."""
+        return self._blinks.setdefault(source, Blinks())
 
     def finish(self, source: str) -> list[Waiting]:
         """What still waits of a source that has ended."""
@@ -216,9 +222,11 @@ class Memory:
         if source is None:
             self._faces.clear()
             self._ahead.clear()
+            self._blinks.clear()
         else:
             self._faces.pop(source, None)
             self._ahead.pop(source, None)
+            self._blinks.pop(source, None)
 
     def _new(self) -> FaceState:
         manifest, motion = self._manifest, self._manifest.motion

@@ -67,6 +67,7 @@ class ColumnsName(str, Enum):
     frame_words = "frame_words"
     landmarks = "landmarks"
     pose = "pose"
+    eyes = "eyes"
     quality = "quality"
 
 
@@ -111,7 +112,7 @@ ColumnsOption = Annotated[
     typer.Option(
         help="Tell this too in tables and rows of frames, as often as wanted: movements of the "
         "face by name, action units, the 33 classes, all words, those of the frame alone, "
-        "landmarks, pose, parts of the quality; docs/columns.md has all."
+        "landmarks, pose, eyes and blinks, parts of the quality; docs/columns.md has all."
     ),
 ]
 RowsOption = Annotated[

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from .emotions import Emotions
 from .errors import PictureMissing, SinkError
+from .eyes import Eyes
 from .faces.quality import Quality
 from .faces.track import Face
 
@@ -57,6 +58,9 @@ class FaceResult:
     """How many frames share the attention."""
     blendshape_names: tuple[str, ...] = ()
     """Of `blendshape_values`; one that begins with _ is none."""
+    eyes: Eyes | None = None
+    """How far the eyes are open, and blinks; None where no landmarks were found, or the bundle does
+    not tell."""
 
     def __repr__(self) -> str:
         """What people want to see of it first; no arrays."""

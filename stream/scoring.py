@@ -19,6 +19,7 @@ from ferstream.engines.manifest import Manifest
 from ferstream.engines.views import joined_views, with_views
 
 from .emotions import EmotionReader, Emotions, steady
+from .eyes import Eyes, opening
 from .faces.quality import TRUSTED
 from .flow import motion_weight
 from .memory import DetectedFaces, FaceState, Memory, Seen, Waiting
@@ -114,14 +115,23 @@ class FaceScorer:
                 time_s=one.detected.time_s,
                 source=one.detected.source,
                 faces=[
-                    FaceResult(face, *next(scored), self._blendshapes)
-                    for face in one.detected.faces
+                    FaceResult(face, *next(scored), self._blendshapes, eyes)
+                    for face, eyes in zip(one.detected.faces, self._eyes(one), strict=True)
                 ],
                 stages_ms={**one.stages_ms, **share},
                 left_out=one.detected.left_out,
             )
             for one in due
         ]
+
+    def _eyes(self, one: Waiting) -> list[Eyes | None]:
+        """The eyes of a frame's faces; frames of a source come in order."""
+        told = []
+        for face, seen in zip(one.detected.faces, one.seen, strict=True):
+            named = dict(zip(self._blendshapes, seen.outputs["au"].tolist(), strict=True))
+            open_ = None if face.posed else opening(named)
+            told.append((face.id, open_, face.quality.score >= TRUSTED))
+        return self.memory.blinks(one.detected.source).add(one.detected.time_s, told)
 
     def _fuse(self, due: list[Waiting]) -> list[Scored]:
         """FaceResult's fields after `face`, for each face."""

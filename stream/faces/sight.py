@@ -58,6 +58,8 @@ class Face:
     quality: Quality
     crop: NDArray[np.uint8]
     """(64, 64) the aligned grey crop on which quality and motion are measured."""
+    posed: bool = False
+    """Whether the mean head stands in for its landmarks, as no landmark network saw it."""
 
     def moved(self, x_px: float, y_px: float) -> Face:
         """The same face so many pixels to the right and down, as in a larger picture."""
@@ -115,7 +117,8 @@ class Sight:
 
     def face(self, identity: int) -> Face:
         """What the outside sees."""
-        return Face(identity, self.box, self.mesh.xy.copy(), self.quality, self.crop)
+        mesh = self.mesh
+        return Face(identity, self.box, mesh.xy.copy(), self.quality, self.crop, mesh.posed)
 
     def covers(self, other: Sight) -> bool:
         """Whether both are one face: their landmarks lie on each other."""

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 WORDS = 3
 """Leading words of each face."""
+ENOUGH_S = 10.0
+"""A face's blinks per minute are told where they were watched for so long, seconds."""
 # Frames of no length, as of single pictures, still count alike.
 _LEAST_S = 1e-6
 
@@ -42,6 +44,8 @@ class _Sums:
     of: dict[str, float] = field(default_factory=dict)
     peaks: dict[str, float] = field(default_factory=dict)
     shares: dict[str, float] = field(default_factory=dict)
+    blinks: int = 0
+    watched_s: float = 0.0
 
     def add(self, found: FaceResult, for_s: float) -> None:
         one, weight_s = found.emotions, max(for_s, _LEAST_S)
@@ -55,6 +59,9 @@ class _Sums:
         for name, value in told.items():
             if value is not None and abs(value) >= abs(self.peaks.get(name, 0.0)):
                 self.peaks[name] = value
+        if found.eyes is not None:
+            self.blinks += found.eyes.blink is not None
+            self.watched_s += found.eyes.watched_s
         expression = max(one.basic8, key=one.basic8.__getitem__)
         self.shares[expression] = self.shares.get(expression, 0.0) + weight_s
 
@@ -101,7 +108,20 @@ class ClipSink(TallySink):
             "shares": {
                 name: round(weight_s / sums.weight_s, 4) for name, weight_s in sums.shares.items()
             },
+            "blinks": _blinks(sums),
         }
+
+
+def _blinks(sums: _Sums) -> dict[str, Any]:
+    """How often, and of how long that is known; nothing of what nobody could have seen."""
+    if not sums.watched_s:
+        return {"count": None, "per_min": None, "watched_s": 0.0}
+    enough = sums.watched_s >= ENOUGH_S
+    return {
+        "count": sums.blinks,
+        "per_min": round(60 * sums.blinks / sums.watched_s, 2) if enough else None,
+        "watched_s": round(sums.watched_s, 4),
+    }
 
 
 def columns(labels: Labels) -> list[Column]:
@@ -116,6 +136,8 @@ def columns(labels: Labels) -> list[Column]:
         *(Column(f"share_{name}") for name in labels.basic.labels),
         *(Column("episodes", "whole"), *(column for pair in words for column in pair)),
         *(Column("confidence_mean", digits=3), Column("size_px_mean", digits=1)),
+        *(Column("blinks", "whole"), Column("blinks_per_min", digits=2)),
+        Column("blinks_watched_s", "time"),
         Column("error", "text"),
     ]
 
@@ -137,7 +159,9 @@ def rows(document: Mapping[str, Any], labels: Labels) -> Iterator[Row]:
         words = [(word["word"], word["p"]) for word in face["top"][:WORDS]]
         words += [(None, None)] * (WORDS - len(words))
         values += [face["episodes"], *(value for pair in words for value in pair)]
-        yield [*values, means["confidence"], means["size_px"], error]
+        blinks = told["blinks"]
+        values += [means["confidence"], means["size_px"]]
+        yield [*values, blinks["count"], blinks["per_min"], blinks["watched_s"], error]
     if not document["faces"]:
         nothing = [None] * (len(columns(labels)) - 5)
         yield [source, document.get("duration_s"), -1, document["frames"], *nothing, error]

@@ -17,7 +17,7 @@ from ..faces.quality import EYES
 from ..result import FaceResult
 
 Columns = Literal[
-    "blendshapes", "units", "fg33", "words", "frame_words", "landmarks", "pose", "quality"
+    "blendshapes", "units", "fg33", "words", "frame_words", "landmarks", "pose", "eyes", "quality"
 ]
 COLUMNS: tuple[Columns, ...] = get_args(Columns)
 
@@ -75,6 +75,8 @@ def _told(found: FaceResult, name: Columns) -> Any:
         quality, roll = found.quality, roll_deg(found.landmarks_xy)
         angles = {"yaw_deg": quality.yaw_deg, "pitch_deg": quality.pitch_deg, "roll_deg": roll}
         return {key: round(value, 1) for key, value in angles.items()}
+    if name == "eyes":
+        return None if found.eyes is None else found.eyes.to_json()
     if name == "quality":
         return found.quality.to_json()
     return {key: round(value, 4) for key, value in shares(found, name).items()}

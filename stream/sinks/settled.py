@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from ..emotions import Emotions
 from ..errors import SinkError
+from ..eyes import Blink, Eyes
 from ..faces.quality import Quality
 from ..faces.sight import Face
 from ..frame import Frame
@@ -186,17 +187,19 @@ class Spool:
             numbers.append(np.fromiter(one.fine.values(), np.float32))
         numbers += [found.blendshape_values, found.zoom, found.face.landmarks_xy]
         face = [found.face.id, found.face.box, astuple(found.face.quality)]
-        return [*face, found.attention, found.among, *([o.label, o.one_of] for o in readings)]
+        eyes = None if found.eyes is None else astuple(found.eyes)
+        told = [found.face.posed, found.attention, found.among, eyes]
+        return [*face, *told, *([o.label, o.one_of] for o in readings)]
 
     def _unpacked(self, told: list[Any], numbers: _Rest) -> FaceResult:
         assert self._like is not None
-        identity, box, quality, attention, among, *readings = told
+        identity, box, quality, posed, attention, among, eyes, *readings = told
         emotions, frame_emotions = (self._reading(name, some, numbers) for name, some in readings)
         movements, zoom = numbers.take(len(self._like.blendshape_values)), numbers.take(2)
         landmarks_xy = numbers.take(math.prod(_LANDMARKS)).reshape(_LANDMARKS)
         no_crop = np.empty((0, 0), np.uint8)
-        face = Face(identity, tuple(box), landmarks_xy, Quality(*quality), no_crop)
-        told_of = (movements, attention, zoom, among, self._like.blendshape_names)
+        face = Face(identity, tuple(box), landmarks_xy, Quality(*quality), no_crop, posed)
+        told_of = (movements, attention, zoom, among, self._like.blendshape_names, _eyes(eyes))
         return FaceResult(face, emotions, frame_emotions, *told_of)
 
     def _reading(self, label: str, one_of: list[str], numbers: _Rest) -> Emotions:
@@ -219,6 +222,13 @@ class Spool:
             one_of=tuple(one_of),
             labels=like.labels,
         )
+
+
+def _eyes(told: list[Any] | None) -> Eyes | None:
+    if told is None:
+        return None
+    right, left, watched_s, blink = told
+    return Eyes(right, left, watched_s, None if blink is None else Blink(*blink))
 
 
 class _Rest:

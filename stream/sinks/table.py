@@ -40,6 +40,12 @@ class Column:
     """Of a number, after the point."""
 
 
+_EYES = (
+    *(Column("eye_open_right"), Column("eye_open_left")),
+    *(Column(f"blink_{what}", "time") for what in ("watched_s", "from_s", "to_s")),
+)
+
+
 @dataclass(frozen=True, slots=True)
 class _Group:
     """Columns whose values come together."""
@@ -227,6 +233,8 @@ def _asked(name: Columns, labels: Labels) -> _Group:
         return _Group(tuple(points), lambda found: found.landmarks_xy.ravel().tolist())
     if name == "pose":
         return _Group((Column("pose_roll", digits=1),), lambda f: (roll_deg(f.landmarks_xy),))
+    if name == "eyes":
+        return _Group(_EYES, _eyes)
     if name == "quality":
         parts = tuple(Column(f"quality_{part}", digits=3) for part in _QUALITY)
         return _Group(parts, lambda found: [getattr(found.quality, part) for part in _QUALITY])
@@ -244,6 +252,15 @@ def _asked(name: Columns, labels: Labels) -> _Group:
         return [told.get(key) for key in names]
 
     return _Group(tuple(Column(f"{prefix}{key}") for key in names), values)
+
+
+def _eyes(found: FaceResult) -> tuple[Value, ...]:
+    """In the order of `_EYES`; empty where nothing is known of them."""
+    eyes = found.eyes
+    if eyes is None:
+        return (None,) * len(_EYES)
+    of_blink = (None, None) if eyes.blink is None else (eyes.blink.from_s, eyes.blink.to_s)
+    return (eyes.right, eyes.left, eyes.watched_s, *of_blink)
 
 
 def _affect(emotions: Emotions) -> tuple[Value, ...]:

@@ -7,6 +7,7 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 
 from ferstream.stream.errors import SinkError
+from ferstream.stream.eyes import Blink, Eyes
 from ferstream.stream.faces.detect import FaceDetector, FaceMesh
 from ferstream.stream.faces.seen_together import SeenTogether
 from ferstream.stream.faces.sight import Track
@@ -68,6 +70,9 @@ def test_results_come_back_from_the_disk_as_they_were(portrait: Picture) -> None
     with Recognizer() as recognizer:
         frames = [Frame(portrait, n / 10, n, "x") for n in range(3)]
         results = [recognizer.process(frame) for frame in frames]
+    (first,) = results[0].faces
+    blinked = replace(first, eyes=Eyes(0.75, 0.5, 0.04, Blink(0.125, 0.25)))
+    results[0] = replace(results[0], faces=[blinked])
     results.append(Result(3, 0.3, "x", [], left_out=2))
     spool = Spool()
     for result in results:

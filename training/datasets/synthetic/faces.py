@@ -7,6 +7,7 @@ several workers may share it, and a run can be repeated.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import cv2
@@ -103,29 +104,35 @@ class SyntheticFaces:
         person: int | None = None,
         pose: str | None = None,
         turn: Pose | None = None,
+        units: Mapping[str, float] | None = None,
     ) -> SyntheticImage:
         """Picture number `index` (0 and up, as many as wanted).
 
         Words take turns, then poses; who it is, is drawn. Each may be told instead, and changes
         nothing else: the same index in another pose is the same moment from another side. A `turn`
-        holds the head so, instead of nearly as the pose says.
+        holds the head so, instead of nearly as the pose says; `units` have these values, 0..1, on
+        both sides, whatever else the face shows.
 
         Raises:
             ValueError: the word is not of the taxonomy, or the pose is unknown.
         """
         word, pose, scene, expression, strength = self._cast(index, word, person, pose)
-        units = self._resting(scene.person, expression.units)
+        shown_A, other_side = expression.units.copy(), expression.other_side.copy()
+        for name, value in (units or {}).items():
+            shown_A[ACTION_UNITS.index(name)] = value
+            other_side[ACTION_UNITS.index(name)] = 1.0
+        shown_A = self._resting(scene.person, shown_A)
         turn = turn or self._turn(index, pose, expression, 1.0)
         rng = self._rng(index, _NOISE)
-        weights = self._studio.weights(units, expression.other_side, expression.strong_side)
+        weights = self._studio.weights(shown_A, other_side, expression.strong_side)
         view = scene.view(weights, turn, rng)
         return SyntheticImage(
-            pixels=self._coloured(view.picture(units, rng)),
+            pixels=self._coloured(view.picture(shown_A, rng)),
             parsing=view.parsing(),
             landmarks_xy=view.landmarks_xy,
             anchors_xy=view.anchors_xy,
             mesh_xy=view.mesh_xy,
-            action_units=units * (1 + expression.other_side) / 2,
+            action_units=shown_A * (1 + other_side) / 2,
             blendshapes=self._studio.blendshapes(weights),
             word=word,
             label=self.labels.index(word),

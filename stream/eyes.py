@@ -1,0 +1,195 @@
+"""How far a face's eyes are open, and blinks: events in seconds on the source's clock.
+
+Opening is read off the spatial network's blendshapes eyeBlinkRight and eyeBlinkLeft, so it is there
+with every front end. A blink is a dip of the opening below the face's own level of the last moment
+and back again. BENCHMARKS.md says how well both are measured, and what else was tried.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from statistics import median
+from typing import Any
+
+BLINKS = ("eyeBlinkRight", "eyeBlinkLeft")
+"""Blendshapes of the person's right and left eye."""
+SHUT, OPEN = 0.4, 0.05
+"""Their values of shut and of open eyes. On FER+ training faces half way between tells both apart
+best (96 % right)."""
+GAP_S = 0.09
+"""Between frames farther apart a blink may go unseen: some 12 frames per second are needed."""
+SHORTEST_S, LONGEST_S = 0.05, 0.4
+"""A blink's duration between its half-way points. What is longer is eyes that are closed."""
+DIP = 0.25
+"""So much of the opening a blink takes away at the least."""
+_LEVEL_S = 0.5
+"""The level that an eye dips from is the median of so long before."""
+_SETTLED_S = 0.1
+"""A face is watched for so long before the first dip counts."""
+_BACK = 2 / 3
+"""The eye is open again where it has regained so much of the dip."""
+
+Opening = tuple[float, float]
+"""Of the person's right and left eye, 0 closed to 1 fully open."""
+
+
+@dataclass(frozen=True, slots=True)
+class Blink:
+    """Both eyes closed and opened again; times are where they are half way, between frames too."""
+
+    from_s: float
+    """Seconds on the source's clock."""
+    to_s: float
+
+    @property
+    def duration_s(self) -> float:
+        """Some 0.1 to 0.4 s; what is longer is no blink."""
+        return self.to_s - self.from_s
+
+
+@dataclass(frozen=True, slots=True)
+class Eyes:
+    """A face's eyes in one frame."""
+
+    right: float
+    """Opening of the person's right eye, 0 closed to 1 fully open."""
+    left: float
+    watched_s: float = 0.0
+    """Time since the face's frame before, seconds, if a blink would have been seen meanwhile; else
+    0. Blinks per minute are those of the time that was watched."""
+    blink: Blink | None = None
+    """The blink that this frame shows to be over."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The field `eyes` of a row: plain types."""
+        blink = self.blink
+        return {
+            "right": round(self.right, 4),
+            "left": round(self.left, 4),
+            "watched_s": round(self.watched_s, 4),
+            "blink": blink and {"from_s": round(blink.from_s, 4), "to_s": round(blink.to_s, 4)},
+        }
+
+
+def opening(blendshapes: Mapping[str, float]) -> Opening | None:
+    """Of a face with these movements, 0..1 by name; None where the bundle does not tell."""
+    if not all(name in blendshapes for name in BLINKS):
+        return None
+    right, left = (_share((SHUT - blendshapes[name]) / (SHUT - OPEN)) for name in BLINKS)
+    return right, left
+
+
+class Blinks:
+    """Finds the blinks of one source's faces, frame by frame; knows nothing of what is to come.
+
+    Args:
+        dip: how much of the opening a blink takes away at the least, 0..1.
+    """
+
+    def __init__(self, dip: float = DIP) -> None:
+        self._dip = dip
+        self._faces: dict[int, _Lids] = {}
+
+    def add(
+        self, time_s: float, seen: Sequence[tuple[int, Opening | None, bool]]
+    ) -> list[Eyes | None]:
+        """The eyes of a frame's faces, in order.
+
+        Args:
+            time_s: the frame's, on the source's clock.
+            seen: id, opening (None: not known) and whether the view is good enough for blinks.
+        """
+        told: list[Eyes | None] = []
+        watched: dict[int, _Lids] = {}
+        for identity, open_, clearly in seen:
+            if open_ is None:
+                told.append(None)
+                continue
+            right, left = open_
+            if not clearly:
+                told.append(Eyes(right, left))
+                continue
+            lids = self._faces.get(identity)
+            if lids is None or not 0 < time_s - lids.time_s <= GAP_S:
+                lids = _Lids(self._dip)
+            watched_s = time_s - lids.time_s if lids.settled else 0.0
+            blink = lids.add(time_s, (right + left) / 2)
+            told.append(Eyes(right, left, watched_s, blink))
+            watched[identity] = lids
+        recent = {i: one for i, one in self._faces.items() if 0 < time_s - one.time_s <= GAP_S}
+        self._faces = {**recent, **watched}
+        return told
+
+
+class _Lids:
+    """One face's lids over the last moment, without gaps."""
+
+    __slots__ = ("_dip", "_dipped", "_level", "_open")
+
+    def __init__(self, dip: float) -> None:
+        self._dip = dip
+        self._open: deque[tuple[float, float]] = deque()  # time and opening, while nothing dips
+        self._dipped: list[tuple[float, float]] = []  # since just before a dip began
+        self._level = 0.0
+
+    @property
+    def time_s(self) -> float:
+        """Of the last frame; -inf before the first."""
+        last = self._dipped or self._open
+        return last[-1][0] if last else -float("inf")
+
+    @property
+    def settled(self) -> bool:
+        """Whether a blink that begins now would be told."""
+        return bool(self._open) and self.time_s - self._open[0][0] >= _SETTLED_S
+
+    def add(self, time_s: float, open_: float) -> Blink | None:
+        """Take the next frame; the blink that it ends."""
+        now = (time_s, open_)
+        if not self._dipped:
+            level = median(value for _, value in self._open) if self._open else open_
+            if not self.settled or level - open_ < self._dip:
+                self._open.append(now)
+                while time_s - self._open[0][0] > _LEVEL_S:
+                    self._open.popleft()
+                return None
+            # The lids may have begun to move in the frames before.
+            self._level, self._dipped = level, list(self._open)
+        self._dipped.append(now)
+        lowest = min(value for _, value in self._dipped)
+        depth = self._level - lowest
+        from_s, to_s = _half_way(self._dipped, self._level - depth / 2, lowest)
+        over = open_ >= lowest + _BACK * depth
+        if not over and time_s - from_s <= LONGEST_S + GAP_S:
+            return None
+        self._dipped = []
+        if not over:
+            self._open.clear()
+        self._open.append(now)
+        blink = Blink(from_s, to_s)
+        return blink if over and SHORTEST_S <= blink.duration_s <= LONGEST_S else None
+
+
+def _half_way(
+    path: Sequence[tuple[float, float]], half: float, lowest: float
+) -> tuple[float, float]:
+    """When a dip's path (time, opening) last fell to this height before its lowest point, and when
+    it rose to it again, between the frames; the path's ends where it did not."""
+    bottom = next(at for at, (_, value) in enumerate(path) if value == lowest)
+    down, up = path[0][0], path[-1][0]
+    for at, ((first_s, first), (next_s, second)) in enumerate(pairwise(path)):
+        if (first >= half) == (second >= half):
+            continue
+        crossed_s = first_s + (next_s - first_s) * (first - half) / (first - second)
+        if at < bottom:
+            down = crossed_s
+        else:
+            return down, crossed_s
+    return down, up
+
+
+def _share(value: float) -> float:
+    return min(max(value, 0.0), 1.0)
