@@ -1,4 +1,5 @@
-"""How far a face's eyes are open, and blinks: events in seconds on the source's clock.
+"""How far a face's eyes are open, where they look, and blinks: events in seconds on the source's
+clock.
 
 Opening is read off the spatial network's blendshapes eyeBlinkRight and eyeBlinkLeft, so it is there
 with every front end. A blink is a dip of the opening below the face's own level of the last moment
@@ -13,6 +14,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median
 from typing import Any
+
+from .faces.quality import TRUSTED, Quality
 
 BLINKS = ("eyeBlinkRight", "eyeBlinkLeft")
 """Blendshapes of the person's right and left eye."""
@@ -31,6 +34,8 @@ _SETTLED_S = 0.1
 """A face is watched for so long before the first dip counts."""
 _BACK = 2 / 3
 """The eye is open again where it has regained so much of the dip."""
+_LEAST_OPEN, _MOST_YAW_DEG = 0.4, 45.0
+"""Of eyes less open the irises are hidden; of heads turned farther one of them is."""
 
 Opening = tuple[float, float]
 """Of the person's right and left eye, 0 closed to 1 fully open."""
@@ -62,16 +67,30 @@ class Eyes:
     0. Blinks per minute are those of the time that was watched."""
     blink: Blink | None = None
     """The blink that this frame shows to be over."""
+    gaze_deg: tuple[float, float] | None = None
+    """How far the eyes are turned in the head, to the picture's right and down, degrees; None where
+    they are not seen well enough."""
 
     def to_json(self) -> dict[str, Any]:
         """The field `eyes` of a row: plain types."""
-        blink = self.blink
+        blink, (right_deg, down_deg) = self.blink, self.gaze_deg or (None, None)
+        gaze = {"yaw_deg": right_deg, "pitch_deg": down_deg}
         return {
             "right": round(self.right, 4),
             "left": round(self.left, 4),
             "watched_s": round(self.watched_s, 4),
             "blink": blink and {"from_s": round(blink.from_s, 4), "to_s": round(blink.to_s, 4)},
+            "gaze": {name: deg if deg is None else round(deg, 1) for name, deg in gaze.items()},
         }
+
+
+def seen_well(found: Opening, quality: Quality) -> bool:
+    """Whether gaze can be read off eyes so far open in such a view."""
+    return (
+        min(found) >= _LEAST_OPEN
+        and quality.score >= TRUSTED
+        and abs(quality.yaw_deg) <= _MOST_YAW_DEG
+    )
 
 
 def opening(blendshapes: Mapping[str, float]) -> Opening | None:

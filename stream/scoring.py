@@ -19,7 +19,8 @@ from ferstream.engines.manifest import Manifest
 from ferstream.engines.views import joined_views, with_views
 
 from .emotions import EmotionReader, Emotions, steady
-from .eyes import Eyes, opening
+from .eyes import Eyes, opening, seen_well
+from .faces.gaze import gaze_deg
 from .faces.quality import TRUSTED
 from .flow import motion_weight
 from .memory import DetectedFaces, FaceState, Memory, Seen, Waiting
@@ -131,7 +132,13 @@ class FaceScorer:
             named = dict(zip(self._blendshapes, seen.outputs["au"].tolist(), strict=True))
             open_ = None if face.posed else opening(named)
             told.append((face.id, open_, face.quality.score >= TRUSTED))
-        return self.memory.blinks(one.detected.source).add(one.detected.time_s, told)
+        found = self.memory.blinks(one.detected.source).add(one.detected.time_s, told)
+        for at, (face, eyes) in enumerate(zip(one.detected.faces, found, strict=True)):
+            if eyes is not None and seen_well((eyes.right, eyes.left), face.quality):
+                pose = face.quality.yaw_deg, face.quality.pitch_deg
+                looks = gaze_deg(face.crop, face.landmarks_xy, *pose)
+                found[at] = replace(eyes, gaze_deg=looks)
+        return found
 
     def _fuse(self, due: list[Waiting]) -> list[Scored]:
         """FaceResult's fields after `face`, for each face."""

@@ -182,6 +182,53 @@ def landmarks(
 
 
 @app.command()
+def eyes(
+    data: Annotated[
+        str | None, typer.Option(help="Data folder; else FERSTREAM_DATA, else ../shared/data.")
+    ] = None,
+    clips: Annotated[Path, typer.Option(help="Folder of the real clips.")] = Path(
+        "../shared/clips"
+    ),
+    split: Annotated[
+        Literal["validation", "test"], typer.Option(help="Of photographs and rendered people.")
+    ] = "test",
+    count: Annotated[int, typer.Option(min=12, help="Rendered faces of each kind.")] = 240,
+    learn: Annotated[
+        Path | None,
+        typer.Option(metavar="OUT.npy", help="Learn the line for gaze anew first; write it there."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Measure how well opening of the eyes, blinks and gaze are read, with every front end."""
+    import numpy as np
+
+    from .measuring.eye_figures import eye_figures, learned_line, line_in_use
+
+    console = plain_console(stderr=True)
+    line = line_in_use()
+    if learn is not None:
+        line = learned_line(data)
+        np.save(learn, line.astype(np.float32))
+    report = eye_figures(line, data, clips, split=split, count=count, told=console.print)
+    if as_json:
+        print(jsonlib.dumps(report))
+        return
+    for name, figures in report.items():
+        table = Table(name, "what", "figures")
+        for part, of_part in figures.items():
+            for what, told in of_part.items():
+                shown = told.items() if isinstance(told, dict) else [("", told)]
+                table.add_row(part, what, ", ".join(f"{of} {_short(one)}" for of, one in shown))
+        plain_console().print(table)
+
+
+def _short(value: float | list[float]) -> str:
+    """To three digits."""
+    values = value if isinstance(value, list) else [value]
+    return " / ".join(f"{one:.3g}" if isinstance(one, float) else f"{one}" for one in values)
+
+
+@app.command()
 def layouts(as_json: Json = False) -> None:
     """List the layouts that are read, and what each expects."""
     rows = {name: (known.about, known.expected) for name, known in LAYOUTS.items()}

@@ -227,8 +227,9 @@ class Spool:
 def _eyes(told: list[Any] | None) -> Eyes | None:
     if told is None:
         return None
-    right, left, watched_s, blink = told
-    return Eyes(right, left, watched_s, None if blink is None else Blink(*blink))
+    right, left, watched_s, blink, gaze_deg = told
+    ended = None if blink is None else Blink(*blink)
+    return Eyes(right, left, watched_s, ended, None if gaze_deg is None else tuple(gaze_deg))
 
 
 class _Rest:

@@ -43,6 +43,7 @@ class Column:
 _EYES = (
     *(Column("eye_open_right"), Column("eye_open_left")),
     *(Column(f"blink_{what}", "time") for what in ("watched_s", "from_s", "to_s")),
+    *(Column(f"gaze_{angle}", digits=1) for angle in ("yaw", "pitch")),
 )
 
 
@@ -260,7 +261,8 @@ def _eyes(found: FaceResult) -> tuple[Value, ...]:
     if eyes is None:
         return (None,) * len(_EYES)
     of_blink = (None, None) if eyes.blink is None else (eyes.blink.from_s, eyes.blink.to_s)
-    return (eyes.right, eyes.left, eyes.watched_s, *of_blink)
+    gaze = eyes.gaze_deg or (None, None)
+    return (eyes.right, eyes.left, eyes.watched_s, *of_blink, *gaze)
 
 
 def _affect(emotions: Emotions) -> tuple[Value, ...]:

@@ -7,11 +7,15 @@ from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from ferstream.stream.eyes import GAP_S, OPEN, SHUT, Blink, Blinks, Eyes, opening
+from ferstream.stream.eyes import GAP_S, OPEN, SHUT, Blink, Blinks, Eyes, opening, seen_well
+from ferstream.stream.faces.align import crop as aligned_crop
+from ferstream.stream.faces.gaze import gaze_deg
+from ferstream.stream.faces.head import MEAN_HEAD
 from ferstream.stream.frame import Frame
 from ferstream.stream.recognize import Recognizer
 from ferstream.stream.result import FaceResult, Result
@@ -131,14 +135,16 @@ def with_eyes(eyes: Eyes | None, face_id: int = 1) -> FaceResult:
 
 def test_rows_tables_and_summaries_tell_them() -> None:
     blink = Blink(0.5, 0.65)
-    shown = [with_eyes(Eyes(0.9, 0.8, 0.04, blink)), with_eyes(None, 2)]
+    shown = [with_eyes(Eyes(0.9, 0.8, 0.04, blink, (12.25, -3.0))), with_eyes(None, 2)]
     table = FaceTable(top=1, asked=["eyes"])
     first, second = table.rows(Result(9, 0.7, "clip", shown))
     named = dict(zip(table.names, first, strict=True))
     assert [named[f"eye_open_{side}"] for side in ("right", "left")] == [0.9, 0.8]
     assert [named[f"blink_{of}_s"] for of in ("watched", "from", "to")] == [0.04, 0.5, 0.65]
+    assert (named["gaze_yaw"], named["gaze_pitch"]) == (12.25, -3.0)
     assert dict(zip(table.names, second, strict=True))["eye_open_left"] is None
     assert more(shown[0], ["eyes"])["eyes"]["blink"] == {"from_s": 0.5, "to_s": 0.65}
+    assert more(shown[0], ["eyes"])["eyes"]["gaze"] == {"yaw_deg": 12.2, "pitch_deg": -3.0}
     assert more(shown[1], ["eyes"]) == {"eyes": None}
 
     sink = ClipSink()
@@ -162,6 +168,7 @@ def test_a_face_without_landmarks_has_no_eyes() -> None:
         (unknown,) = recognizer.score([detected])
     (eyes,) = [found.eyes for found in known.faces]
     assert eyes is not None and min(eyes.right, eyes.left) > 0.8, "she looks at the camera"
+    assert eyes.gaze_deg is not None and np.abs(eyes.gaze_deg).max() < 20
     assert [found.eyes for found in unknown.faces] == [None]
 
 
@@ -176,3 +183,37 @@ def test_real_blinks(clips_dir: Path) -> None:
     once, often = sorted(blinks.values(), key=len)
     assert once == pytest.approx([3.54], abs=0.1)
     assert often == pytest.approx([0.67, 1.62, 2.35, 3.08, 4.12], abs=0.1)
+
+
+def drawn_eyes(right: float, down: float) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    """A mean head whose irises lie so far from the middle, in eye lengths: crop and landmarks."""
+    points = (MEAN_HEAD[:, :2] * 120 + (80, 80)).astype(np.float32)
+    picture = np.full((160, 160), 170, np.uint8)
+    for corners in ((33, 133), (362, 263)):
+        first, last = points[list(corners)]
+        long = float(np.linalg.norm(last - first))
+        x, y = (first + last) / 2 + long * np.array([right, down])
+        cv2.ellipse(picture, ((float(x), float(y)), (0.4 * long, 0.4 * long), 0), 30, -1)
+    return aligned_crop(picture, points, 64), points
+
+
+def test_gaze_follows_the_irises() -> None:
+    ahead, right, left, up, down = (
+        gaze_deg(*drawn_eyes(*at), 0.0, 0.0)
+        for at in ((0, 0), (0.15, 0), (-0.15, 0), (0, -0.1), (0, 0.1))
+    )
+    assert right[0] > ahead[0] + 8 and left[0] < ahead[0] - 8
+    assert up[1] < ahead[1] - 5 and down[1] > ahead[1] + 5
+    assert abs(right[0] + left[0] - 2 * ahead[0]) < 4, "both sides alike"
+    crop, points = drawn_eyes(0.1, 0)
+    brighter = np.clip(crop.astype(float) * 0.6 + 60, 0, 255).astype(np.uint8)
+    assert gaze_deg(brighter, points, 0, 0) == pytest.approx(gaze_deg(crop, points, 0, 0), abs=1.5)
+    assert all(np.isfinite(gaze_deg(np.full((64, 64), 9, np.uint8), points, 0.0, 0.0)))
+
+
+def test_gaze_is_told_of_eyes_that_are_seen() -> None:
+    quality = face().quality
+    assert seen_well((0.9, 0.8), quality)
+    assert not seen_well((0.9, 0.2), quality)
+    assert not seen_well((0.9, 0.8), replace(quality, yaw_deg=-50.0))
+    assert not seen_well((0.9, 0.8), replace(quality, score=0.2))

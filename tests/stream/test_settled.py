@@ -71,7 +71,7 @@ def test_results_come_back_from_the_disk_as_they_were(portrait: Picture) -> None
         frames = [Frame(portrait, n / 10, n, "x") for n in range(3)]
         results = [recognizer.process(frame) for frame in frames]
     (first,) = results[0].faces
-    blinked = replace(first, eyes=Eyes(0.75, 0.5, 0.04, Blink(0.125, 0.25)))
+    blinked = replace(first, eyes=Eyes(0.75, 0.5, 0.04, Blink(0.125, 0.25), (3.0, -4.0)))
     results[0] = replace(results[0], faces=[blinked])
     results.append(Result(3, 0.3, "x", [], left_out=2))
     spool = Spool()

@@ -105,13 +105,15 @@ class SyntheticFaces:
         pose: str | None = None,
         turn: Pose | None = None,
         units: Mapping[str, float] | None = None,
+        gaze_deg: tuple[float, float] = (0.0, 0.0),
     ) -> SyntheticImage:
         """Picture number `index` (0 and up, as many as wanted).
 
         Words take turns, then poses; who it is, is drawn. Each may be told instead, and changes
         nothing else: the same index in another pose is the same moment from another side. A `turn`
         holds the head so, instead of nearly as the pose says; `units` have these values, 0..1, on
-        both sides, whatever else the face shows.
+        both sides, whatever else the face shows. The eyes look `gaze_deg` to the face's own left
+        and up, which `mesh_xy` does not show.
 
         Raises:
             ValueError: the word is not of the taxonomy, or the pose is unknown.
@@ -127,7 +129,7 @@ class SyntheticFaces:
         weights = self._studio.weights(shown_A, other_side, expression.strong_side)
         view = scene.view(weights, turn, rng)
         return SyntheticImage(
-            pixels=self._coloured(view.picture(shown_A, rng)),
+            pixels=self._coloured(view.picture(shown_A, rng, gaze_deg)),
             parsing=view.parsing(),
             landmarks_xy=view.landmarks_xy,
             anchors_xy=view.anchors_xy,

@@ -114,10 +114,14 @@ def lit(
     light: Light,
     seen: Surface,
     units: dict[str, float],
+    gaze_deg: tuple[float, float] = (0.0, 0.0),
 ) -> Floats:
-    """Linear light (C, 3) of the pixels; `units` by name, for the furrows they make."""
+    """Linear light (C, 3) of the pixels; `units` by name, for the furrows they make.
+
+    The eyes look so far to the face's own left and up, seen from the head.
+    """
     albedo = _skin(person, seen, units)
-    _eyes(head, person, seen, albedo)
+    _eyes(head, person, seen, albedo, gaze_deg)
     inner = np.clip((seen.rest[:, 2] - 6.5) / 4, 0.12, 1)[:, None]
     for part, colour in ((Part.MOUTH, _INNER_MOUTH), (Part.GUMS, _GUMS), (Part.TEETH, _TEETH)):
         at = seen.part == part
@@ -160,13 +164,22 @@ def _skin(person: SyntheticPerson, seen: Surface, units: dict[str, float]) -> Fl
     return albedo
 
 
-def _eyes(head: SyntheticHead, person: SyntheticPerson, seen: Surface, albedo: Floats) -> None:
+def _eyes(
+    head: SyntheticHead,
+    person: SyntheticPerson,
+    seen: Surface,
+    albedo: Floats,
+    gaze_deg: tuple[float, float],
+) -> None:
     at = np.flatnonzero(seen.part == Part.EYE)
     if not at.size:
         return
     rest = seen.rest[at]
     centre = head.eye_centre[(rest[:, 0] > 0).astype(np.int64)]
-    out = np.hypot(*(rest[:, :2] - centre[:, :2]).T)
+    left, up = np.radians(gaze_deg)
+    axis = np.array([np.sin(left) * np.cos(up), np.sin(up), np.cos(left) * np.cos(up)], np.float32)
+    across = (rest - centre) - ((rest - centre) @ axis)[:, None] * axis
+    out = np.linalg.norm(across, axis=1)
     shade = 1 - 0.5 * np.clip((rest[:, 1] - centre[:, 1] + 0.2) / 0.7, 0, 1)  # of the upper lid
     colour = _WHITE_OF_EYE * shade[:, None]
     _mix(colour, person.iris, np.clip((_IRIS_CM - out) / 0.08 + 0.5, 0, 1), 1.0)

@@ -268,8 +268,14 @@ class SyntheticView:
         """(160, 2) pixels, or (0, 2) where the face kit has no such points."""
         return self.points_xy[self.scene.studio.head.mesh]
 
-    def picture(self, units: Floats, rng: np.random.Generator) -> Image:
-        """The picture (H, W, 3) RGB; units (A,) tell which furrows show."""
+    def picture(
+        self,
+        units: Floats,
+        rng: np.random.Generator,
+        gaze_deg: tuple[float, float] = (0.0, 0.0),
+    ) -> Image:
+        """The picture (H, W, 3) RGB; units (A,) tell which furrows show, `gaze_deg` how far the
+        eyes look to the face's own left and up."""
         scene, many = self.scene, self.scene.supersample
         head, size_px = scene.studio.head, scene.size_px
         side = size_px * many
@@ -280,7 +286,9 @@ class SyntheticView:
         seen = surface(head, scene.person, scene.studio.paint, self.normals, cover, scene.hair_cm)
         names = dict(zip(ACTION_UNITS, units.tolist(), strict=True))
         light = cv2.resize(scene.backdrop, (side, side), interpolation=cv2.INTER_LINEAR)
-        light.reshape(-1, 3)[cover.pixel] = lit(head, scene.person, scene.light, seen, names)
+        light.reshape(-1, 3)[cover.pixel] = lit(
+            head, scene.person, scene.light, seen, names, gaze_deg
+        )
         if many > 1:
             light = cv2.resize(light, (size_px, size_px), interpolation=cv2.INTER_AREA)
         return scene.faults.develop(light, rng)
