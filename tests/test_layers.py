@@ -24,6 +24,7 @@ MAY_IMPORT = {
         "calibration",
         "stream.emotions",
         "stream.errors",
+        "stream.eyes",
         "stream.faces",
         "stream.flow",
         "stream.frame",
