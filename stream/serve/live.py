@@ -92,10 +92,12 @@ def live_router(
 
 
 def live_json(result: Result, size: tuple[int, int], top: int) -> dict[str, Any]:
-    """A result as the WebSocket tells it: a row (schema 2), its faces with their movements."""
+    """A result as the WebSocket tells it: a row (schema 2), its faces with their movements and
+    eyes."""
     row = result.to_json(top)
     for told, found in zip(row["faces"], result.faces, strict=True):
         told["blendshapes"] = strongest(found.blendshapes)
+        told["eyes"] = None if found.eyes is None else found.eyes.to_json()
     return {**row, "size": list(size)}
 
 

@@ -81,8 +81,37 @@ class Face(Reading):
     frame_emotions: Reading = Field(description="The same from this frame alone.")
 
 
+class Blink(_Answer):
+    """Both eyes closed and opened again; times are where they are half way."""
+
+    from_s: float
+    to_s: float
+
+
+class Gaze(_Answer):
+    """How far the eyes are turned in the head; null where they are hardly seen."""
+
+    yaw_deg: float | None = Field(description="To the picture's right.")
+    pitch_deg: float | None = Field(description="Down.")
+
+
+class Eyes(_Answer):
+    """How far the eyes are open, blinks, and gaze; estimates."""
+
+    right: Share = Field(description="The person's right eye, 0 closed to 1 fully open.")
+    left: Share
+    watched_s: float = Field(
+        description="Time since the frame before in which a blink would have been seen; 0 where "
+        "frames are more than 0.09 s apart."
+    )
+    blink: Blink | None = Field(description="The blink that this frame shows to be over.")
+    gaze: Gaze
+
+
 class FaceWithBlendshapes(Face):
-    """One face with its movements."""
+    """One face with its movements and eyes."""
+
+    eyes: Eyes | None = Field(None, description="Null where no landmarks were found.")
 
     blendshapes: dict[str, float] = Field(
         description="The strongest movements of the face by name, 0..1, strongest first."
@@ -239,6 +268,13 @@ EXAMPLE_FACE: dict[str, Any] = {
     "attention": 1.0,
     "frame_emotions": _READING,
     "blendshapes": {"mouthSmileRight": 0.89, "mouthSmileLeft": 0.88},
+    "eyes": {
+        "right": 0.83,
+        "left": 0.85,
+        "watched_s": 0.0,
+        "blink": None,
+        "gaze": {"yaw_deg": 2.1, "pitch_deg": -4.0},
+    },
 }
 """A face as an answer tells it."""
 

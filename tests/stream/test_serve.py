@@ -88,6 +88,7 @@ def test_an_image_as_body_and_in_a_form(client: httpx.Client, suffix: str) -> No
         assert max(face["basic8"], key=face["basic8"].__getitem__) == "happiness"
         assert len(face["top"]) == 3
         assert len(face["blendshapes"]) == 12
+        assert face["eyes"]["right"] > 0.5 and face["eyes"]["blink"] is None
         assert "mouthSmileLeft" in list(face["blendshapes"])[:3]
     assert raw.headers["cache-control"] == "no-store"
 
