@@ -14,7 +14,7 @@ from ferstream.engines.card import card
 from ferstream.stream.pipeline import MOST_EVERY, Pipeline
 from ferstream.stream.recognize import Recognizer
 from ferstream.stream.report import about
-from ferstream.stream.sandbox.pictures import PictureDecoder
+from ferstream.stream.sandbox.untrusted import PictureDecoder
 from ferstream.stream.serve.guard import Guard, Limits
 
 from .clip import Clips
@@ -58,10 +58,9 @@ def page(recognizer: Recognizer, settings: Settings) -> ASGIApp:
 
     from ferstream.stream.serve.live import live_router
 
-    from .camera import camera_router
+    from .camera import CameraHosts, camera_router
     from .guard import Login, Paths
     from .live.live import live_assets
-    from .sources import CameraHosts
 
     facts = dict(about(recognizer))
     if settings.purpose:

@@ -25,7 +25,6 @@ from ferstream.stream.options import (
 )
 
 from .errors import CannotServe
-from .sources import CameraHosts
 
 _PASSWORD = "FERSTREAM_PASSWORD"
 
@@ -196,6 +195,8 @@ def _password(file: Path | None) -> str:
 
 def _cameras(text: str) -> tuple[str, ...]:
     """The hosts of --allow-sources, looked at before anything is loaded."""
+    from .camera import CameraHosts
+
     hosts = _list(text)
     try:
         CameraHosts(hosts)

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from .stream.recognize import Recognizer as Recognizer
     from .stream.result import FaceResult as FaceResult
     from .stream.result import Result as Result
-    from .stream.sinks.event_rows import events as events
+    from .stream.sinks.spans import events as events
     from .stream.sources import open_live as open_live
     from .stream.sources import open_source as open_source
 
@@ -69,7 +69,7 @@ _PUBLIC = {
     "Recognizer": "stream.recognize",
     "Result": "stream.result",
     "Results": "stream.frames",
-    "events": "stream.sinks.event_rows",
+    "events": "stream.sinks.spans",
     "open_live": "stream.sources",
     "open_source": "stream.sources",
     "save_table": "stream.frames",

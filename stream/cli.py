@@ -181,7 +181,7 @@ def bench(
     open_source(name).close()
 
     from . import report
-    from .bench import measure, since_process_start_s
+    from .report import measure, since_process_start_s
 
     wanted = FaceOptions(front_end=faces)
     with recogniser(bundle, backend, threads or None, wanted) as recognizer:

@@ -210,7 +210,7 @@ def live(
         for source, places in zip(opened, each, strict=True):
             sinks = _sinks(outputs, places, served, hang_up)
             if windowed:
-                from .sinks.window import WindowSink
+                from .sinks.screen import WindowSink
 
                 sinks.append(outputs.masked(WindowSink(stop.set, min(top, 10))))
             elif not (outputs.any or as_json or served):
@@ -254,7 +254,7 @@ def live(
 
 def _windowed(asked: bool | None, aggregate_only: bool) -> bool:
     """Whether to show windows. Raises `SinkError` where one was asked for and cannot be."""
-    from .sinks.window import check_display
+    from .sinks.screen import check_display
 
     if aggregate_only:
         if asked:
@@ -307,7 +307,7 @@ def _on_terminal(outputs: Outputs, hang_up: Say) -> Sink:
         place = Place(LINES, STANDARD_OUTPUT)
         (sink,) = outputs.sinks([place], complain, live=True, on_hang_up=hang_up)
         return sink
-    from .sinks.lines import LinesSink
+    from .sinks.screen import LinesSink
 
     return LinesSink()
 

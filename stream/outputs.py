@@ -174,12 +174,12 @@ class Outputs:
     def maker(self) -> RowMaker:
         """What makes the rows."""
         if self.aggregate_only or self.rows == "windows":
-            from .sinks.window_rows import AT_LEAST, WindowRows
+            from .sinks.spans import AT_LEAST, WindowRows
 
             # Rows of frames would tell of single people anyway where they are not forbidden.
             return WindowRows(self.window_s, AT_LEAST if self.aggregate_only else 1)
         if self.rows == "events":
-            from .sinks.event_rows import EventRows
+            from .sinks.spans import EventRows
 
             return EventRows(min(self.top, 3))
         return FrameRows(self.top, self.columns)

@@ -7,12 +7,10 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Literal, NoReturn, overload
 
 import cv2
-import numpy as np
 from numpy.typing import NDArray
 
 from ferstream.engines.bundle import Bundle, load_bundle
@@ -24,18 +22,16 @@ from ferstream.engines.manifest import NETWORKS
 from .call import AT_ONCE, Call
 from .errors import RecognizerUnusable
 from .faces.align import TEMPLATES
-from .faces.cropped import CroppedFace
-from .faces.front import Follower, Opening, front_end
-from .faces.mesh import Mesh
+from .faces.front import Opening, front_end
 from .faces.options import FaceOptions
-from .faces.track import FaceTracker
+from .finding import FaceFinder
 from .frame import Frame
 from .frames import Results
-from .intake import Picture, Taken, take
 from .memory import FORGET_S, DetectedFaces
+from .picture import Picture, Taken, take
 from .process import check_owner, hold, require_address_space
-from .result import FaceResult, Result, Stages
-from .scoring import FaceScorer, timed
+from .result import FaceResult, Result
+from .scoring import FaceScorer
 from .sources.part import Part, Region
 
 __all__ = ["FORGET_S", "DetectedFaces", "FaceResult", "Recognizer", "Result", "network_threads"]
@@ -92,7 +88,6 @@ class Recognizer:
                 f"bundle {manifest.name} wants faces aligned as {manifest.crop.template!r}, this "
                 f"version knows {', '.join(TEMPLATES)}: use a bundle of this version"
             )
-        self._aligned = TEMPLATES[manifest.crop.template]
         options = FaceOptions(front_end=faces) if isinstance(faces, str) else faces
         self._faces = options or FaceOptions()
         finding = front_end(self._faces.front_end, self.bundle)
@@ -108,10 +103,9 @@ class Recognizer:
         hold(self, *self.engines.values())
         # The pictures here are small: to wake OpenCV's threads for them costs more than it saves.
         cv2.setNumThreads(1)
-        self._manifest = manifest
         self._scorer = FaceScorer(manifest, self.engines)
-        self._detector, self._mesh = finding.open(Opening(self.bundle, backend, precision, threads))
-        self._trackers: dict[str, Follower] = {}
+        opening = Opening(self.bundle, backend, precision, threads)
+        self._finder = FaceFinder(manifest, *finding.open(opening))
 
     @property
     def labels(self) -> Labels:
@@ -238,7 +232,7 @@ class Recognizer:
         the landmark network in one batch. For a frame that cannot be searched, why."""
         self._check()
         with self._finding:
-            return self._find(frames, faces or self._faces)
+            return self._finder.find(frames, faces or self._faces)
 
     def _in_turn(self, pictures: Iterable[Picture]) -> list[Result]:
         """Score in batches, so that of many pictures few are in memory at a time."""
@@ -278,71 +272,6 @@ class Recognizer:
             for one, result in zip(batch, results, strict=True)
         ]
 
-    def _find(
-        self, frames: Sequence[Frame], options: FaceOptions
-    ) -> list[DetectedFaces | Exception]:
-        shared: Stages = {}
-        meshes: dict[str, Sequence[Mesh]] = {}
-        # Alone a frame is as fast without, and of a batch that fails each is tried alone.
-        if len({frame.source for frame in frames}) == len(frames) > 1:
-            with timed(shared, "detect"), suppress(Exception):
-                meshes = self._followed(frames)
-        found: list[DetectedFaces | Exception] = []
-        for frame in frames:
-            try:
-                one = self._find_one(frame, options, meshes.get(frame.source))
-            except Exception as error:
-                found.append(error)
-            else:
-                one.stages_ms["detect"] += shared.get("detect", 0.0) / len(frames)
-                found.append(one)
-        return found
-
-    def _followed(self, frames: Sequence[Frame]) -> dict[str, Sequence[Mesh]]:
-        """What the landmark network makes of the places where known faces should be, by source."""
-        known = {
-            frame.source: _region_of(frame)
-            for frame in frames
-            if frame.source in self._trackers and not frame.restart
-        }
-        wanted = [(part.pixels, self._trackers[name].expect(part)) for name, part in known.items()]
-        return dict(zip(known, self._mesh.run_many(wanted), strict=True))
-
-    def _find_one(
-        self, frame: Frame, options: FaceOptions, meshes: Sequence[Mesh] | None
-    ) -> DetectedFaces:
-        stages: Stages = {}
-        part = _region_of(frame)
-        with timed(stages, "detect"):
-            tracker = self._trackers.get(frame.source)
-            if tracker is None:
-                follower = CroppedFace if options.cropped else FaceTracker
-                tracker = follower(options, self._detector, self._mesh)
-                self._trackers[frame.source] = tracker
-            if frame.restart:
-                tracker.restart()
-            faces = tracker.update(part, meshes)
-            if options.min_confidence > 0:
-                faces = [one for one in faces if one.quality.score >= options.min_confidence]
-        with timed(stages, "align"):
-            side = self._manifest.crop.px
-            crops = np.empty((len(faces), 1, side, side), np.uint8)
-            for row, face in enumerate(faces):
-                crops[row, 0] = self._aligned(part.pixels, face.landmarks_xy, side)
-        return DetectedFaces(
-            frame.index,
-            frame.time_s,
-            frame.source,
-            faces if frame.region is None else [one.moved(*frame.region[:2]) for one in faces],
-            crops,
-            stages,
-            restart=frame.restart,
-            left_out=tracker.left_out,
-            ahead=frame.ahead,
-            picture_bytes=frame.pixels.nbytes,
-            joined=tracker.joined,
-        )
-
     def score(self, detected: Sequence[DetectedFaces]) -> list[Result]:
         """The second half: what the faces express, all of them in one batch.
 
@@ -366,8 +295,8 @@ class Recognizer:
         self._check()
         with self._finding, self._scoring:
             results = self._scorer.finish(source)
-            if results and source in self._trackers:
-                results[-1] = replace(results[-1], joined=self._trackers[source].settled())
+            if results and source in self._finder.trackers:
+                results[-1] = replace(results[-1], joined=self._finder.trackers[source].settled())
             return results
 
     def reset(self, source: str | None = None) -> None:
@@ -377,7 +306,7 @@ class Recognizer:
         """
         check_owner(self._process)
         with self._finding, self._scoring:
-            for name, tracker in self._trackers.items():
+            for name, tracker in self._finder.trackers.items():
                 if source in (None, name):
                     tracker.reset()
             self._scorer.memory.forget(source)
@@ -386,7 +315,7 @@ class Recognizer:
         """Drop all that is kept of a source that will not come back, its counter of ids too."""
         check_owner(self._process)
         with self._finding, self._scoring:
-            self._trackers.pop(source, None)
+            self._finder.trackers.pop(source, None)
             self._scorer.memory.forget(source)
 
     def close(self) -> None:
@@ -399,8 +328,7 @@ class Recognizer:
             self._closed = True
             for engine in self.engines.values():
                 engine.close()
-            self._mesh.close()
-            self._detector.close()
+            self._finder.close()
 
     def _check(self) -> None:
         """Raises RecognizerUnusable."""
@@ -427,12 +355,3 @@ def network_threads() -> int:
     affinity = getattr(os, "sched_getaffinity", None)
     cores = len(affinity(0)) if affinity else os.cpu_count() or 1
     return max(1, cores // 2)
-
-
-def _region_of(frame: Frame) -> Frame:
-    """The part of a frame in which faces are looked for."""
-    if frame.region is None:
-        return frame
-    x, y, width, height = frame.region
-    pixels = np.ascontiguousarray(frame.pixels[y : y + height, x : x + width])
-    return replace(frame, pixels=pixels, region=None)

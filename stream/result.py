@@ -146,7 +146,7 @@ class Result:
         `pixels` is the frame's picture where the result does not keep it. Raises PictureMissing
         where there is none, ValueError or TypeError for what is no picture.
         """
-        from .intake import rgb_of
+        from .picture import rgb_of
         from .sinks.overlay import draw
 
         shown = self.picture if pixels is None else rgb_of(pixels)

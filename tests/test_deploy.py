@@ -19,7 +19,7 @@ import av
 import pytest
 import yaml
 
-from ferstream.stream.hosts import is_known, own_names
+from ferstream.stream.sources.specs import is_known, own_names
 
 from .commands import parsed
 from .stream.receivers import free_port, until

@@ -27,16 +27,21 @@ from ferstream.engines.errors import EnginesError
 from ferstream.engines.graph import screen
 from ferstream.engines.terminal import plain
 from ferstream.stream.errors import SinkError, SourceError, StreamError
-from ferstream.stream.hosts import is_known, own_names
 from ferstream.stream.picture import decoding_cost, picture_head
 from ferstream.stream.place import place_of, places_for, stems
 from ferstream.stream.sandbox.process import printable
 from ferstream.stream.sandbox.protocol import ProtocolBroken, Receiver, read_message
-from ferstream.stream.sinks.address import Address
 from ferstream.stream.sinks.prometheus import _host_and_port
+from ferstream.stream.sinks.rows import Address
 from ferstream.stream.sources.base import without_password
-from ferstream.stream.sources.h264 import H264Numbers
-from ferstream.stream.sources.specs import camera_device, clips_from, sources_from
+from ferstream.stream.sources.live import H264Numbers
+from ferstream.stream.sources.specs import (
+    camera_device,
+    clips_from,
+    is_known,
+    own_names,
+    sources_from,
+)
 from ferstream.stream.sources.tunnel import _Reply
 
 from .engines import tiny

@@ -70,7 +70,7 @@ def test_live_with_every_capture(tmp_path: Path) -> None:
     done = alone(tmp_path, *SCRIPT, "live", "sample", "--no-show", "--to", "o.csv")
     holds(done)
     assert inside(tmp_path) == {"o.csv"}
-    from ferstream.stream.gst import has_gst
+    from ferstream.stream.sources.gst import has_gst
 
     if has_gst():
         pipeline = "gst:videotestsrc num-buffers=5 ! video/x-raw,width=64,height=48"

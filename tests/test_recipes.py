@@ -21,7 +21,7 @@ from ferstream.stream.outputs import Outputs
 from ferstream.stream.result import Result
 from ferstream.stream.run import run
 from ferstream.stream.sinks.base import BaseSink, Making
-from ferstream.stream.sources.adapters import GivenFrames
+from ferstream.stream.sources.base import GivenFrames
 
 from .stream.fakes import FakeRecognizer, FakeSource
 

@@ -17,12 +17,10 @@ from ..result import SCHEMA
 from ..sandbox.untrusted import PictureDecoder
 from ..sinks.base import NOTICE as ESTIMATES
 from . import models
-from .answers import HEADERS, answer, answer_errors
 from .guard import Guard
 from .live import live_router
-from .scoring import Scoring
+from .scoring import HEADERS, Scoring, UploadQueue, answer, answer_errors
 from .server import ServiceMetrics
-from .upload_queue import UploadQueue
 from .uploads import Refusal, Upload
 from .watch import Watch
 

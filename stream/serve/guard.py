@@ -25,7 +25,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..errors import StreamError
-from ..hosts import is_known, own_names
+from ..sources.specs import is_known, own_names
 from .turns import household
 
 SUBPROTOCOL = "ferstream.v1"

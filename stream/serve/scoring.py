@@ -1,16 +1,32 @@
-"""An uploaded image or clip to the JSON that answers it."""
+"""Uploads: an image or clip is scored within its bounds, and answered in JSON."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
 import time
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ..errors import SourceTimeout, SourceTooLarge, SourceUnreadable
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+
+from ..errors import (
+    FrameFailed,
+    PipelineClosed,
+    PipelineFull,
+    SourceRefused,
+    SourceTimeout,
+    SourceTooLarge,
+    SourceUnreadable,
+)
 from ..frame import Frame
 from ..picture import picture_head
 from ..pipeline import Pipeline
@@ -20,10 +36,11 @@ from ..sandbox import untrusted as sandbox
 from ..sinks.base import BaseSink, SinkInfo
 from ..sinks.settled import SettledSink
 from ..sinks.tally import TallySink
-from ..sources.adapters import GivenFrames
-from .guard import Limits
+from ..sources.base import GivenFrames
+from .guard import Limits, error_json
 from .live import live_json
-from .uploads import Refusal, Upload
+from .turns import LineFull, Turns, household
+from .uploads import Refusal, Upload, received
 
 # Rows of a clip that stay in memory until all are there.
 _MAX_ROWS_BYTES = 64 * 2**20
@@ -136,3 +153,138 @@ class _Rows(BaseSink):
 def as_json(content: Mapping[str, Any]) -> bytes:
     """Compact JSON."""
     return json.dumps(content, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+
+
+RETRY_S = 2
+"""When one who was told to come again may do so."""
+HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+
+
+def answer(content: dict[str, Any] | bytes) -> Response:
+    """An object, or its JSON, with status 200."""
+    body = content if isinstance(content, bytes) else as_json(content)
+    return Response(body, 200, HEADERS, "application/json")
+
+
+def answer_errors(app: FastAPI) -> None:
+    """Every failure as one line of JSON."""
+
+    @app.exception_handler(Refusal)
+    async def refusal(_: Request, error: Refusal) -> Response:
+        retry = {} if error.retry_s is None else {"Retry-After": str(error.retry_s)}
+        return _fail(error.status, error.code, error.message, retry)
+
+    @app.exception_handler(HTTPException)
+    async def http(_: Request, error: HTTPException) -> Response:
+        names = {404: "not_found", 405: "method"}
+        code = names.get(error.status_code, "http")
+        return _fail(error.status_code, code, str(error.detail).lower(), dict(error.headers or {}))
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(_: Request, error: RequestValidationError) -> Response:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"][1:]) or "the request"
+        return _fail(422, "invalid", f"{place}: {first['msg'].lower()}")
+
+    @app.exception_handler(ClientDisconnect)
+    async def gone(_: Request, error: ClientDisconnect) -> Response:
+        return _fail(400, "gone", "the sender has gone")  # for nobody to read
+
+    @app.exception_handler(Exception)
+    async def unexpected(_: Request, error: Exception) -> Response:
+        return _fail(500, "internal", "something went wrong here: it is in the service's log")
+
+    for kind, status, code in (
+        (SourceTooLarge, 413, "too_large"),
+        (SourceUnreadable, 422, "unreadable"),
+        (SourceTimeout, 422, "too_slow"),
+        (SourceRefused, 503, "busy"),
+        (PipelineFull, 503, "full"),
+        (PipelineClosed, 503, "closing"),
+        (FrameFailed, 500, "failed"),
+        (Abandoned, 503, "closing"),
+    ):
+        app.add_exception_handler(kind, _handler(status, code))
+
+
+def _handler(status: int, code: str) -> Callable[[Request, Exception], Awaitable[Response]]:
+    retry = {"Retry-After": str(RETRY_S)} if status == 503 else {}
+
+    async def handle(_: Request, error: Exception) -> Response:
+        return _fail(status, code, " ".join(str(error).split()) or "the service is closing", retry)
+
+    return handle
+
+
+def _fail(status: int, code: str, message: str, headers: dict[str, str] | None = None) -> Response:
+    body = as_json(error_json(code, message))
+    return Response(body, status, {**HEADERS, **(headers or {})}, "application/json")
+
+
+# Uploads that may arrive at once, for each that may be scored: arriving costs little but time.
+_ARRIVING = 4
+# How often it is looked whether somebody still waits for an answer.
+_LOOK_UP_S = 0.5
+
+Work = Callable[[Upload, threading.Event], bytes]
+"""An upload and the event that says that nobody waits any more, to the JSON of its answer."""
+
+
+class UploadQueue:
+    """Takes uploads in and has them scored, each within its bounds."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._arriving: Counter[str] = Counter()
+        self._turns = Turns(limits.uploads, line=_ARRIVING * limits.uploads)
+        self._pool = ThreadPoolExecutor(limits.uploads, thread_name_prefix="score upload")
+
+    def close(self) -> None:
+        """Let nobody wait any more."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    async def serve(self, request: Request, name: str, work: Work) -> Response:
+        """Receive a file, score it, answer; stops where the sender has gone."""
+        address = household(request.client)
+        all_full = self._arriving.total() >= _ARRIVING * self._limits.uploads
+        # Half of what there is, at most: a few slow ones are not to keep others out.
+        if all_full or self._arriving[address] >= _ARRIVING * self._limits.uploads // 2:
+            raise _full()
+        self._arriving[address] += 1
+        try:
+            async with received(request, self._limits, self._limits.upload_bytes, name) as upload:
+                return answer(await self._in_turn(request, address, upload, work))
+        finally:
+            self._arriving -= Counter([address])
+
+    async def _in_turn(self, request: Request, address: str, upload: Upload, work: Work) -> bytes:
+        """Wait for a thread, at most as long as scoring may take."""
+        async with AsyncExitStack() as holding:
+            turn = self._turns.turn(address)
+            try:
+                await asyncio.wait_for(holding.enter_async_context(turn), self._limits.score_s)
+            except (asyncio.TimeoutError, LineFull):
+                raise _full() from None
+            return await self._attended(request, upload, work)
+
+    async def _attended(self, request: Request, upload: Upload, work: Work) -> bytes:
+        """Run in a thread while somebody waits for it; the thread has ended afterwards."""
+        stop = threading.Event()
+        loop = asyncio.get_running_loop()
+        future = loop.run_in_executor(self._pool, work, upload, stop)
+        try:
+            while not future.done():
+                await asyncio.wait({future}, timeout=_LOOK_UP_S)
+                if not future.done() and await request.is_disconnected():
+                    stop.set()
+                    raise ClientDisconnect
+        finally:
+            stop.set()
+            # The file may be closed only when its reader is done with it.
+            with suppress(Exception, asyncio.CancelledError):
+                await asyncio.shield(asyncio.wait({future}))
+        return future.result()
+
+
+def _full() -> Refusal:
+    return Refusal(503, "full", "too many uploads at once: try again", RETRY_S)

@@ -16,10 +16,9 @@ from typing import Any
 
 from ferstream.engines.labels import Labels
 
-from .base import Making
+from .base import Making, WholeLines
 from .columns import Columns
 from .table import Column, FaceTable, Row, TableSink, Value, table_sink
-from .whole import WholeLines
 
 
 class CsvFile:

@@ -14,8 +14,7 @@ from urllib.parse import quote
 
 from ..errors import SinkLost, SinkRefused
 from ..sources.base import without_password
-from .address import Address, reason
-from .rows import BaseRowWriter, Row, line
+from .rows import Address, BaseRowWriter, Row, line, reason
 
 _FORM = "http://HOST/PATH or https://HOST/PATH"
 # Answers that say that these rows will never be taken.

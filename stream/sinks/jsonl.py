@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from .base import check_writable
+from .base import STANDARD_OUTPUT, WholeLines, check_writable
 from .columns import Columns
 from .rows import BaseRowWriter, FrameRows, Row, RowSink, line
-from .whole import STANDARD_OUTPUT, WholeLines
 
 
 class JsonlFile(BaseRowWriter):

@@ -18,9 +18,9 @@ from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from ..frame import Frame
-from ..hosts import is_known, own_names
 from ..result import Result
 from ..sources.base import SourceEvent, State, without_password
+from ..sources.specs import is_known, own_names
 from .base import BaseSink, Delivery, SinkInfo
 from .prometheus import OTHER, Metrics, Recent
 

@@ -23,8 +23,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import unquote
 
 from ..errors import SinkError, SinkLost
-from .address import Address, reason
-from .rows import BaseRowWriter, Row, line
+from .rows import Address, BaseRowWriter, Row, line, reason
 
 if TYPE_CHECKING:
     from paho.mqtt.client import Client, MQTTMessageInfo

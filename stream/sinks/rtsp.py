@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 
 from ..errors import SinkError
 from ..frame import Frame
-from ..gst import load_gst
 from ..result import Result
 from ..sources.base import without_password
+from ..sources.gst import load_gst
 from .base import BaseSink, Making, SinkInfo
 from .encoder import fitted
 from .overlay import Timeline, draw

@@ -17,9 +17,8 @@ from ..emotions import NEUTRAL, colour_of
 from ..errors import SinkError
 from ..frame import Frame
 from ..result import Result
-from .base import SHORT_NOTICE, BaseSink, Making, SinkInfo, notice_lines, suffix_of
+from .base import SHORT_NOTICE, BaseSink, Making, SinkInfo, WholeLines, notice_lines, suffix_of
 from .episodes import Episode, Episodes, ShownEpisodes
-from .whole import WholeLines
 
 _LONGEST_S = 20.0
 """A cue that goes on for longer is cut, so that it is on disk soon."""

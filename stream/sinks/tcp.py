@@ -13,8 +13,7 @@ import socket
 from collections.abc import Sequence
 
 from ..errors import SinkError, SinkLost
-from .address import Address, reason
-from .rows import BaseRowWriter, Row, line
+from .rows import Address, BaseRowWriter, Row, line, reason
 
 # A receiver that has vanished without a word is given up after this time.
 _SILENT_MS = 10_000

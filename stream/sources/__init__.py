@@ -90,7 +90,7 @@ def _wants_gstreamer(text: str, how: Opening) -> bool:
         return True
     if how.capture != "auto" or not is_rtsp(text):
         return False
-    from ..gst import has_gst
+    from .gst import has_gst
 
     return has_gst()
 
@@ -149,7 +149,7 @@ def open_clip(spec: str | int | Path, track: int | None = None) -> Source:
     source = open_source(spec, track=track)
     if not source.live:
         return source
-    from .adapters import RecordedSource
+    from .base import RecordedSource
 
     return RecordedSource(source)
 
@@ -170,7 +170,7 @@ def open_live(
 
     Raises a `SourceError` at once for a file that cannot be read.
     """
-    from .adapters import PacedSource
+    from .base import PacedSource
     from .supervised import SupervisedSource
 
     if capture not in CAPTURES:

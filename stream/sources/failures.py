@@ -18,7 +18,7 @@ from ..errors import (
     SourceUnreadable,
 )
 from .base import without_password
-from .pipeline import PipelineError
+from .gst import PipelineError
 from .specs import is_pipeline, is_rtsp
 
 # Reasons the operating system gives for an address that cannot be reached at all.

@@ -26,7 +26,7 @@ from ..errors import (
 from ..frame import Frame
 from .base import BaseSource, is_address, without_password
 from .failures import camera_failure, cause, lost, pipeline_failure, stalled
-from .pipeline import HEARD, SINK, Picture, Pipeline, PipelineEnd, PipelineError
+from .gst import HEARD, SINK, Picture, Pipeline, PipelineEnd, PipelineError
 from .specs import PIPELINE_PREFIX, camera_device, is_pipeline, is_rtsp
 from .tunnel import Reach, Tunnel, anywhere, follow_camera
 

@@ -13,10 +13,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import SourceUnreadable
+
 if TYPE_CHECKING:
+    from av.container import InputContainer
     from av.video.stream import VideoStream
-if TYPE_CHECKING:
-    import av
 
 
 # Transfer functions of high dynamic range: PQ and HLG, by their numbers in H.273.
@@ -24,6 +25,7 @@ _HDR = frozenset((16, 18))
 _UNSPECIFIED = 2
 # What is further from square is a mistake, or meant to use up memory.
 _LARGEST_ASPECT = 8
+_NO_TRACK = av.stream.Disposition.attached_pic | av.stream.Disposition.timed_thumbnails
 
 
 class Shown:
@@ -172,3 +174,18 @@ class Orientation:
             code = -1 if self.flip_x and self.flip_y else int(self.flip_x)
             pixels = np.asarray(cv2.flip(pixels, code), np.uint8)
         return pixels
+
+
+def picture_stream(container: InputContainer, name: str, track: int | None) -> VideoStream:
+    """The stream of moving pictures that has this number, else the one marked default, else the
+    first; a record's cover is none."""
+    streams = [s for s in container.streams.video if not s.disposition & _NO_TRACK]
+    if track is not None and track >= len(streams):
+        count = f"{len(streams)} video track{'' if len(streams) == 1 else 's'}"
+        raise SourceUnreadable(f"{name} has {count} and no track {track}: they count from 0")
+    if streams:
+        default = [s for s in streams if s.disposition & av.stream.Disposition.default]
+        return streams[track] if track is not None else (default or streams)[0]
+    if container.streams.audio:
+        raise SourceUnreadable(f"{name} has sound but no picture: name a video or an image")
+    raise SourceUnreadable(f"{name} holds no video: name a video or an image")

@@ -22,18 +22,25 @@ from ferstream.engines.terminal import plain
 from ..errors import SourceError, SourceTimeout, SourceUnreadable
 from ..frame import Frame
 from .base import BaseSource, is_dense, without_password
-from .clock import NO_TIMESTAMPS, FileClock, start_s
+from .clock import (
+    NO_TIMESTAMPS,
+    OPTIONS,
+    FileClock,
+    Skipped,
+    duration_s,
+    lasts_s,
+    skipped_before,
+    start_s,
+)
 from .failures import address_failure, camera_failure, file_failure, lost, reason, stalled
 from .live import LiveReader, Pace
-from .pixels import Shown
-from .skipping import OPTIONS, Skipped, skipped_before
+from .pixels import Shown, picture_stream
 from .specs import is_rtsp
 from .tunnel import Reach, anywhere, follow_camera
 
 if TYPE_CHECKING:
     from av.container import InputContainer
     from av.packet import Packet
-    from av.video.stream import VideoStream
 
 _OPEN_LIMIT_S = 3.0
 _READ_LIMIT_S = 3.0
@@ -55,7 +62,6 @@ _WEBCAM_OPTIONS: tuple[dict[str, str], ...] = (
     {"framerate": "30"},
     {},
 )
-_NO_TRACK = av.stream.Disposition.attached_pic | av.stream.Disposition.timed_thumbnails
 # FFmpeg draws text files as on an old terminal, which nobody means by a video.
 _TEXT_FORMATS = frozenset(("tty", "bin", "xbin", "adf", "idf"))
 _MAX_DAMAGED_PACKETS = 1000
@@ -91,7 +97,7 @@ class PyavSource(BaseSource):
         self._reading = False
         self._reader: LiveReader | None = None
         self._notes: list[str] = []
-        self._stream = _picture_stream(container, name, track)
+        self._stream = picture_stream(container, name, track)
         # Bare streams have no clock: the average is FFmpeg's invention, the codec says its own.
         self._bare = bool(container.format.flags & NO_TIMESTAMPS)
         own = self._stream.codec_context.framerate if self._bare else self._stream.average_rate
@@ -104,7 +110,7 @@ class PyavSource(BaseSource):
         # A camera's row of JPEGs says nothing of its rate.
         image = image or (live and container.format.name == "mpjpeg")
         self.rate_hz: float | None = float(rate) if rate and not image else None
-        self.duration_s = None if live else _duration_s(container, self._stream)
+        self.duration_s = None if live else duration_s(container, self._stream)
         self._read_to_s = float("-inf")
         self._stream.thread_type = "NONE" if live else "FRAME"
 
@@ -194,7 +200,7 @@ class PyavSource(BaseSource):
             for picture in self._pictures():
                 pixels = self._shown.pixels(picture)
                 time_s = clock.time_s(picture)
-                end_s = time_s + _lasts_s(picture)
+                end_s = time_s + lasts_s(picture)
                 yield Frame(pixels, time_s, index, self.name, dense=dense)
                 index += 1
         except (OSError, ValueError, av.error.FFmpegError) as error:
@@ -387,37 +393,3 @@ def _source(
     except SourceError:
         container.close()
         raise
-
-
-def _picture_stream(container: InputContainer, name: str, track: int | None) -> VideoStream:
-    """The stream of moving pictures that has this number, else the one marked default, else the
-    first; a record's cover is none."""
-    streams = [s for s in container.streams.video if not s.disposition & _NO_TRACK]
-    if track is not None and track >= len(streams):
-        count = f"{len(streams)} video track{'' if len(streams) == 1 else 's'}"
-        raise SourceUnreadable(f"{name} has {count} and no track {track}: they count from 0")
-    if streams:
-        default = [s for s in streams if s.disposition & av.stream.Disposition.default]
-        return streams[track] if track is not None else (default or streams)[0]
-    if container.streams.audio:
-        raise SourceUnreadable(f"{name} has sound but no picture: name a video or an image")
-    raise SourceUnreadable(f"{name} holds no video: name a video or an image")
-
-
-def _duration_s(container: InputContainer, stream: VideoStream) -> float | None:
-    """Where the pictures end, else the whole file, seconds from the container's start."""
-    if stream.duration and stream.time_base:
-        end_s = float(((stream.start_time or 0) + stream.duration) * stream.time_base)
-        return end_s - (start_s(container, stream) or 0.0)
-    if not container.duration:
-        return None
-    # Matroska tells where the last picture ends on the clock of its stamps, the others how long
-    # it all lasts.
-    begin_s = start_s(container, stream) if "matroska" in container.format.name else None
-    return container.duration / 1e6 - (begin_s or 0.0)
-
-
-def _lasts_s(picture: av.VideoFrame) -> float:
-    """For how long a picture is shown, where the file says so."""
-    base = picture.time_base
-    return float(picture.duration * base) if picture.duration and base else 0.0

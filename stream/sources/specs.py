@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import glob
+import ipaddress
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+import socket
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from ..errors import SourceMissing, SourceUnreadable
 from .base import is_address, with_variables, without_password
@@ -169,3 +172,28 @@ class _Search:
                 yield from self._walk(path)
             elif path.is_dir():
                 self._skipped.append(f"{path}{os.sep}")
+
+
+def own_names(more: Iterable[str] = ()) -> frozenset[str]:
+    """localhost, the machine's own name, and those that were given."""
+    return frozenset(("localhost", socket.gethostname().lower(), *(name.lower() for name in more)))
+
+
+def is_known(host: str, names: Collection[str]) -> bool:
+    """Whether a Host header is an address or one of these names, with a port or without."""
+    try:
+        parts = urlsplit(f"//{host}")
+        plain = parts.netloc == host and "@" not in host and (parts.port or 1) > 0
+    except ValueError:
+        return False
+    name = parts.hostname or ""
+    return plain and (name in names or is_ip_address(name))
+
+
+def is_ip_address(name: str) -> bool:
+    """Whether this is an IPv4 or IPv6 address, no name."""
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True

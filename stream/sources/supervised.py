@@ -13,8 +13,7 @@ from ferstream.engines.terminal import plain
 
 from ..errors import SourceError, SourceLost, SourceTimeout
 from ..frame import Frame
-from .adapters import PacedSource
-from .base import BaseSource, Listener, Source, SourceEvent, State, without_password
+from .base import BaseSource, Listener, PacedSource, Source, SourceEvent, State, without_password
 
 # What no waiting mends, if it is so from the start.
 _PERMANENT = frozenset(("NOT_FOUND", "UNSUPPORTED", "AUTH_FAILED", "UNTRUSTED"))

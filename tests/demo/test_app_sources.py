@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from ferstream.demo.camera import CameraHosts
 from ferstream.demo.errors import NotAllowed
-from ferstream.demo.sources import CameraHosts
 from ferstream.stream.errors import SourceRedirected
 from ferstream.stream.pipeline import Pipeline
 

@@ -51,7 +51,7 @@ class Served:
         """Wait until nobody visits and nothing is kept of anybody."""
         recognizer: Any = self.pipeline._recognizer
         end_s = time.monotonic() + 60
-        while any(self.pipeline.clients.values()) or recognizer._trackers:
+        while any(self.pipeline.clients.values()) or recognizer._finder.trackers:
             assert time.monotonic() < end_s, "somebody stays"
             time.sleep(0.01)
 

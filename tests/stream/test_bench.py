@@ -9,8 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ferstream.stream.bench import THREADS, Bench, Pass, measure, peak_rss_mb
-from ferstream.stream.report import bench_text
+from ferstream.stream.report import THREADS, Bench, Pass, bench_text, measure, peak_rss_mb
 from ferstream.stream.sources import open_source
 from ferstream.stream.sources.base import Source
 from ferstream.stream.summary import StageTimes, Summary
@@ -88,7 +87,7 @@ def test_a_clip_is_decoded_alone_and_run_once_a_round(tmp_path: Path) -> None:
 def test_peak_memory_is_the_processes_own() -> None:
     """A process started by a large one begins small."""
     held = np.ones(400_000_000 // 8)
-    code = "from ferstream.stream.bench import peak_rss_mb; print(peak_rss_mb())"
+    code = "from ferstream.stream.report import peak_rss_mb; print(peak_rss_mb())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert peak_rss_mb() > held.nbytes / 1e6
     assert float(done.stdout) < 300

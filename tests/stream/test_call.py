@@ -65,7 +65,7 @@ def test_a_clip_is_a_list_or_an_iterator(recognizer: Recognizer, clip: Results) 
     assert not isinstance(streamed, list)
     for one, other in zip(streamed, clip, strict=True):
         assert one.to_json() == other.to_json() and one.picture is not None
-    assert recognizer._trackers == {}, "nothing is kept of what has ended"
+    assert recognizer._finder.trackers == {}, "nothing is kept of what has ended"
 
 
 def test_an_iterator_that_is_dropped_stops_reading(recognizer: Recognizer) -> None:

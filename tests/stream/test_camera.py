@@ -15,10 +15,10 @@ from itertools import pairwise
 
 import pytest
 
-from ferstream.stream.gst import has_gst
 from ferstream.stream.recognize import Recognizer
 from ferstream.stream.sources import open_live, open_source
 from ferstream.stream.sources.base import State
+from ferstream.stream.sources.gst import has_gst
 from tests.relay import Fault, Relay, garbled, half, is_key, lost, shifted, shortened
 from tests.rtsp_camera import Camera, cameras, require_rtsp
 from tests.watch import STRANGE, Seen, Watch, held, watch_both

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from ferstream.stream.result import FaceResult, Result
-from ferstream.stream.sinks.event_rows import EventRows
 from ferstream.stream.sinks.rows import BaseRowWriter, RowSink, line
+from ferstream.stream.sinks.spans import EventRows
 from ferstream.stream.sources.base import SourceEvent, State
 
 from .fakes import face

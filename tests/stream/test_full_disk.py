@@ -17,8 +17,7 @@ from ferstream.stream.frame import Frame
 from ferstream.stream.outputs import Outputs
 from ferstream.stream.result import Result
 from ferstream.stream.sinks.background import BackgroundSink
-from ferstream.stream.sinks.base import SinkInfo
-from ferstream.stream.sinks.whole import WholeLines
+from ferstream.stream.sinks.base import SinkInfo, WholeLines
 from tests import media
 
 from .fakes import face

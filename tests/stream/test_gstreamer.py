@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ferstream.stream import gst
 from ferstream.stream.errors import (
     SourceDenied,
     SourceError,
@@ -25,7 +24,7 @@ from ferstream.stream.errors import (
     SourceUnreadable,
 )
 from ferstream.stream.frame import Frame
-from ferstream.stream.sources import open_live, open_source
+from ferstream.stream.sources import gst, open_live, open_source
 from ferstream.stream.sources.gstreamer import GstSource, open_gstreamer
 from tests import media
 from tests.rtsp_camera import Camera, free_port, require_rtsp
@@ -281,7 +280,7 @@ def _python(code: str, *options: str) -> subprocess.CompletedProcess[str]:
 def test_nothing_else_of_the_system_becomes_importable() -> None:
     code = (
         "import importlib.util as u, sys; before = list(sys.path)\n"
-        "from ferstream.stream.gst import load_gst; load_gst('GstRtspServer')\n"
+        "from ferstream.stream.sources.gst import load_gst; load_gst('GstRtspServer')\n"
         "assert sys.path == before, sys.path\n"
         "names = [n for n in ('dbus', 'apt', 'cairo', 'pygtkcompat') if u.find_spec(n)]\n"
         "print(names)"
@@ -298,14 +297,15 @@ def test_nothing_else_of_the_system_becomes_importable() -> None:
 def test_exceptions_of_other_libraries_survive_gstreamer() -> None:
     """GStreamer brings a library that can take the place of the compiler's own unwinder."""
     done = _python(
-        "import av, cv2\nfrom ferstream.stream.gst import load_gst\nload_gst()\nimport mediapipe"
+        "import av, cv2\nfrom ferstream.stream.sources.gst import load_gst\n"
+        "load_gst()\nimport mediapipe"
     )
     assert done.returncode == 0, done.stderr[-500:]
 
 
 def test_without_bindings_it_says_what_to_install() -> None:
     code = (
-        "import ferstream.stream.gst as gst; gst._SYSTEM_FOLDERS = ()\n"
+        "import ferstream.stream.sources.gst as gst; gst._SYSTEM_FOLDERS = ()\n"
         "import sys; sys.modules['gi'] = None\n"
         "from ferstream.stream.sources import open_source\n"
         "assert not gst.has_gst()\n"

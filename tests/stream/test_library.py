@@ -133,7 +133,7 @@ def test_a_list_keeps_its_order_and_its_pictures_apart(
     assert read(results[-1])[0]["basic8"] == pytest.approx(read(expected)[0]["basic8"], abs=2e-3)
     assert recognizer.process([]) == []
     kept = {
-        *recognizer._trackers,
+        *recognizer._finder.trackers,
         *recognizer._scorer.memory._faces,
         *recognizer._scorer.memory._ahead,
     }

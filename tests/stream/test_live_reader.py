@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 
 from ferstream.stream.errors import SourceTimeout
-from ferstream.stream.sources.h264 import H264Numbers
-from ferstream.stream.sources.live import LiveReader
+from ferstream.stream.sources.live import H264Numbers, LiveReader
 from tests import media
 
 GOP, COUNT = 10, 40

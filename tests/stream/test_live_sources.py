@@ -26,8 +26,7 @@ from ferstream.stream.errors import (
 )
 from ferstream.stream.frame import Frame
 from ferstream.stream.sources import open_live, open_source
-from ferstream.stream.sources.adapters import PacedSource
-from ferstream.stream.sources.base import SourceEvent
+from ferstream.stream.sources.base import PacedSource, SourceEvent
 from ferstream.stream.sources.failures import address_failure, camera_failure
 from ferstream.stream.sources.live import Pace
 from ferstream.stream.sources.pyav import open_address

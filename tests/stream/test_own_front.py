@@ -264,8 +264,8 @@ def test_faces_of_all_sources_go_through_the_landmark_network_together() -> None
     names = ("a", "b", "c")
     with Recognizer(faces="own") as recognizer:
         alone = [recognizer.process(replace(frame, source="alone")) for frame in frames]
-        counting = Counting(recognizer._mesh._landmarks.engine)  # type: ignore[attr-defined]
-        recognizer._mesh._landmarks.engine = counting  # type: ignore[attr-defined]
+        counting = Counting(recognizer._finder._landmarker._landmarks.engine)  # type: ignore[attr-defined]
+        recognizer._finder._landmarker._landmarks.engine = counting  # type: ignore[attr-defined]
         together = []
         for number, frame in enumerate(frames):
             counting.batches.clear()

@@ -15,8 +15,8 @@ from ferstream import main
 from ferstream.stream.errors import PartInvalid, PartMissing
 from ferstream.stream.frame import Frame
 from ferstream.stream.sources import open_source
+from ferstream.stream.sources.clock import skipped_before
 from ferstream.stream.sources.part import Part, region_of
-from ferstream.stream.sources.skipping import skipped_before
 from tests import media
 from tests.engines import tiny
 

@@ -17,7 +17,7 @@ from ferstream.stream.pipeline import Pipeline
 from ferstream.stream.recognize import Recognizer
 from ferstream.stream.result import Result
 from ferstream.stream.sources import open_source
-from ferstream.stream.sources.adapters import GivenFrames
+from ferstream.stream.sources.base import GivenFrames
 
 from .fakes import FakeRecognizer, FakeSource
 
@@ -380,7 +380,7 @@ def test_faces_of_real_visitors_stay_apart() -> None:
             thread.start()
         for thread in threads:
             thread.join()
-        until(lambda: not recognizer._trackers and not recognizer._scorer.memory._faces)
+        until(lambda: not recognizer._finder.trackers and not recognizer._scorer.memory._faces)
     for at in (0, 1):
         assert [face["id"] for row in together[at] for face in row["faces"]] == [1] * len(frames)
         for row, same in zip(together[at], alone[at], strict=True):

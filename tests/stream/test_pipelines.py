@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ferstream.stream import gst
 from ferstream.stream.errors import (
     GstreamerMissing,
     SourceDenied,
@@ -24,9 +23,9 @@ from ferstream.stream.errors import (
     SourceUnreadable,
 )
 from ferstream.stream.frame import Frame
-from ferstream.stream.sources import open_live, open_source
+from ferstream.stream.sources import gst, open_live, open_source
 from ferstream.stream.sources.failures import pipeline_failure
-from ferstream.stream.sources.pipeline import PipelineError
+from ferstream.stream.sources.gst import PipelineError
 from ferstream.stream.sources.supervised import SupervisedSource
 from tests import media
 
@@ -214,7 +213,7 @@ def test_without_gstreamer_auto_does_without(monkeypatch: pytest.MonkeyPatch) ->
         raise GstreamerMissing("gi is not here: sudo apt install python3-gi")
 
     monkeypatch.setattr(gst, "load_gst", missing)
-    monkeypatch.setattr("ferstream.stream.sources.pipeline.load_gst", missing)
+    monkeypatch.setattr("ferstream.stream.sources.gst.load_gst", missing)
     assert not gst.has_gst()
     with pytest.raises(SourceUnreadable, match="sudo apt install python3-gi") as caught:
         open_source("gst:rtspsrc location=rtsp://a:s3cret@cam/1")
@@ -225,7 +224,8 @@ def test_without_gstreamer_auto_does_without(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_only_the_bindings_leak_in_from_the_system() -> None:
     program = (
-        "import sys; from ferstream.stream.gst import load_gst; path = list(sys.path); load_gst();"
+        "import sys; from ferstream.stream.sources.gst import load_gst;"
+        "path = list(sys.path); load_gst();"
         "load_gst('GstApp'); assert sys.path == path;"
         "others = [m for m, v in sys.modules.items() if 'dist-packages' in "
         "(getattr(v, '__file__', None) or '') and m.split('.')[0] != 'gi'];"

@@ -26,8 +26,8 @@ from ferstream.stream.errors import (
     SourceUnreadable,
     SourceUntrusted,
 )
-from ferstream.stream.gst import has_gst
 from ferstream.stream.sources import open_live, open_source
+from ferstream.stream.sources.gst import has_gst
 from ferstream.stream.sources.tunnel import Tunnel, follow_camera
 from tests.rtsp_camera import Camera, require_rtsp
 

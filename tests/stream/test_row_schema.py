@@ -24,10 +24,9 @@ from ferstream.stream.run import run
 from ferstream.stream.sinks.base import SinkInfo
 from ferstream.stream.sinks.columns import COLUMNS
 from ferstream.stream.sinks.csv import CsvSink
-from ferstream.stream.sinks.event_rows import EventRows
 from ferstream.stream.sinks.jsonl import JsonlFile
 from ferstream.stream.sinks.rows import FrameRows, RowMaker, RowSink, row_schema
-from ferstream.stream.sinks.window_rows import WindowRows
+from ferstream.stream.sinks.spans import EventRows, WindowRows
 from ferstream.stream.sources import open_source
 from ferstream.stream.sources.base import SourceEvent, State
 

@@ -15,10 +15,10 @@ import pytest
 
 from ferstream.stream.errors import GstreamerMissing, SinkError
 from ferstream.stream.frame import Frame
-from ferstream.stream.gst import load_gst
 from ferstream.stream.result import Result
 from ferstream.stream.sinks.base import SinkInfo
 from ferstream.stream.sinks.rtsp import RtspSink
+from ferstream.stream.sources.gst import load_gst
 from tests import media
 
 from .fakes import face

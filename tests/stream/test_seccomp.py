@@ -14,9 +14,8 @@ import pytest
 from ferstream.stream.errors import SourceRefused
 from ferstream.stream.sandbox import process as cell
 from ferstream.stream.sandbox import seccomp
-from ferstream.stream.sandbox.budget import BASE_BYTES, LEAST_BYTES, Budget, free_memory
-from ferstream.stream.sandbox.landlock import landlock_version
-from ferstream.stream.sandbox.seccomp import _MACHINES, _program
+from ferstream.stream.sandbox.process import BASE_BYTES, LEAST_BYTES, Budget, free_memory
+from ferstream.stream.sandbox.seccomp import _MACHINES, _program, landlock_version
 from ferstream.stream.serve.cli import require_sandbox
 from ferstream.stream.serve.guard import ServeError
 
@@ -80,7 +79,7 @@ def test_landlock_alone_takes_files_and_networks_away(tmp_path: Path) -> None:
     (tmp_path / "old").write_text("x")
     code = f"""
 import os, socket
-from ferstream.stream.sandbox.landlock import give_up_files, landlock_version
+from ferstream.stream.sandbox.seccomp import give_up_files, landlock_version
 listening = socket.create_server(("127.0.0.1", 0))
 port = listening.getsockname()[1]
 held = open({str(tmp_path / "old")!r})

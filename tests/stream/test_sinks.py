@@ -20,10 +20,9 @@ from ferstream.stream.result import FaceResult, Result
 from ferstream.stream.sinks.base import Sink, SinkInfo, check_writable
 from ferstream.stream.sinks.csv import CsvSink
 from ferstream.stream.sinks.jsonl import jsonl_sink
-from ferstream.stream.sinks.lines import LinesSink
+from ferstream.stream.sinks.screen import LinesSink, WindowSink, check_display
 from ferstream.stream.sinks.tally import FaceSummary, TallySink
 from ferstream.stream.sinks.video import VideoSink
-from ferstream.stream.sinks.window import WindowSink, check_display
 from tests import media
 
 from .fakes import face

@@ -12,15 +12,14 @@ from ferstream.stream.errors import SinkError, SinkLost
 from ferstream.stream.recognize import Recognizer
 from ferstream.stream.run import Route, run_many
 from ferstream.stream.sinks.background import BackgroundWriter, row_writer
-from ferstream.stream.sinks.event_rows import EventRows
 from ferstream.stream.sinks.http import HttpPost
 from ferstream.stream.sinks.jsonl import JsonlFile
 from ferstream.stream.sinks.metrics_sink import MetricsSink
 from ferstream.stream.sinks.mqtt import MqttWriter
 from ferstream.stream.sinks.prometheus import Metrics
 from ferstream.stream.sinks.rows import FrameRows, RowMaker, RowSink
+from ferstream.stream.sinks.spans import EventRows, WindowRows
 from ferstream.stream.sinks.tcp import TcpLines
-from ferstream.stream.sinks.window_rows import WindowRows
 from ferstream.stream.sources import open_source
 
 from .receivers import HttpReceiver, TcpReceiver, until

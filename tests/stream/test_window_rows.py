@@ -9,7 +9,7 @@ import pytest
 
 from ferstream.stream.result import FaceResult, Result
 from ferstream.stream.sinks.rows import line
-from ferstream.stream.sinks.window_rows import WindowRows
+from ferstream.stream.sinks.spans import WindowRows
 from ferstream.stream.sources.base import SourceEvent, State
 
 from .fakes import face
