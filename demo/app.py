@@ -151,8 +151,8 @@ def blocks(recognizer: Recognizer, settings: Settings) -> gr.Blocks:
             with gr.Tab("Live", id="live"):
                 live_panel()
             with gr.Tab("Clip", id="clip"):
-                told = escape(json.dumps(limits_json(settings.limits)))
-                _html(gr, f'<ferstream-clip limits="{told}"></ferstream-clip>', "clip")
+                limits = escape(json.dumps(limits_json(settings.limits)))
+                _html(gr, f'<ferstream-clip limits="{limits}"></ferstream-clip>', "clip")
             if settings.camera_hosts:
                 with gr.Tab("Camera", id="camera"):
                     _html(gr, "<ferstream-camera></ferstream-camera>", "camera")

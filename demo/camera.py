@@ -39,7 +39,7 @@ from ferstream.stream.pipeline import Pipeline
 from ferstream.stream.result import Result
 from ferstream.stream.run import Route, run_through
 from ferstream.stream.serve.live import live_json
-from ferstream.stream.serve.turns import household
+from ferstream.stream.serve.turns import client_network
 from ferstream.stream.sinks.base import BaseSink, Sink
 from ferstream.stream.sinks.blur import BlurSink
 from ferstream.stream.sources import Source, open_live
@@ -184,7 +184,7 @@ def camera_router(pipeline: Pipeline, hosts: CameraHosts, *, most: int = 4) -> A
     @router.websocket(PATH)
     async def camera(socket: WebSocket) -> None:
         await socket.accept()
-        home = household(socket.client)
+        home = client_network(socket.client)
         with suppress(WebSocketDisconnect, RuntimeError):
             try:
                 address, blur = await _asked(socket)

@@ -146,13 +146,13 @@ def demo(
         print(f"ferstream: {address}  (Ctrl-C ends)", flush=True)
         if not is_loopback(host):
             if user is None:
-                said = "anybody who reaches this address can use it; --login asks for a password"
+                access = "anybody who reaches this address can use it; --login asks for a password"
             elif certificate is None:
-                said = (
+                access = (
                     "password and pictures travel in clear: give --certificate and --key, or "
                     "put a proxy with TLS before it"
                 )
-            print(f"ferstream: {said}", file=sys.stderr)
+            print(f"ferstream: {access}", file=sys.stderr)
         if open_browser or (open_browser is None and _has_display()):
             threading.Timer(1.0, webbrowser.open, [address]).start()
         run(config, listening, limits, stop)

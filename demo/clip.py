@@ -74,7 +74,7 @@ class Job:
     state: State = "waiting"
     message: str = ""
     """Why it failed."""
-    share: float = 0.0
+    progress: float = 0.0
     """How much of it is scored, 0..1."""
     frames: int = 0
     stop: threading.Event = field(default_factory=threading.Event)
@@ -239,7 +239,7 @@ class Clips:
                     sink.write(frame, result)
                     job.frames += 1
                     if source.duration_s:
-                        job.share = min(frame.time_s / source.duration_s, 0.99)
+                        job.progress = min(frame.time_s / source.duration_s, 0.99)
                 (summary,) = run.summaries()
             sink.close()
         if job.stop.is_set():

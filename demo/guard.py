@@ -31,7 +31,7 @@ from starlette.requests import ClientDisconnect, HTTPConnection, Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ferstream.stream.serve.turns import Turns, household
+from ferstream.stream.serve.turns import Turns, client_network
 
 _OURS = re.compile(r"/(page|live|v1)/|/(login|logout|healthz|readyz|version)$")
 _GRADIO = re.compile(
@@ -119,8 +119,8 @@ class Paths:
             await send(message)
 
         if not _is_known(scope):
-            said = "there is nothing of that name"
-            await refuse(scope, receive, with_headers, 404, "NOT_FOUND", said)
+            message = "there is nothing of that name"
+            await refuse(scope, receive, with_headers, 404, "NOT_FOUND", message)
         elif scope["path"] == "/":
             await self._front(scope, receive, with_headers)
         else:
@@ -229,7 +229,7 @@ class Login:
     async def _login(self, request: Request) -> Response:
         if request.method != "POST":
             return _form()
-        address = household(request.client)
+        address = client_network(request.client)
         if self._trying[address] >= _LINE:
             return _form("Too many attempts at once; wait a moment.", "", 429)
         self._trying[address] += 1
@@ -307,6 +307,6 @@ async def _fields(request: Request) -> dict[str, str]:
 
 
 def _form(fault: str = "", user: str = "", status: int = 200) -> HTMLResponse:
-    said = f'<p role="alert">{escape(fault)}</p>' if fault else ""
-    page = _PAGE.read_text("utf-8").replace("{fault}", said).replace("{user}", escape(user))
+    alert = f'<p role="alert">{escape(fault)}</p>' if fault else ""
+    page = _PAGE.read_text("utf-8").replace("{fault}", alert).replace("{user}", escape(user))
     return HTMLResponse(page, status, {"Cache-Control": "no-store"})

@@ -19,7 +19,7 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from ferstream.stream.serve.guard import Limits
-from ferstream.stream.serve.turns import household
+from ferstream.stream.serve.turns import client_network
 from ferstream.stream.serve.uploads import may_take_s
 
 from .clip import DOWNLOADS, DRAWN, SAMPLE, VIEW, Clips, Job, harmless
@@ -60,7 +60,7 @@ class PageRoutes:
         return Starlette(routes=routes, exception_handlers={PageError: _refusal})
 
     async def _begin(self, request: Request) -> Response:
-        session = await run_in_threadpool(self._sessions.begin, household(request.client))
+        session = await run_in_threadpool(self._sessions.begin, client_network(request.client))
         return JSONResponse({"visit": session.token}, 201)
 
     async def _here(self, request: Request) -> Response:
@@ -75,7 +75,7 @@ class PageRoutes:
         """The body is the clip; `name` and `blur` stand in the query."""
         session = self._session(request)
         name = harmless(request.query_params.get("name", "clip"))
-        address, most = household(request.client), self._limits.uploads
+        address, most = client_network(request.client), self._limits.uploads
         # Half of what there is, at most: a few slow ones are not to keep others out.
         if self._receiving.total() >= most or self._receiving[address] >= max(most // 2, 1):
             raise Busy("other visitors are sending clips; try again in a moment")
@@ -131,7 +131,7 @@ class PageRoutes:
         session = self._session(request)
         folder = await run_in_threadpool(self._fresh_folder, session)
         return self._add(
-            session, Job(SAMPLE, folder, None, _wants_blur(request), household(request.client))
+            session, Job(SAMPLE, folder, None, _wants_blur(request), client_network(request.client))
         )
 
     def _add(self, session: Session, job: Job) -> Response:
@@ -208,7 +208,7 @@ class PageRoutes:
             "state": job.state,
             "clip": job.id,
             "name": job.name,
-            "share": round(job.share, 3),
+            "share": round(job.progress, 3),
             "frames": job.frames,
             "before": self._clips.place(job),
             "message": job.message,

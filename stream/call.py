@@ -119,7 +119,7 @@ def _is_source(item: object) -> bool:
     if isinstance(item, str | os.PathLike):
         return True
     is_number = isinstance(item, int) and not isinstance(item, bool)
-    return is_number or (hasattr(item, "frames") and hasattr(item, "close"))
+    return is_number or isinstance(item, Source)
 
 
 def _opened(item: Any) -> Source:

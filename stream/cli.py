@@ -45,8 +45,8 @@ from .options import (
     part_of,
     read_beside,
     recogniser,
+    report_skipped,
     running_of,
-    tell_skipped,
 )
 
 
@@ -127,7 +127,7 @@ def score(
     part = part_of(stride, start, end, region, blur=blur, confidence=min_confidence)
     skipped: list[str] = []
     names = clips_from(clips, recursive=recursive, skipped=skipped)
-    tell_skipped(skipped)
+    report_skipped(skipped)
     settings = Settings(
         bundle=bundle,
         backend=backend.value,

@@ -51,11 +51,11 @@ from .options import (
     part_of,
     read_beside,
     recogniser,
-    tell_skipped,
+    report_skipped,
 )
 
 if TYPE_CHECKING:
-    from .outputs import Outputs, Say
+    from .outputs import Notify, Outputs
     from .place import Place
     from .sinks.base import Sink
     from .sinks.prometheus import Metrics
@@ -156,7 +156,7 @@ def live(
     part = part_of(stride, start, end, region, blur=blur, confidence=min_confidence)
     skipped: list[str] = []
     names = sources_from(sources, recursive=recursive, skipped=skipped)
-    tell_skipped(skipped)
+    report_skipped(skipped)
     outputs = Outputs(
         jsonl=jsonl,
         csv=csv,
@@ -286,7 +286,7 @@ def _sinks(
     outputs: Outputs,
     places: list[Place],
     metrics: Metrics | None,
-    hang_up: Say,
+    hang_up: Notify,
 ) -> list[Sink]:
     """The sinks of one source."""
     sinks = outputs.sinks(places, complain, live=True, on_hang_up=hang_up)
@@ -298,7 +298,7 @@ def _sinks(
     return [MetricsSink(metrics, deliveries), *sinks]
 
 
-def _on_terminal(outputs: Outputs, hang_up: Say) -> Sink:
+def _on_terminal(outputs: Outputs, hang_up: Notify) -> Sink:
     """What is printed where nothing else was asked for."""
     if outputs.aggregate_only:
         from .formats import LINES, STANDARD_OUTPUT

@@ -60,11 +60,11 @@ class Emotions:
     supervision: Mapping[str, str]
     """How each head came by its knowledge: trained, machine-judged, weakly supervised, derived."""
     valence: float | None = None
-    """-1 (unpleasant) .. 1 (pleasant); None where the bundle does not tell."""
+    """-1 (unpleasant) .. 1 (pleasant); None where the bundle has none."""
     arousal: float | None = None
-    """-1 (sleepy) .. 1 (agitated); None where the bundle does not tell."""
+    """-1 (sleepy) .. 1 (agitated); None where the bundle has none."""
     fine: Mapping[str, float] = field(default_factory=dict)
-    """How likely each of the 33 classes is, on its own; empty where the bundle does not tell."""
+    """How likely each of the 33 classes is, on its own; empty where the bundle has none."""
     one_of: tuple[str, ...] = ()
     """Basic expressions, best first, among which the right one is as often as the bundle's
     prediction sets promise; empty where the bundle promises nothing."""

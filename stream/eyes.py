@@ -94,7 +94,7 @@ def seen_well(found: Opening, quality: Quality) -> bool:
 
 
 def opening(blendshapes: Mapping[str, float]) -> Opening | None:
-    """Of a face with these movements, 0..1 by name; None where the bundle does not tell."""
+    """Of a face with these movements, 0..1 by name; None where the bundle has none."""
     if not all(name in blendshapes for name in BLINKS):
         return None
     right, left = (_share((SHUT - blendshapes[name]) / (SHUT - OPEN)) for name in BLINKS)

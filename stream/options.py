@@ -308,7 +308,7 @@ def complain(error: Exception | str) -> None:
     print(plain(f"ferstream: {' '.join(str(error).split())}"), file=sys.stderr, flush=True)
 
 
-def tell_skipped(skipped: Sequence[str]) -> None:
+def report_skipped(skipped: Sequence[str]) -> None:
     """One line about what lies in the folders that were named and is not read."""
     if skipped:
         more = f" and {len(skipped) - _MOST_NAMED} more" if len(skipped) > _MOST_NAMED else ""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .sinks.table import SharedTable
 
 Rows = Literal["frames", "events", "windows"]
-Say = Callable[[str], None]
+Notify = Callable[[str], None]
 
 _FINISH_S = 120.0
 _FOLDERS = ("jsonl", "csv", "video")
@@ -144,10 +144,10 @@ class Outputs:
     def sinks(
         self,
         places: Sequence[Place],
-        say: Say,
+        say: Notify,
         *,
         live: bool,
-        on_hang_up: Say | None = None,
+        on_hang_up: Notify | None = None,
         sound_of: Path | None = None,
     ) -> list[Sink]:
         """The sinks for one source's places.
@@ -210,7 +210,7 @@ class Outputs:
                     if written != place:
                         place.finish()
 
-    def _sink(self, place: Place, say: Say, live: bool, sound_of: Path | None) -> Sink:
+    def _sink(self, place: Place, say: Notify, live: bool, sound_of: Path | None) -> Sink:
         from .sinks.background import CLOSE_S, BackgroundSink
 
         form = place.format

@@ -337,17 +337,17 @@ def _face_lines(face: FaceSummary, top: int) -> list[str]:
     doubt = ["uncertain"] if face.uncertain > 0.5 else []
     if face.label == NEUTRAL:
         word, p = faint(face.ranked, face.neutral)
-        told = [f"{100 * face.neutral:.1f} %", f"faintly {word}, {100 * p:.1f} %", *doubt]
-        return [f"{head}  ({'; '.join(told)})"]
+        parts = [f"{100 * face.neutral:.1f} %", f"faintly {word}, {100 * p:.1f} %", *doubt]
+        return [f"{head}  ({'; '.join(parts)})"]
     affect = {"intensity": face.intensity, "valence": face.valence, "arousal": face.arousal}
-    told = [
+    parts = [
         f"{name} {value:{'.2f' if name == 'intensity' else '+.2f'}}"
         for name, value in affect.items()
         if value is not None
     ]
     if face.expressive < 1:
-        told.append(f"in {100 * face.expressive:.0f} % of the frames")
-    lines = [f"{head}  ({', '.join([*told, *doubt])})"]
+        parts.append(f"in {100 * face.expressive:.0f} % of the frames")
+    lines = [f"{head}  ({', '.join([*parts, *doubt])})"]
     words = face.ranked[:top]
     longest = max((probability for _, probability in words), default=1.0) or 1.0
     encoding = (getattr(sys.stdout, "encoding", None) or "").lower()

@@ -140,11 +140,11 @@ class DecoderProcess:
             raise SourceRefused("there is no memory for another decoder now: try again in a moment")
         config = {**config, "memory_bytes": memory_bytes}
         # Isolated: neither variables of the environment nor the current folder matter to it.
-        # What it is told goes by a pipe: the list of processes is everybody's to read.
-        told, tell = os.pipe()
-        command = [sys.executable, "-I", "-c", _START, str(_ROOT), str(told), config["kind"]]
+        # The configuration goes through a pipe: everybody can read a process's arguments.
+        read_end, write_end = os.pipe()
+        command = [sys.executable, "-I", "-c", _START, str(_ROOT), str(read_end), config["kind"]]
         try:
-            with open(tell, "w") as pipe:
+            with open(write_end, "w") as pipe:
                 pipe.write(json.dumps(config))
             self._process = subprocess.Popen(
                 command,
@@ -154,7 +154,7 @@ class DecoderProcess:
                 cwd="/",
                 env={"LC_ALL": "C.UTF-8", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
                 start_new_session=True,
-                pass_fds=(told,),
+                pass_fds=(read_end,),
                 bufsize=0,
             )
         except OSError as error:
@@ -162,7 +162,7 @@ class DecoderProcess:
             _log.error("no decoder can be started: %s", error)
             raise SourceRefused("nothing can be decoded now: try again in a moment") from None
         finally:
-            os.close(told)
+            os.close(read_end)
         self._lock = threading.Lock()
         assert self._process.stdout is not None
         self.output = self._process.stdout.fileno()

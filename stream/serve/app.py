@@ -47,7 +47,7 @@ def create_app(
     Args:
         scoring: pipeline, limits and facts.
         watch: the sources named at the start.
-        metrics: told at /metrics; without them there is no such path.
+        metrics: served at /metrics; without them there is no such path.
         token, allow_origins, allow_hosts: as for `Guard`.
     """
     app = FastAPI(
@@ -83,11 +83,13 @@ def create_app(
     _add_uploads(app, scoring)
     _add_sources(app, watch)
     if metrics is not None:
-        told = metrics
+        service_metrics = metrics
 
         @app.get("/metrics", include_in_schema=False)
         def read_metrics() -> Response:
-            return Response(told.text(), 200, HEADERS, "text/plain; version=0.0.4; charset=utf-8")
+            return Response(
+                service_metrics.text(), 200, HEADERS, "text/plain; version=0.0.4; charset=utf-8"
+            )
 
     return app
 

@@ -202,8 +202,8 @@ def _application(
     watch = _watch(closing, opened, pipeline, about, metrics) if opened else None
     scoring = Scoring(pipeline, about, limits)
     closing.callback(scoring.close)
-    told = None if metrics is None else ServiceMetrics(metrics, pipeline)
-    return create_app(scoring, watch=watch, metrics=told, **guarding)
+    exported = None if metrics is None else ServiceMetrics(metrics, pipeline)
+    return create_app(scoring, watch=watch, metrics=exported, **guarding)
 
 
 def _metrics(closing: ExitStack) -> Metrics | None:

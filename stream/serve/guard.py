@@ -26,7 +26,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..errors import StreamError
 from ..sources.specs import is_known, own_names
-from .turns import household
+from .turns import client_network
 
 SUBPROTOCOL = "ferstream.v1"
 """What a WebSocket client may offer; one that has to give a token offers `bearer.TOKEN` too."""
@@ -99,7 +99,7 @@ class Guard:
         self._refused += 1
         now_s = time.monotonic()
         if now_s >= self._next_s:
-            who = household(scope.get("client")) or "somewhere"
+            who = client_network(scope.get("client")) or "somewhere"
             _log.warning("refused for want of the token: %d, the last from %s", self._refused, who)
             self._refused, self._next_s = 0, now_s + _TELL_S
 

@@ -28,7 +28,7 @@ from ..pipeline import Pipeline
 from ..result import Result
 from ..sandbox.untrusted import PictureDecoder
 from .guard import SUBPROTOCOL, Limits, error_json, origin_allowed
-from .turns import Turns, household
+from .turns import Turns, client_network
 
 PATH = "/v1/live"
 MOVEMENTS = 12
@@ -74,7 +74,7 @@ def live_router(
             return
         offered = socket.scope.get("subprotocols", ())
         await socket.accept(SUBPROTOCOL if SUBPROTOCOL in offered else None)
-        address = household(socket.client)
+        address = client_network(socket.client)
         here[address] += 1
         try:
             if here[address] > bounds.live_per_address:
@@ -95,9 +95,9 @@ def live_json(result: Result, size: tuple[int, int], top: int) -> dict[str, Any]
     """A result as the WebSocket tells it: a row (schema 2), its faces with their movements and
     eyes."""
     row = result.to_json(top)
-    for told, found in zip(row["faces"], result.faces, strict=True):
-        told["blendshapes"] = strongest(found.blendshapes)
-        told["eyes"] = None if found.eyes is None else found.eyes.to_json()
+    for written, found in zip(row["faces"], result.faces, strict=True):
+        written["blendshapes"] = strongest(found.blendshapes)
+        written["eyes"] = None if found.eyes is None else found.eyes.to_json()
     return {**row, "size": list(size)}
 
 
@@ -130,7 +130,7 @@ class _Connection:
         self._socket, self._pipeline = socket, pipeline
         self._limits, self._decoder, self._pool = limits, decoder, pool
         self._turns = turns
-        self._address = household(socket.client)
+        self._address = client_network(socket.client)
         self._loop = asyncio.get_running_loop()
         self._start_s = time.monotonic()
         self._top = 10

@@ -39,7 +39,7 @@ from ..sinks.tally import TallySink
 from ..sources.base import GivenFrames
 from .guard import Limits, error_json
 from .live import live_json
-from .turns import LineFull, Turns, household
+from .turns import LineFull, Turns, client_network
 from .uploads import Refusal, Upload, received
 
 # Rows of a clip that stay in memory until all are there.
@@ -79,10 +79,10 @@ class Scoring:
         with self.pipeline.score(picture, counted=True) as run:
             ((frame, result),) = run
         row = live_json(result, (frame.width_px, frame.height_px), top)
-        told: dict[str, Any] = {
+        content: dict[str, Any] = {
             name: row[name] for name in ("source", "size", "faces", "left_out") if name in row
         }
-        return as_json({"schema": SCHEMA, **self.about, **told})
+        return as_json({"schema": SCHEMA, **self.about, **content})
 
     def clip(self, upload: Upload, top: int, rows: bool, stop: threading.Event) -> bytes:
         """The answer to a video or an image of any kind that is read from strangers.
@@ -98,7 +98,7 @@ class Scoring:
             max_frames=self.limits.clip_frames,
         )
         begun_s = time.monotonic()
-        tally, told = TallySink(), _Rows(top)
+        tally, written = TallySink(), _Rows(top)
         try:
             source = sandbox.open_untrusted(upload.file, bounds, name=upload.name)
         except SourceTooLarge:
@@ -106,7 +106,7 @@ class Scoring:
         except SourceUnreadable as error:
             raise Refusal(415, "unsupported", str(error)) from None
         with source, ExitStack() as failed:
-            sink = SettledSink([tally, *([told] if rows else [])], None)
+            sink = SettledSink([tally, *([written] if rows else [])], None)
             failed.callback(sink.abandon)
             sink.open(SinkInfo(source.name, source.size, source.rate_hz))
             with self.pipeline.score(source, counted=True) as run:
@@ -124,7 +124,7 @@ class Scoring:
         people = tally.faces()
         clip = summary_json(replace(summary, faces=len(people)), people, top)
         head = as_json({"schema": SCHEMA, **self.about, "clip": clip})
-        return head[:-1] + b',"rows":[' + b",".join(told.rows) + b"]}" if rows else head
+        return head[:-1] + b',"rows":[' + b",".join(written.rows) + b"]}" if rows else head
 
     def close(self) -> None:
         """End the decoder."""
@@ -156,7 +156,7 @@ def as_json(content: Mapping[str, Any]) -> bytes:
 
 
 RETRY_S = 2
-"""When one who was told to come again may do so."""
+"""Seconds that a refused client is asked to wait before it tries again (Retry-After)."""
 HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 
@@ -245,7 +245,7 @@ class UploadQueue:
 
     async def serve(self, request: Request, name: str, work: Work) -> Response:
         """Receive a file, score it, answer; stops where the sender has gone."""
-        address = household(request.client)
+        address = client_network(request.client)
         all_full = self._arriving.total() >= _ARRIVING * self._limits.uploads
         # Half of what there is, at most: a few slow ones are not to keep others out.
         if all_full or self._arriving[address] >= _ARRIVING * self._limits.uploads // 2:

@@ -1,4 +1,4 @@
-"""The server below an application: uvicorn, with doors before it.
+"""The server below an application: uvicorn, with a limit of connections before it.
 
 uvicorn waits for a request's head as long as anybody likes, and says 503 to all where too many
 wait. Here a connection that has no request in hand is closed after a while, and where there are
@@ -29,7 +29,7 @@ from uvicorn.protocols.websockets.auto import AutoWebSocketsProtocol
 from ..pipeline import Pipeline
 from ..process import SIGNALS, Stop
 from .guard import Limits
-from .turns import household
+from .turns import client_network
 
 if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
@@ -46,16 +46,16 @@ _FULL = (
 
 
 @dataclass(slots=True)
-class _Guest:
+class _Connection:
     address: str
     busy: bool = False
 
 
-class Doors:
-    """Who is connected; in all only so many, and of each address no more than there are free.
+class ConnectionLimit:
+    """Limits connections: in all, and for each address to as many as are still free.
 
-    So a single address, behind which there may be many people, gets half of the house, and
-    however many addresses take all they can, there is room for the next.
+    A single address, behind which there may be many people, gets half of all connections. However
+    many addresses take all they can, there is room for the next.
 
     Args:
         total: connections at once.
@@ -66,44 +66,44 @@ class Doors:
     def __init__(self, total: int, head_s: float, proxies: frozenset[str] = frozenset()) -> None:
         self.head_s = head_s
         self._total, self._proxies = total, proxies
-        self._guests: dict[asyncio.BaseTransport, _Guest] = {}  # in the order they came
+        self._open: dict[asyncio.BaseTransport, _Connection] = {}  # in the order they came
         self._count: Counter[str] = Counter()
 
     def __len__(self) -> int:
-        return len(self._guests)
+        return len(self._open)
 
     def enter(self, transport: asyncio.Transport, address: str) -> bool:
-        """Whether there is room for another; who has been idle longest makes it."""
-        free = self._total - len(self._guests)
+        """Whether a new connection is accepted. The connection that is idle longest makes room."""
+        free = self._total - len(self._open)
         own = self._count[address]
         if own and own >= free and address not in self._proxies and not self._make_room(address):
             return False
-        if len(self._guests) >= self._total:
+        if len(self._open) >= self._total:
             # Of those who hold most connections, and else of anybody.
             most = (name for name, _ in self._count.most_common())
             if not any(self._make_room(name) for name in most):
                 return False
-        self._guests[transport] = _Guest(address)
+        self._open[transport] = _Connection(address)
         self._count[address] += 1
         return True
 
-    def tell(self, transport: asyncio.BaseTransport, busy: bool) -> None:
-        """Whether a request is in hand."""
-        guest = self._guests.get(transport)
-        if guest is not None:
-            guest.busy = busy
+    def set_busy(self, transport: asyncio.BaseTransport, busy: bool) -> None:
+        """Note whether a connection has a request in progress."""
+        connection = self._open.get(transport)
+        if connection is not None:
+            connection.busy = busy
 
     def leave(self, transport: asyncio.BaseTransport) -> None:
-        """A connection is over; one that is over already is fine."""
-        guest = self._guests.pop(transport, None)
-        if guest is not None:
-            self._count[guest.address] -= 1
-            if not self._count[guest.address]:
-                del self._count[guest.address]
+        """Forget a closed connection; repeated calls do nothing."""
+        connection = self._open.pop(transport, None)
+        if connection is not None:
+            self._count[connection.address] -= 1
+            if not self._count[connection.address]:
+                del self._count[connection.address]
 
     def _make_room(self, address: str) -> bool:
-        for transport, guest in self._guests.items():
-            if guest.address == address and not guest.busy:
+        for transport, connection in self._open.items():
+            if connection.address == address and not connection.busy:
                 self.leave(transport)
                 assert isinstance(transport, asyncio.Transport)
                 transport.abort()
@@ -111,8 +111,8 @@ class Doors:
         return False
 
 
-def protocols(doors: Doors) -> tuple[type[asyncio.Protocol], type[asyncio.Protocol]]:
-    """uvicorn's protocols of HTTP and WebSocket behind these doors."""
+def protocols(limit: ConnectionLimit) -> tuple[type[asyncio.Protocol], type[asyncio.Protocol]]:
+    """uvicorn's protocols of HTTP and WebSocket behind this limit."""
 
     class Http(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
         _inside = False
@@ -120,7 +120,7 @@ def protocols(doors: Doors) -> tuple[type[asyncio.Protocol], type[asyncio.Protoc
 
         def connection_made(self, transport: asyncio.Transport) -> None:
             super().connection_made(transport)
-            self._inside = doors.enter(transport, household(self.client))
+            self._inside = limit.enter(transport, client_network(self.client))
             if self._inside:
                 self._look()
             else:
@@ -138,18 +138,18 @@ def protocols(doors: Doors) -> tuple[type[asyncio.Protocol], type[asyncio.Protoc
 
         def connection_lost(self, exc: Exception | None) -> None:
             self._wait_no_more()
-            doors.leave(self.transport)
+            limit.leave(self.transport)
             super().connection_lost(exc)
 
         def _look(self) -> None:
             """A connection without a request in hand is given so much time for the next."""
             upgraded = self.transport.get_protocol() is not self
             busy = upgraded or (self.cycle is not None and not self.cycle.response_complete)
-            doors.tell(self.transport, busy)
+            limit.set_busy(self.transport, busy)
             if busy:
                 self._wait_no_more()
             elif self._late is None:
-                self._late = self.loop.call_later(doors.head_s, self.transport.abort)
+                self._late = self.loop.call_later(limit.head_s, self.transport.abort)
 
         def _wait_no_more(self) -> None:
             if self._late is not None:
@@ -158,7 +158,7 @@ def protocols(doors: Doors) -> tuple[type[asyncio.Protocol], type[asyncio.Protoc
 
     class Ws(AutoWebSocketsProtocol):  # type: ignore[misc, valid-type]
         def connection_lost(self, exc: Exception | None) -> None:
-            doors.leave(self.transport)
+            limit.leave(self.transport)
             super().connection_lost(exc)
 
     return Http, Ws
@@ -229,10 +229,10 @@ def server_config(
     Args:
         proxies: addresses whose word on where a request comes from (X-Forwarded-For) is taken.
     """
-    doors = Doors(
-        limits.connections, limits.head_s, frozenset(household((one, 0)) for one in proxies)
+    limit = ConnectionLimit(
+        limits.connections, limits.head_s, frozenset(client_network((one, 0)) for one in proxies)
     )
-    http, ws = protocols(doors)
+    http, ws = protocols(limit)
     config = uvicorn.Config(
         app,
         log_level="info" if access_log else "warning",

@@ -16,7 +16,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 
-def household(client: tuple[str, int] | None) -> str:
+def client_network(client: tuple[str, int] | None) -> str:
     """The network address that shares are counted by; "" where none is known.
 
     Of IPv6 it is the first 64 bits: whoever has one address there has all of the others too.

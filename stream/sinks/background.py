@@ -21,7 +21,7 @@ from ..result import Result
 from ..sources.base import SourceEvent, is_address, without_password
 from ..sources.supervised import Backoff
 from .base import BaseSink, Delivery, Sink, SinkInfo
-from .retrying import RetryingSender, Say
+from .retrying import Notify, RetryingSender
 from .rows import BaseRowWriter, Row, RowWriter
 
 ROWS = 256
@@ -58,8 +58,8 @@ class BackgroundSink(BaseSink):
         name: str = "",
         *,
         pixels: bool = True,
-        on_failure: Say | None = None,
-        on_return: Say | None = None,
+        on_failure: Notify | None = None,
+        on_return: Notify | None = None,
         backoff: Backoff | None = None,
         close_s: float = CLOSE_S,
     ) -> None:
@@ -177,8 +177,8 @@ class BackgroundWriter(BaseRowWriter):
         capacity: int = ROWS,
         name: str = "",
         *,
-        on_failure: Say | None = None,
-        on_return: Say | None = None,
+        on_failure: Notify | None = None,
+        on_return: Notify | None = None,
         backoff: Backoff | None = None,
         close_s: float = CLOSE_S,
     ) -> None:
@@ -252,8 +252,8 @@ def row_writer(
     target: str,
     *,
     capacity: int = ROWS,
-    on_failure: Say | None = None,
-    on_return: Say | None = None,
+    on_failure: Notify | None = None,
+    on_return: Notify | None = None,
 ) -> RowWriter:
     """A writer of rows for `target`; writes nothing and connects to nobody before it is opened.
 

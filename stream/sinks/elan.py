@@ -6,7 +6,7 @@
 | `basic@Face 1` | the basic expression, for each of those annotations |
 | `family@Face 1` | the word's family |
 | `probability@Face 1` | the word's mean probability |
-| `intensity@`, `valence@`, `arousal@Face 1` | means; empty where the bundle does not tell |
+| `intensity@`, `valence@`, `arousal@Face 1` | means; empty where the bundle has none |
 | `certainty@Face 1` | `sure` or `uncertain` |
 """
 

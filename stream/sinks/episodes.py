@@ -55,9 +55,9 @@ class Episode:
     intensity: float = 0.0
     """Mean strength, 0..1."""
     valence: float | None = None
-    """-1 (unpleasant) .. 1 (pleasant); None where the bundle does not tell."""
+    """-1 (unpleasant) .. 1 (pleasant); None where the bundle has none."""
     arousal: float | None = None
-    """-1 (sleepy) .. 1 (agitated); None where the bundle does not tell."""
+    """-1 (sleepy) .. 1 (agitated); None where the bundle has none."""
     top: tuple[tuple[str, float], ...] = ()
     """The ten most fitting words with their mean probabilities."""
     gone: bool = False
@@ -142,11 +142,11 @@ class Episodes:
         return _in_order(ended)
 
 
-class _Lead:
+class _Candidate:
     """How long one expression has led, and how it read then."""
 
     def __init__(self) -> None:
-        self.led_s = 0.0
+        self.lasted_s = 0.0
         self.mean = Mean()
 
 
@@ -160,10 +160,10 @@ class _FaceState:
         self.start_s = time_s
         self._smooth = Numbers.of(found.emotions)
         self._key = _key_of(self._smooth)
-        self._lead = self._leads = _Lead()  # of the episode, and of the latest frame
+        self._current = self._leading = _Candidate()  # of the episode, and of the latest frame
         self._left_s: float | None = None  # since when the frames have shown something else
         self._away_s: float | None = None
-        self._rivals: dict[Key, _Lead] = {}
+        self._candidates: dict[Key, _Candidate] = {}
         # Frames that show another expression than the one that leads, and which.
         self._aside, self._aside_of = Mean(), ""
         self._note(self._smooth, found)
@@ -172,7 +172,7 @@ class _FaceState:
         """The latest frame has stood for so long: what it shows has led meanwhile. So a slow
         rate's pictures count as long as a player shows them; a pause of the frames is no evidence
         for what stands at either end."""
-        self._leads.led_s += min(passed_s, max(2 * self._step_s, min_s / 2))
+        self._leading.lasted_s += min(passed_s, max(2 * self._step_s, min_s / 2))
         return self.changed(min_s)
 
     def see(self, found: FaceResult, time_s: float, smooth_s: float) -> None:
@@ -181,8 +181,8 @@ class _FaceState:
         self._step_s = time_s - self.seen_s
         self.seen_s = time_s
         numbers = Numbers.of(found.emotions)
-        share = 1 - math.exp(-self._step_s / smooth_s) if smooth_s > 0 else 1.0
-        self._smooth = self._smooth.toward(numbers, share)
+        weight = 1 - math.exp(-self._step_s / smooth_s) if smooth_s > 0 else 1.0
+        self._smooth = self._smooth.toward(numbers, weight)
         if _key_of(numbers) == self._key:
             self._left_s = None
         elif self._left_s is None:
@@ -191,17 +191,17 @@ class _FaceState:
 
     def changed(self, min_s: float) -> list[Episode]:
         """The episode before, if another expression has now led long enough to take over."""
-        for key, rival in self._rivals.items():
-            if rival.led_s < min_s - _ROUNDING_S:
+        for key, candidate in self._candidates.items():
+            if candidate.lasted_s < min_s - _ROUNDING_S:
                 continue
             assert self._away_s is not None
             before = replace(self.episode(), end_s=self._away_s)
             whole = before.duration_s >= min_s
-            self._key, self._lead = key, rival
+            self._key, self._current = key, candidate
             # What lasted too short to be read was the way to this one.
             self.start_s = self._away_s if whole else self.start_s
             self._left_s = self._away_s = None
-            self._rivals = {}
+            self._candidates = {}
             return [before] if whole else []
         return []
 
@@ -210,15 +210,15 @@ class _FaceState:
         if self.seen_s - self.start_s < longest_s or self._away_s is not None:
             return []
         before = self.episode()
-        self.start_s, self._lead = self.seen_s, _Lead()
-        self._leads = self._lead
-        self._lead.mean.add(self._smooth, 1e-6)  # until there is a frame of it
+        self.start_s, self._current = self.seen_s, _Candidate()
+        self._leading = self._current
+        self._current.mean.add(self._smooth, 1e-6)  # until there is a frame of it
         return [before]
 
     def episode(self) -> Episode:
         """What goes on, up to when the face was last seen."""
         expression, uncertain = self._key
-        reading = self._lead.mean.reading()
+        reading = self._current.mean.reading()
         neutral = expression == NEUTRAL
         label, probability = (NEUTRAL, reading.basic8[NEUTRAL]) if neutral else reading.ranked[0]
         return Episode(
@@ -234,7 +234,7 @@ class _FaceState:
             valence=reading.valence,
             arousal=reading.arousal,
             top=reading.ranked[:10],
-            mean=self._lead.mean.copy(),
+            mean=self._current.mean.copy(),
         )
 
     def last(self, min_s: float) -> list[Episode]:
@@ -246,10 +246,10 @@ class _FaceState:
     def _note(self, numbers: Numbers, found: FaceResult) -> None:
         """Count a frame for what leads in it."""
         key, shown = _key_of(self._smooth), numbers.expression
-        weight, led_s = weight_of(found, shown), 0.0
+        weight, lasted_s = weight_of(found, shown), 0.0
         if key == self._key:
-            self._leads, self._away_s = self._lead, None
-            self._rivals = {}
+            self._leading, self._away_s = self._current, None
+            self._candidates = {}
             if shown != self._aside_of:
                 self._aside, self._aside_of = Mean(), shown
             if shown != key[0]:
@@ -258,15 +258,15 @@ class _FaceState:
             if self._away_s is None:
                 self._away_s = self.seen_s if self._left_s is None else self._left_s
                 self._away_s = max(self._away_s, self.start_s)
-                led_s = self.seen_s - self._away_s
-            lead = self._leads = self._rivals.setdefault(key, _Lead())
-            lead.led_s += led_s
-            if self._aside_of == key[0] and not lead.mean.frames:
-                lead.mean.merge(self._aside)
+                lasted_s = self.seen_s - self._away_s
+            candidate = self._leading = self._candidates.setdefault(key, _Candidate())
+            candidate.lasted_s += lasted_s
+            if self._aside_of == key[0] and not candidate.mean.frames:
+                candidate.mean.merge(self._aside)
                 self._aside = Mean()
         # A mean is of frames that show what it is of; at least of one.
-        if shown == key[0] or not self._leads.mean.frames:
-            self._leads.mean.add(numbers, weight)
+        if shown == key[0] or not self._leading.mean.frames:
+            self._leading.mean.add(numbers, weight)
 
 
 def _key_of(numbers: Numbers) -> Key:

@@ -29,19 +29,24 @@ class Numbers:
     """One reading as numbers."""
 
     values: Vector
-    """(R,); NaN for what the bundle does not tell."""
+    """(R,); NaN for what the bundle has not."""
     labels: Labels
 
     @classmethod
     def of(cls, emotions: Emotions) -> Numbers:
         """Those of a reading."""
         labels, chance = emotions.labels, dict(emotions.ranked)
-        told = (emotions.intensity, emotions.valence, emotions.arousal, float(emotions.uncertain))
+        scores = (
+            emotions.intensity,
+            emotions.valence,
+            emotions.arousal,
+            float(emotions.uncertain),
+        )
         values = [
             *(emotions.basic8[name] for name in labels.basic.labels),
             *(chance[word] for word in labels.words.labels),
             *(emotions.families[name] for name in labels.words.families),
-            *(math.nan if value is None else value for value in told),
+            *(math.nan if value is None else value for value in scores),
         ]
         return cls(np.array(values, np.float64), labels)
 

@@ -135,10 +135,10 @@ def _draw_tag(canvas: Image, found: FaceResult, text_px: int) -> None:
 
 def _layouts(found: FaceResult, top: int) -> list[tuple[int, bool]]:
     """What a panel may hold, the fullest first: how many words, and whether the plane."""
-    told = found.emotions.affect is not None
+    has_affect = found.emotions.affect is not None
     # A neutral face has two lines: that what follows is faint, and the word.
     words = [2] if found.emotions.label == NEUTRAL else [top, min(top, 5), min(top, 3), 1]
-    planes = (True, False) if told else (False,)
+    planes = (True, False) if has_affect else (False,)
     return [(count, plane) for count in dict.fromkeys(words) for plane in planes]
 
 

@@ -21,7 +21,7 @@ from ..errors import SinkError, SinkLost, SinkRefused
 from ..sources.supervised import Backoff
 
 T = TypeVar("T")
-Say = Callable[[str], None]
+Notify = Callable[[str], None]
 """Takes one line for people; called in the sender's thread."""
 
 
@@ -53,8 +53,8 @@ class RetryingSender(Generic[T]):
         keep: bool = True,
         idle_s: float = math.inf,
         begin: Callable[[], None] = lambda: None,
-        on_failure: Say | None = None,
-        on_return: Say | None = None,
+        on_failure: Notify | None = None,
+        on_return: Notify | None = None,
         backoff: Backoff | None = None,
     ) -> None:
         if capacity < 1:

@@ -72,8 +72,8 @@ class FrameRows:
     def make(self, result: Result) -> Iterable[Row]:
         """One row."""
         row = result.to_json(self._top)
-        for told, found in zip(row["faces"], result.faces, strict=True):
-            told.update(more(found, self._columns))
+        for written, found in zip(row["faces"], result.faces, strict=True):
+            written.update(more(found, self._columns))
         yield row
 
     def on_event(self, event: SourceEvent) -> Iterable[Row]:

@@ -11,7 +11,7 @@ are its mean so far, and name it. An update tells of a change of the expression 
 and has `before`: expression, label, uncertain, start_s and duration_s of what ended, over the whole
 of it: no time at all where it lasted too short to be an episode. Times are those of frames,
 seconds; `time_s` is that of the last frame when the event was known. `valence` and `arousal` are
-left out where the bundle does not tell.
+left out where the bundle has none.
 
 Windows: counts and means over windows of time.
     {"schema": 2, "kind": "window", "source", "from_s", "to_s", "frames", "frames_with_faces",
@@ -24,7 +24,7 @@ is that person's reading: `shares` and what follows it are therefore taken only 
 show at least `at_least` faces at once, and are null where a window has no such frame. Counting
 faces at once is the careful way: someone who turns away and back may count as two one after the
 other, never as two at once. `readings` says how many faces in frames the averages are of. `valence`
-and `arousal` are null too where the bundle does not tell.
+and `arousal` are null too where the bundle has none.
 
 This keeps a single row from being about one person. It does not make the rows anonymous: who
 knows who stood there learns something of them as a group.
@@ -47,11 +47,11 @@ _GONE = (State.lost, State.ended)
 
 
 @dataclass
-class _Told:
-    """What was last said of a face."""
+class _Emitted:
+    """What was last emitted about a face."""
 
     start_s: float
-    said_s: float
+    emitted_s: float
     reading: Episode
 
 
@@ -68,7 +68,7 @@ class EventRows:
         self._top = top
         self._min_s = min_s
         self._episodes = Episodes(min_s)
-        self._told: dict[int, _Told] = {}
+        self._emitted: dict[int, _Emitted] = {}
         self._source = ""
         self._now_s = -math.inf
 
@@ -79,14 +79,14 @@ class EventRows:
         now = {reading.face_id: reading for reading in self._episodes.current}
         rows = self._ended(ended)
         for face_id, reading in now.items():
-            told = self._told.get(face_id)
-            if told is None:
-                self._told[face_id] = _Told(reading.start_s, result.time_s, reading)
+            emitted = self._emitted.get(face_id)
+            if emitted is None:
+                self._emitted[face_id] = _Emitted(reading.start_s, result.time_s, reading)
                 rows.append(self._row("new", reading, reading.start_s))
-            elif _reads(reading) == _reads(told.reading):
-                told.reading = reading
-            elif result.time_s - told.said_s >= self._min_s:
-                rows.append(self._update(told, reading))
+            elif _reads(reading) == _reads(emitted.reading):
+                emitted.reading = reading
+            elif result.time_s - emitted.emitted_s >= self._min_s:
+                rows.append(self._update(emitted, reading))
         return rows
 
     def on_event(self, event: SourceEvent) -> Iterable[Row]:
@@ -101,23 +101,23 @@ class EventRows:
         """What episodes that are over say that has not been told; in the order of their starts."""
         rows: list[Row] = []
         for last in episodes:
-            told = self._told.get(last.face_id)
-            if told is None:
+            emitted = self._emitted.get(last.face_id)
+            if emitted is None:
                 continue
-            if last.start_s == told.reading.start_s:
-                told.reading = last  # over its whole length
-            elif last.gone and _reads(last) != _reads(told.reading):
-                rows.append(self._update(told, last))
+            if last.start_s == emitted.reading.start_s:
+                emitted.reading = last  # over its whole length
+            elif last.gone and _reads(last) != _reads(emitted.reading):
+                rows.append(self._update(emitted, last))
             if last.gone:
-                del self._told[last.face_id]
-                rows.append(self._row("end", last, told.start_s))
+                del self._emitted[last.face_id]
+                rows.append(self._row("end", last, emitted.start_s))
         return rows
 
-    def _update(self, told: _Told, reading: Episode) -> Row:
-        before = told.reading
-        told.reading, told.said_s = reading, self._now_s
+    def _update(self, emitted: _Emitted, reading: Episode) -> Row:
+        before = emitted.reading
+        emitted.reading, emitted.emitted_s = reading, self._now_s
         return {
-            **self._row("update", reading, told.start_s),
+            **self._row("update", reading, emitted.start_s),
             "before": {
                 "expression": before.expression,
                 "label": before.label,

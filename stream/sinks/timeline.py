@@ -27,7 +27,7 @@ class Moment:
     motion: float
     """How fast the features move against each other, face widths per second."""
     affect: tuple[float, float] | None = None
-    """Valence and arousal, -1..1 each; None where the bundle does not tell."""
+    """Valence and arousal, -1..1 each; None where the bundle has none."""
 
 
 class Timeline:

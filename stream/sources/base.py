@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 from urllib.parse import quote
 
 from ..errors import SourceLost, SourceTimeout, StreamError
@@ -63,6 +63,7 @@ Listener = Callable[[SourceEvent], None]
 Self = TypeVar("Self")
 
 
+@runtime_checkable
 class Source(Protocol):
     """Anything that yields frames.
 

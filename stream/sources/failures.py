@@ -130,41 +130,41 @@ def pipeline_failure(name: str, error: PipelineError) -> SourceError:
     """Why a source could not be opened, or stopped; `name` is free of passwords."""
     if error.domain == _RESOURCE:
         return _of_resource(name, error)
-    said = cause(error)
-    if is_rtsp(name) and "more transport protocols" in said:
+    text = cause(error)
+    if is_rtsp(name) and "more transport protocols" in text:
         return only_udp(name)
     if _MISSING_PLUGIN.get(error.domain) == error.code:
-        return SourceUnreadable(f"{name} needs a part of GStreamer that is not installed ({said})")
+        return SourceUnreadable(f"{name} needs a part of GStreamer that is not installed ({text})")
     if is_pipeline(name):
-        return SourceUnreadable(f"{name} does not work as a pipeline ({said}): try gst-launch-1.0")
-    return SourceUnreadable(f"{name} gives no picture ({said})")
+        return SourceUnreadable(f"{name} does not work as a pipeline ({text}): try gst-launch-1.0")
+    return SourceUnreadable(f"{name} gives no picture ({text})")
 
 
 def _of_resource(name: str, error: PipelineError) -> SourceError:
     """A camera, server or file that says no."""
-    said, debug = cause(error), error.debug
+    text, debug = cause(error), error.debug
     if error.code == _Resource.NOT_AUTHORIZED or "(401)" in debug or "(403)" in debug:
         return SourceDenied(f"{name} wants a user name and password that fit")
     if error.code == _Resource.NOT_FOUND:
         if is_rtsp(name):
             return SourceMissing(f"{name} is not known to its server: check the path")
-        return SourceMissing(f"{name} is not there ({said}): check the name")
+        return SourceMissing(f"{name} is not there ({text}): check the name")
     if "imeout" in debug or "imed out" in debug:
-        return SourceTimeout(f"{name} does not answer ({said}): is the camera on?")
+        return SourceTimeout(f"{name} does not answer ({text}): is the camera on?")
     if error.code == _Resource.BUSY or "busy" in debug:
         return SourceRefused(f"{name} is in use: close the program that shows the camera")
     if "ermission denied" in debug:
         return SourceRefused(f"{name} may not be read: check its permissions")
     if error.code in (_Resource.OPEN_READ, _Resource.OPEN_WRITE, _Resource.OPEN_READ_WRITE):
-        return SourceRefused(f"{name} cannot be reached ({said}): check address and port")
+        return SourceRefused(f"{name} cannot be reached ({text}): check address and port")
     if error.code in (_Resource.READ, _Resource.WRITE, _Resource.CLOSE):
-        return SourceRefused(f"{name} refuses ({said})")
-    return SourceUnreadable(f"{name} gives no picture ({said})")
+        return SourceRefused(f"{name} refuses ({text})")
+    return SourceUnreadable(f"{name} gives no picture ({text})")
 
 
 def cause(error: PipelineError) -> str:
     """GStreamer's own words in one line, without its file names and without passwords."""
     # The second line of the debug text, where there is one, says what the first only names.
     detail = error.debug.splitlines()[-1:] if "\n" in error.debug.strip() else []
-    said = " ".join(" ".join([str(error), *detail]).split()).rstrip(".").lower()
-    return without_password(said)
+    text = " ".join(" ".join([str(error), *detail]).split()).rstrip(".").lower()
+    return without_password(text)

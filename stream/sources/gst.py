@@ -138,7 +138,7 @@ def _system_bindings() -> Any:
     return gi
 
 
-SINK, HEARD = "sink", "heard"
+SINK, COUNTER = "sink", "counter"
 """Names of elements: the appsink, and an `identity` that counts what arrives undecoded."""
 
 # How long a wait for a picture may keep an error or a stop unnoticed.
@@ -197,7 +197,7 @@ class Pipeline:
         _prefer_hardware()
         self._pipeline = self._parsed(description)
         self._sink = self._pipeline.get_by_name(SINK)
-        self._heard = self._pipeline.get_by_name(HEARD)
+        self._counter = self._pipeline.get_by_name(COUNTER)
         self._bus = self._pipeline.get_bus()
         self._lock = threading.Lock()
         self._stopped = False
@@ -305,11 +305,11 @@ class Pipeline:
         age_s = (clock.get_time() - self._pipeline.get_base_time() - running) / _NS
         return age_s if 0 <= age_s <= _OLDEST_S else 0.0
 
-    def heard(self) -> int | None:
+    def buffers_received(self) -> int | None:
         """How many undecoded buffers have arrived; None where nothing counts them."""
-        if self._heard is None:
+        if self._counter is None:
             return None
-        counted, number = self._heard.get_property("stats").get_uint64("num-buffers")
+        counted, number = self._counter.get_property("stats").get_uint64("num-buffers")
         return number if counted else None
 
     def decoders(self) -> tuple[str, ...]:

@@ -26,7 +26,7 @@ from ..errors import (
 from ..frame import Frame
 from .base import BaseSource, is_address, without_password
 from .failures import camera_failure, cause, lost, pipeline_failure, stalled
-from .gst import HEARD, SINK, Picture, Pipeline, PipelineEnd, PipelineError
+from .gst import COUNTER, SINK, Picture, Pipeline, PipelineEnd, PipelineError
 from .specs import PIPELINE_PREFIX, camera_device, is_pipeline, is_rtsp
 from .tunnel import Reach, Tunnel, anywhere, follow_camera
 
@@ -37,7 +37,7 @@ _TO_RGB = "videoconvert ! video/x-raw,format=RGB"
 _NEWEST = f"appsink name={SINK} max-buffers=1 drop=true sync=false"
 _EVERY = f"appsink name={SINK} max-buffers=2 drop=false sync=false"
 _RTSP = (
-    f"rtspsrc name=source ! application/x-rtp,media=video ! identity name={HEARD} silent=true "
+    f"rtspsrc name=source ! application/x-rtp,media=video ! identity name={COUNTER} silent=true "
     f"! decodebin ! {_TO_RGB} ! {_NEWEST}"
 )
 # Wishes to a webcam, best first.
@@ -108,7 +108,7 @@ class GstSource(BaseSource):
             until_s = self._clock() + limit_s
             while self._first is None and self._clock() < until_s and not self._stop:
                 self._first = self._pipeline.pull(_PULL_S)
-            if self._first is None and not self._stop and not self._pipeline.heard():
+            if self._first is None and not self._stop and not self._pipeline.buffers_received():
                 limit = f"within {limit_s:g} s"
                 raise SourceTimeout(f"{self.name} gives no picture {limit}: is the camera on?")
         except PipelineEnd:
@@ -165,22 +165,22 @@ class GstSource(BaseSource):
     def _next(self) -> Picture | None:
         """The next good picture; None once closed. Raises `SourceTimeout` at a stall."""
         picture, self._first = self._first, None
-        begun_s = heard_s = self._clock()
-        heard = self._pipeline.heard()
+        begun_s = received_s = self._clock()
+        received = self._pipeline.buffers_received()
         while not self._stop:
             if picture is not None:
                 if not picture.damaged:
                     return picture
                 self._damaged += 1
             picture = self._pipeline.pull(min(_PULL_S, self._stall_s))
-            now_s, before = self._clock(), heard
+            now_s, before = self._clock(), received
             if not self.live or picture is not None:
                 continue
-            heard = self._pipeline.heard()
-            heard_s = now_s if heard != before else heard_s
+            received = self._pipeline.buffers_received()
+            received_s = now_s if received != before else received_s
             # Until the first key frame packets are enough; later only pictures are.
-            waiting = self._count == 0 and heard is not None
-            silent_s = now_s - (heard_s if waiting else begun_s)
+            waiting = self._count == 0 and received is not None
+            silent_s = now_s - (received_s if waiting else begun_s)
             if silent_s >= self._stall_s or now_s - begun_s >= _FIRST_PICTURE_S:
                 raise stalled(self.name, now_s - begun_s)
         return None

@@ -90,10 +90,10 @@ class Part:
     def to_json(self) -> dict[str, Any]:
         """What differs from all of the source: plain types, for headers."""
         usual = {"stride": 1, "start_s": 0.0, "end_s": None, "region": None}
-        told = {name: getattr(self, name) for name in usual}
+        chosen = {name: getattr(self, name) for name in usual}
         return {
             name: list(value) if name == "region" else value
-            for name, value in told.items()
+            for name, value in chosen.items()
             if value != usual[name]
         }
 

@@ -81,7 +81,7 @@ class SupervisedSource(BaseSource):
         self._ever_opened = False
         self._ever_seen = False
         self._is_live = False
-        self._told_code = ""  # of the outage, as last told
+        self._reported_code = ""  # of the outage, as last told
         self._quiet = False
 
     @property
@@ -228,7 +228,7 @@ class SupervisedSource(BaseSource):
         self._tell(State.live)
         self._is_live = self._ever_seen = True
         self._attempt = self._retried = self._denied = 0
-        self._told_code, self._quiet = "", False
+        self._reported_code, self._quiet = "", False
 
     def _time_s(self, frame: Frame, last_s: float) -> float:
         """A frame's time: not ahead of the clock, and after the last."""
@@ -246,10 +246,10 @@ class SupervisedSource(BaseSource):
         self._is_live = False
         # An outage of a month is told once per doubling of its attempts, not at each of them.
         count = self._attempt
-        self._quiet = error.code == self._told_code and count & (count - 1) != 0
+        self._quiet = error.code == self._reported_code and count & (count - 1) != 0
         if not self._quiet:
             self._tell(State.lost, error)
-            self._told_code = error.code
+            self._reported_code = error.code
         if self._retries is None or self._retried < self._retries:
             return
         if not self._ever_seen:

@@ -10,7 +10,7 @@ import pickle
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +26,6 @@ from ferstream.stream.sources.sample import SampleSource
 from tests import media
 
 Pixels = NDArray[np.uint8]
-
-
-@pytest.fixture(scope="module")
-def recognizer() -> Iterator[Recognizer]:
-    with Recognizer() as recognizer:
-        yield recognizer
 
 
 @pytest.fixture(scope="module")

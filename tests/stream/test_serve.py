@@ -32,12 +32,6 @@ TOKEN = "0123456789abcdef0123"
 
 
 @pytest.fixture(scope="module")
-def recognizer() -> Iterator[Recognizer]:
-    with Recognizer() as one:
-        yield one
-
-
-@pytest.fixture(scope="module")
 def service(recognizer: Recognizer) -> Iterator[Served]:
     limits = Limits(upload_bytes=4 * 2**20, clip_frames=200, image_pixels=2_000_000, uploads=2)
     with served(recognizer, limits) as one:

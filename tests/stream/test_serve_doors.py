@@ -15,8 +15,8 @@ import pytest
 
 from ferstream.stream.recognize import Recognizer
 from ferstream.stream.serve.guard import Limits
-from ferstream.stream.serve.server import Doors, Sparing
-from ferstream.stream.serve.turns import household
+from ferstream.stream.serve.server import ConnectionLimit, Sparing
+from ferstream.stream.serve.turns import client_network
 
 from .serving import Served, encoded, frames, served
 
@@ -133,54 +133,56 @@ class Line(asyncio.Transport):
         self.cut = True
 
 
-def entered(doors: Doors, address: str, busy: bool = False) -> Line | None:
+def entered(limit: ConnectionLimit, address: str, busy: bool = False) -> Line | None:
     line = Line()
-    if not doors.enter(line, address):
+    if not limit.enter(line, address):
         return None
-    doors.tell(line, busy)
+    limit.set_busy(line, busy)
     return line
 
 
 def test_who_has_a_request_in_hand_is_not_put_out() -> None:
-    doors = Doors(total=4, head_s=1)
-    first, second = entered(doors, "a", busy=True), entered(doors, "a")
+    limit = ConnectionLimit(total=4, head_s=1)
+    first, second = entered(limit, "a", busy=True), entered(limit, "a")
     assert first and second
-    third = entered(doors, "a", busy=True)
+    third = entered(limit, "a", busy=True)
     assert third and second.cut and not first.cut
-    assert entered(doors, "a") is None, "all of this address are busy"
-    assert len(doors) == 2
+    assert entered(limit, "a") is None, "all of this address are busy"
+    assert len(limit) == 2
 
 
 def test_room_is_made_by_those_who_take_most() -> None:
-    doors = Doors(total=4, head_s=1)
-    lines = [entered(doors, address) for address in "aabc"]
-    assert entered(doors, "d") and all(lines)
+    limit = ConnectionLimit(total=4, head_s=1)
+    lines = [entered(limit, address) for address in "aabc"]
+    assert entered(limit, "d") and all(lines)
     assert [line.cut for line in lines if line] == [True, False, False, False]
-    doors.leave(lines[2])  # type: ignore[arg-type]
-    doors.leave(lines[2])  # type: ignore[arg-type]
-    assert len(doors) == 3
+    limit.leave(lines[2])  # type: ignore[arg-type]
+    limit.leave(lines[2])  # type: ignore[arg-type]
+    assert len(limit) == 3
 
 
 def test_a_hundred_behind_one_address_come_in_and_leave_room() -> None:
-    doors = Doors(Limits().connections, head_s=1)
-    assert all(entered(doors, "school", busy=True) for _ in range(100))
-    greedy = [entered(doors, f"greedy {n % 3}", busy=True) for n in range(2000)]
+    limit = ConnectionLimit(Limits().connections, head_s=1)
+    assert all(entered(limit, "school", busy=True) for _ in range(100))
+    greedy = [entered(limit, f"greedy {n % 3}", busy=True) for n in range(2000)]
     assert sum(line is not None for line in greedy) > 200
-    assert entered(doors, "somebody else", busy=True)
+    assert entered(limit, "somebody else", busy=True)
 
 
 def test_an_address_of_ipv6_is_its_network() -> None:
-    assert household(("2001:db8:1:2:3:4:5:6", 1)) == household(("2001:db8:1:2::1", 1))
-    assert household(("2001:db8:1:3::1", 1)) != household(("2001:db8:1:2::1", 1))
-    assert household(("::ffff:192.0.2.1", 1)) == household(("192.0.2.1", 1)) == "192.0.2.1"
-    assert household(("fe80::1%eth0", 1)) == household(("fe80::2%eth0", 1))
-    assert (household(("testclient", 1)), household(None)) == ("testclient", "")
+    assert client_network(("2001:db8:1:2:3:4:5:6", 1)) == client_network(("2001:db8:1:2::1", 1))
+    assert client_network(("2001:db8:1:3::1", 1)) != client_network(("2001:db8:1:2::1", 1))
+    assert (
+        client_network(("::ffff:192.0.2.1", 1)) == client_network(("192.0.2.1", 1)) == "192.0.2.1"
+    )
+    assert client_network(("fe80::1%eth0", 1)) == client_network(("fe80::2%eth0", 1))
+    assert (client_network(("testclient", 1)), client_network(None)) == ("testclient", "")
 
 
 def test_behind_a_proxy_there_are_many() -> None:
-    doors = Doors(total=9, head_s=1, proxies=frozenset({"p"}))
-    assert all(entered(doors, "p", busy=True) for _ in range(8))
-    assert entered(doors, "a")
+    limit = ConnectionLimit(total=9, head_s=1, proxies=frozenset({"p"}))
+    assert all(entered(limit, "p", busy=True) for _ in range(8))
+    assert entered(limit, "a")
 
 
 def test_a_flood_of_lines_is_told_of_now_and_then() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterator
 from statistics import median
 from typing import Any
 
@@ -16,26 +15,8 @@ from ferstream.stream.recognize import Recognizer
 from ferstream.stream.serve.guard import Limits
 
 from . import hostile
-from .serving import Served, encoded, frames, jpegs, served
+from .serving import Served, encoded, frames, served
 from .sockets import ended, go, told
-
-
-@pytest.fixture(scope="module")
-def recognizer() -> Iterator[Recognizer]:
-    with Recognizer() as one:
-        yield one
-
-
-@pytest.fixture(scope="module")
-def service(recognizer: Recognizer) -> Iterator[Served]:
-    limits = Limits(live_per_address=200, message_bytes=2**20)
-    with served(recognizer, limits, max_visitors=120) as one:
-        yield one
-
-
-@pytest.fixture(scope="module")
-def pictures() -> list[bytes]:
-    return jpegs(3)
 
 
 def test_a_row_for_each_picture(service: Served, pictures: list[bytes]) -> None:

@@ -7,7 +7,6 @@ import contextlib
 import socket
 import threading
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -20,28 +19,10 @@ from ferstream.stream.frame import Frame
 from ferstream.stream.recognize import Recognizer
 from ferstream.stream.serve.guard import SUBPROTOCOL, Limits
 
-from .serving import Served, encoded, frames, jpegs, served
+from .serving import Served, encoded, frames, served
 from .sockets import crowd, ended, go, told, until
 
 TOKEN = "0123456789abcdef0123"
-
-
-@pytest.fixture(scope="module")
-def recognizer() -> Iterator[Recognizer]:
-    with Recognizer() as one:
-        yield one
-
-
-@pytest.fixture(scope="module")
-def service(recognizer: Recognizer) -> Iterator[Served]:
-    limits = Limits(live_per_address=200, message_bytes=2**20)
-    with served(recognizer, limits, max_visitors=120) as one:
-        yield one
-
-
-@pytest.fixture(scope="module")
-def pictures() -> list[bytes]:
-    return jpegs(9)
 
 
 def test_pages_of_others_are_refused(recognizer: Recognizer, pictures: list[bytes]) -> None:
