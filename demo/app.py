@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Settings:
-    """What the page is told at its start."""
+    """The page's settings, fixed at its start."""
 
     names: tuple[str, ...] = ()
     """Host names by which it is called, beside addresses, localhost and the machine's own."""

@@ -240,7 +240,7 @@ class _Watch:
         self._sink: Sink = BlurSink(out) if blur else out
 
     async def run(self) -> None:
-        """Watch until the visitor goes or the camera is given up."""
+        """Send frames until the visitor disconnects or the camera is given up."""
         source = open_live(self._target.url, reach=self._hosts.reach)
         thread = threading.Thread(target=self._watch, args=(source,), daemon=True)
         thread.start()
@@ -328,7 +328,7 @@ class _Pictures(BaseSink):
         self._hand_over = hand_over
 
     def write(self, frame: Frame, result: Result) -> None:
-        """Make the message and hand it over."""
+        """Encode the message and pass it to the sender."""
         row: dict[str, Any] = live_json(result, (frame.width_px, frame.height_px), _WORDS)
         row["server_ms"] = round((time.monotonic() - frame.time_s) * 1e3, 1)
         text = json.dumps(row, ensure_ascii=False, allow_nan=False).encode()

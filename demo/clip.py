@@ -83,7 +83,7 @@ class Job:
 
     @property
     def over(self) -> bool:
-        """Whether nothing more will happen to it."""
+        """Whether the job has finished, failed or been discarded."""
         return self.state in ("done", "failed", "ended")
 
 
@@ -135,7 +135,7 @@ class Clips:
             thread.start()
 
     def add(self, job: Job) -> None:
-        """Let a clip wait for its turn; raises `Busy` where too many do."""
+        """Queue a clip; raises `Busy` where the queue is full."""
         with self._changed:
             own = sum(other.address == job.address for other in self._queue)
             full = len(self._queue) >= self._waiting or own >= max(self._waiting // 2, 1)

@@ -29,7 +29,7 @@ class PageError(FerstreamError):
 
 
 class SessionGone(PageError, KeyError):
-    """The visit is over, or never was."""
+    """The session has ended or does not exist."""
 
     status, code = 404, "SESSION_GONE"
 
@@ -41,7 +41,7 @@ class TooMuch(PageError, ValueError):
 
 
 class Busy(PageError, RuntimeError):
-    """No room for another visitor or clip right now."""
+    """The page has no room for another visitor or clip now."""
 
     status, code = 503, "BUSY"
 

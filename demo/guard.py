@@ -1,4 +1,4 @@
-"""Who gets what of the page: paths that exist, headers, name and password.
+"""Access to the page: known paths, headers, name and password.
 
 Which paths the page has at all, and the headers of every answer.
 

@@ -89,7 +89,7 @@ class Sessions:
         return session
 
     def get(self, token: str) -> Session:
-        """The visit of this token, which thereby gave a sign; raises `SessionGone`."""
+        """The session of this token; its idle time starts anew. Raises `SessionGone`."""
         with self._lock:
             session = self._sessions.get(token)
             if session is None:
@@ -98,7 +98,7 @@ class Sessions:
             return session
 
     def end(self, token: str) -> None:
-        """End a visit and delete what was kept of it; one that ended already is fine."""
+        """End a session and delete its files; repeated calls do nothing."""
         with self._lock:
             session = self._sessions.pop(token, None)
         if session is not None:

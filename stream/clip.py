@@ -22,7 +22,7 @@ _CLOCK_S = 1e-3  # cameras' times are this exact; a gap a hair too short is long
 
 
 class FaceClip:
-    """What is remembered of one face.
+    """The recent features and motion of one face.
 
     Args:
         feature_dim: D.

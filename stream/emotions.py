@@ -38,7 +38,7 @@ UNCERTAIN_ENTROPY = 0.8
 
 @dataclass(frozen=True, slots=True)
 class Emotions:
-    """How one face's expression reads."""
+    """The reading of one face's expression."""
 
     basic8: dict[str, float]
     """Probabilities of the basic expressions, neutral among them; they sum to 1. Eight, or those

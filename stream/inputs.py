@@ -1,4 +1,4 @@
-"""What goes into a pipeline: sources read by a thread each, and clients that hand frames over.
+"""The inputs of a pipeline: sources, each read by a thread, and clients that submit frames.
 
 Both have a slot in which frames wait for their turn: `Every` loses nothing and makes the producer
 wait, `Latest` keeps the newest and counts what it drops.
@@ -42,13 +42,13 @@ class Owner(Protocol):
     """What an input knows of its pipeline."""
 
     def wake(self) -> None:
-        """There may be something to take, or room for more; called by any thread."""
+        """Signal that a frame can be taken or that there is room; safe from any thread."""
 
     def add(self, one: Input) -> None:
-        """Let an input in. Raises PipelineFull, PipelineClosed."""
+        """Add an input. Raises PipelineFull, PipelineClosed."""
 
     def remove(self, one: Input) -> None:
-        """Take an input out at once; nothing more of it is delivered."""
+        """Remove an input at once; none of its results is delivered any more."""
 
 
 class Input:
@@ -115,7 +115,7 @@ class Input:
         return True
 
     def deliver(self, frame: Frame, result: Result) -> None:
-        """Hand a result on; called by the scoring thread, which must not be made to wait."""
+        """Pass a result on; called by the scoring thread, must not block."""
         raise NotImplementedError
 
     def fail(self, error: FrameFailed) -> None:
@@ -123,7 +123,7 @@ class Input:
         raise NotImplementedError
 
     def end(self, closed: bool) -> None:
-        """Nothing more follows: it has ended, or its pipeline is closed."""
+        """No more results follow: the input has ended, or its pipeline is closed."""
         raise NotImplementedError
 
 
@@ -188,7 +188,7 @@ class SourceWorker(Input):
         self._thread.start()
 
     def stop(self) -> None:
-        """Read no more; what is being recognised is still delivered."""
+        """Stop reading; results of frames under way are still delivered."""
         self.slot.discard()
         self.source.close()
         self._owner.wake()
@@ -264,8 +264,10 @@ class SourceWorker(Input):
 
 @dataclass(frozen=True, slots=True)
 class Callbacks:
-    """What a client wants to be told. Called by the pipeline's threads, which they hold up: they
-    hand over and return."""
+    """Functions that a client is notified through.
+
+    The pipeline's threads call them and wait for their return: they must not block.
+    """
 
     on_result: OnResult
     """Each scored frame, its source the client's name, with its result."""

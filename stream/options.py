@@ -1,4 +1,4 @@
-"""Options and small things that the commands of this package share."""
+"""Options and helpers that the commands of this package share."""
 
 from __future__ import annotations
 
@@ -217,7 +217,7 @@ def recogniser(
     threads: int | None = None,
     faces: FaceOptions | None = None,
 ) -> Iterator[Recognizer]:
-    """The recogniser, closed at the end."""
+    """A Recognizer that is closed when the block ends."""
     from .recognize import Recognizer
 
     with Recognizer(bundle, backend.value, threads=threads, faces=faces) as recognizer:

@@ -62,7 +62,7 @@ class Outputs:
 
     @property
     def any(self) -> bool:
-        """Whether anything is to be written."""
+        """Whether any output is asked for."""
         return any((self.jsonl, self.csv, self.video, self.to))
 
     @property

@@ -1,4 +1,4 @@
-"""One Recognizer, and everybody whose frames it recognises: files, cameras, visitors.
+"""The scheduler: one Recognizer shared by files, cameras and clients.
 
     source or client -> slot -> [find faces] -> queue -> [score] -> results
 
@@ -70,7 +70,7 @@ class TwoStage(Protocol[S]):
         """
 
     def finish(self, source: str) -> list[Result]:
-        """What has not come of a source that has ended."""
+        """The results still pending of a source that has ended."""
 
     def forget(self, source: str) -> None:
         """Drop all that is kept of a source that will not come back."""
@@ -122,7 +122,7 @@ class Pipeline:
         return self
 
     def close(self) -> None:
-        """Take everybody out and stop; the recogniser is free again."""
+        """Remove all inputs and stop; the recogniser can be used elsewhere again."""
         self._dismiss()
         for thread in self._threads:
             if thread.ident is not None and thread is not threading.current_thread():
@@ -201,11 +201,11 @@ class Pipeline:
         return run
 
     def wake(self) -> None:
-        """A frame has come, or there is room for another; called by any thread."""
+        """Signal that a frame can be taken or that there is room; safe from any thread."""
         self._ready.set()
 
     def add(self, one: Input) -> None:
-        """Let an input in. Raises PipelineFull, PipelineClosed."""
+        """Add an input. Raises PipelineFull, PipelineClosed."""
         with self._lock:
             if self._closed:
                 raise PipelineClosed("the service is closing: try again later")

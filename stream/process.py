@@ -1,4 +1,4 @@
-"""What this process needs for weeks of work: memory, forks, Ctrl-C.
+"""What a process needs to run for weeks: memory limits, forks, signals.
 
 Memory: few arenas for many threads, so that it stays where it is; and enough address space. Forks:
 networks run in threads of C++, which a forked child lacks: to use them there, to close them or only

@@ -288,9 +288,9 @@ class Recognizer:
             return self._scorer.score(detected)
 
     def finish(self, source: str) -> list[Result]:
-        """The results of a recording's last frames, which nothing follows any more.
+        """The results of a recording's last frames, which no frame follows.
 
-        The last one says who of all its people are one person (`Result.joined`).
+        The last one maps ids that turned out to belong to one person (`Result.joined`).
         """
         self._check()
         with self._finding, self._scoring:
@@ -319,7 +319,7 @@ class Recognizer:
             self._scorer.memory.forget(source)
 
     def close(self) -> None:
-        """Close the networks, once nobody uses them; in a fork they stay as they are."""
+        """Close the networks once no call uses them; in a forked process do nothing."""
         if os.getpid() != self._process:
             return
         with self._finding, self._scoring:

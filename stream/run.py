@@ -145,7 +145,7 @@ class Run:
             self._changed.notify_all()
 
     def fail(self, error: FrameFailed) -> None:
-        """Whoever takes results is told."""
+        """Pass a failure to the consumer of the results."""
         with self._changed:
             self._error = error
             self._changed.notify_all()

@@ -43,7 +43,7 @@ class Slot(Protocol[T]):
         """No more items, because of `error` if one is given; may be called by either side."""
 
     def discard(self) -> None:
-        """`close`, and nobody takes what was put."""
+        """Close the slot and drop what was put but not taken."""
 
 
 class _Queue(Generic[T]):

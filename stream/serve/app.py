@@ -42,7 +42,7 @@ def create_app(
     allow_origins: Sequence[str] = (),
     allow_hosts: Sequence[str] = (),
 ) -> FastAPI:
-    """The application; who made its parts starts and closes them.
+    """The ASGI application; the caller starts and closes its parts.
 
     Args:
         scoring: pipeline, limits and facts.

@@ -92,7 +92,7 @@ def live_router(
 
 
 def live_json(result: Result, size: tuple[int, int], top: int) -> dict[str, Any]:
-    """A result as the WebSocket tells it: a row (schema 2), its faces with their movements and
+    """A result as the WebSocket sends it: a row (schema 2), its faces with their movements and
     eyes."""
     row = result.to_json(top)
     for written, found in zip(row["faces"], result.faces, strict=True):
@@ -150,7 +150,7 @@ class _Connection:
         self._due = asyncio.Event()  # something to be sent
 
     async def run(self) -> None:
-        """Serve until the client goes or is sent away; raises PipelineFull, PipelineClosed."""
+        """Serve until the connection ends; raises PipelineFull, PipelineClosed."""
         ended: asyncio.Future[None] = self._loop.create_future()
         with self._pipeline.join(
             lambda frame, result: self._soon(self._take_answer, frame, result),

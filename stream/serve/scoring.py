@@ -240,7 +240,7 @@ class UploadQueue:
         self._pool = ThreadPoolExecutor(limits.uploads, thread_name_prefix="score upload")
 
     def close(self) -> None:
-        """Let nobody wait any more."""
+        """Release all that wait."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     async def serve(self, request: Request, name: str, work: Work) -> Response:

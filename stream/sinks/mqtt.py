@@ -100,7 +100,7 @@ class MqttWriter(BaseRowWriter):
             raise SinkLost(f"{self.name} {why}: start the broker, or name another") from error
 
     def close(self) -> None:
-        """Say `offline` and take leave of the broker, if it is there."""
+        """Publish `offline` and disconnect, where the broker is reachable."""
         client, self._client = self._client, None
         if client is None:
             return

@@ -1,4 +1,4 @@
-"""Metrics for Prometheus: how the sources fare, how fast it goes, what is dropped, what is read.
+"""Metrics for Prometheus: states of sources, speed, drops and readings.
 
 | metric | labels | what |
 |---|---|---|

@@ -1,4 +1,4 @@
-"""A thread that delivers what is left with it, so that nobody waits for a slow receiver.
+"""A thread that delivers queued items, so that no caller waits for a slow receiver.
 
 What waits is bounded: when it is full the oldest is dropped and counted. A receiver that is gone
 for now (`SinkLost`) is tried again with backoff for as long as it takes, and what it will never

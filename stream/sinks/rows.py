@@ -1,4 +1,4 @@
-"""Rows of JSON: what they say of a frame, who writes them, and where a receiver listens."""
+"""Rows of JSON: their contents, their writers, and the addresses of their receivers."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ class RtspSink(BaseSink):
         self._server, self._channel = server, channel
 
     def write(self, frame: Frame, result: Result) -> None:
-        """Show one frame to whoever watches."""
+        """Send one frame to all viewers."""
         if self._channel is None:
             raise ValueError("open the sink before writing to it")
         self._timeline.add(result)
@@ -165,11 +165,11 @@ class Channel:
 
     @property
     def watched(self) -> bool:
-        """Whether somebody is connected."""
+        """Whether a viewer is connected."""
         return bool(self._sources)
 
     def show(self, pixels: Image) -> None:
-        """Send (H, W, 3) RGB to whoever watches; never waits."""
+        """Send (H, W, 3) RGB to all viewers; never blocks."""
         self._still_s = 0.0
         self._send(pixels)
 

@@ -1,4 +1,4 @@
-"""A recording's outputs, in which nobody has an id that the whole of it shows to be another's.
+"""A recording's outputs with final ids: a person has one id in the whole recording.
 
 Who comes back turned away or behind a hand is a stranger at first, and known by the recording's
 end. So from the first stranger on who may be somebody known, results wait on disk; at the end all
@@ -78,7 +78,7 @@ class SettledSink(BaseSink):
                 self._tell(self._spool)
 
     def abandon(self) -> None:
-        """Close the sinks; nobody wants what waited."""
+        """Close the sinks and drop the results that waited."""
         self._closing.close()
 
     def _tell(self, spool: Spool) -> None:

@@ -197,7 +197,7 @@ class Sound:
             return None
 
     def until(self, time_s: float) -> None:
-        """Write what is heard up to this time."""
+        """Write the sound up to this time."""
         while self._next is not None and self._time_s(self._next) <= time_s:
             self._target.mux(self._next)
             self._next = next(self._packets, None)

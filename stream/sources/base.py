@@ -101,7 +101,10 @@ class Source(Protocol):
         """Frames that the source itself left out so far, per cause."""
 
     def listen(self, on_event: Listener) -> None:
-        """Have changes of state told, by the thread that reads `frames`; files have none."""
+        """Report changes of state to `on_event`, in the thread that reads `frames`.
+
+        Files report none.
+        """
 
     def frames(self) -> Iterator[Frame]:
         """Frames in the order of their times, which strictly increase.
@@ -119,7 +122,7 @@ class Source(Protocol):
 
 
 class BaseSource:
-    """What most sources have in common: nothing to note, no state to tell of, closed by `with`."""
+    """Defaults that most sources share: no notes, no events, closed by `with`."""
 
     @property
     def notes(self) -> tuple[str, ...]:

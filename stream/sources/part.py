@@ -114,8 +114,8 @@ def region_of(text: str) -> Region:
 class PartSource(BaseSource):
     """The wanted frames of a source, their indices and times its own.
 
-    A recording is decoded up to the part's end, from its beginning where `skipping` knows no later
-    place. Frames are whole pictures that say where faces are looked for.
+    A recording is decoded up to the part's end, from its beginning where `clock.skipped_before`
+    finds no later place. Frames are whole pictures that say where faces are looked for.
     """
 
     def __init__(self, source: Source, part: Part) -> None:

@@ -118,7 +118,7 @@ class SupervisedSource(BaseSource):
         return self._kept_drops + Counter(source.drops if source else {})
 
     def listen(self, on_event: Listener) -> None:
-        """Have changes of state told, by the thread that reads `frames`."""
+        """Report changes of state to `on_event`, in the thread that reads `frames`."""
         self.on_event = on_event
 
     def frames(self) -> Iterator[Frame]:

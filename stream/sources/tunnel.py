@@ -1,4 +1,4 @@
-"""A tunnel to an RTSP camera: what a capture says goes to one host and port, and nowhere else.
+"""A relay to an RTSP camera: a capture's requests reach one host and port, and no other.
 
 FFmpeg and GStreamer follow redirects by themselves, at any moment, give the user's name and
 password to whoever answers there, go round in circles, and believe any certificate. So they are
@@ -49,7 +49,7 @@ _Opened = TypeVar("_Opened")
 
 
 def anywhere(host: str, port: int) -> tuple[str, int]:
-    """The `Reach` of who may open any camera."""
+    """The `Reach` that allows every camera."""
     return host, port
 
 
@@ -95,7 +95,7 @@ def follow_camera(
 
 
 class Tunnel:
-    """Listens at `url` on this machine and passes on what is reply there to a camera and back.
+    """Listens at `url` on this machine and relays what is sent there to a camera and back.
 
     One connection at a time, each to a connection of its own to the camera, the first of which is
     there at once: OSError where it cannot be, `SourceUntrusted`, and `SourceUnreadable` for a
