@@ -211,7 +211,44 @@ def is_dense(rate_hz: float | None, duration_s: float | None) -> bool:
     return (rate_hz or 0.0) >= 4 and (duration_s or 0.0) >= 1
 
 
-class PacedSource(BaseSource):
+class DerivedSource(BaseSource):
+    """A source made of another one, whose properties it has unless a subclass says otherwise."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+
+    @property
+    def name(self) -> str:
+        """The other source's name."""
+        return self._source.name
+
+    @property
+    def rate_hz(self) -> float | None:
+        """The other source's rate."""
+        return self._source.rate_hz
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """The other source's width and height."""
+        return self._source.size
+
+    @property
+    def duration_s(self) -> float | None:
+        """The other source's length."""
+        return self._source.duration_s
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """The other source's notes."""
+        return self._source.notes
+
+    @property
+    def drops(self) -> Mapping[str, int]:
+        """Frames that the other source left out, per cause."""
+        return self._source.drops
+
+
+class PacedSource(DerivedSource):
     """Frames of a file, each held back until it is due; their times are the clock's.
 
     A consumer that is too slow misses frames, as with a camera. Frames that are late already
@@ -226,40 +263,10 @@ class PacedSource(BaseSource):
         clock: Callable[[], float] = time.monotonic,
         wait: Callable[[float], object] | None = None,
     ) -> None:
-        self._source = source
+        super().__init__(source)
         self._clock = clock
         self._stop = threading.Event()
         self._wait = wait or self._stop.wait
-
-    @property
-    def name(self) -> str:
-        """The file's name."""
-        return self._source.name
-
-    @property
-    def rate_hz(self) -> float | None:
-        """The file's rate."""
-        return self._source.rate_hz
-
-    @property
-    def size(self) -> tuple[int, int] | None:
-        """The file's width and height."""
-        return self._source.size
-
-    @property
-    def duration_s(self) -> float | None:
-        """The file's length."""
-        return self._source.duration_s
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """The file's notes."""
-        return self._source.notes
-
-    @property
-    def drops(self) -> Mapping[str, int]:
-        """What the source itself left out."""
-        return self._source.drops
 
     def frames(self) -> Iterator[Frame]:
         """Frames at their times; ends where the file ends."""
@@ -281,7 +288,7 @@ class PacedSource(BaseSource):
         self._source.close()
 
 
-class RecordedSource(BaseSource):
+class RecordedSource(DerivedSource):
     """Frames of a live source as a clip's: the first is at 0 s, and an end is no failure.
 
     Nothing is left out for being late; a consumer that is slower than the camera for long makes
@@ -292,33 +299,13 @@ class RecordedSource(BaseSource):
     duration_s = None
 
     def __init__(self, source: Source) -> None:
-        self._source = source
+        super().__init__(source)
         self._end = ""
-
-    @property
-    def name(self) -> str:
-        """The address."""
-        return self._source.name
-
-    @property
-    def rate_hz(self) -> float | None:
-        """The source's rate."""
-        return self._source.rate_hz
-
-    @property
-    def size(self) -> tuple[int, int] | None:
-        """The source's width and height."""
-        return self._source.size
 
     @property
     def notes(self) -> tuple[str, ...]:
         """The source's notes, and how it ended."""
         return (*self._source.notes, *([self._end] if self._end else []))
-
-    @property
-    def drops(self) -> Mapping[str, int]:
-        """What the source itself left out."""
-        return self._source.drops
 
     def frames(self) -> Iterator[Frame]:
         """Frames until the source ends; raises its failure where there was none."""

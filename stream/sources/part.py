@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 from ..errors import PartInvalid, PartMissing
 from ..frame import Frame
-from .base import BaseSource, Listener, Source, is_dense
+from .base import BaseSource, DerivedSource, Listener, Source, is_dense
 
 Region = tuple[float, float, float, float]
 """x, y, width, height: shares of the picture where none is above 1, else pixels."""
@@ -111,7 +111,7 @@ def region_of(text: str) -> Region:
     return region
 
 
-class PartSource(BaseSource):
+class PartSource(DerivedSource):
     """The wanted frames of a source, their indices and times its own.
 
     A recording is decoded up to the part's end, from its beginning where `clock.skipped_before`
@@ -119,7 +119,8 @@ class PartSource(BaseSource):
     """
 
     def __init__(self, source: Source, part: Part) -> None:
-        self._source, self._part = source, part
+        super().__init__(source)
+        self._part = part
         self._note, self._closed = "", False
         length_s = source.duration_s
         if not source.live and length_s is not None and part.start_s > length_s + _DECLARED_SLACK_S:
@@ -128,11 +129,6 @@ class PartSource(BaseSource):
             part.region_px(source.size, source.name)
         if part.start_s and isinstance(source, BaseSource):
             source.skip_to(part.start_s)
-
-    @property
-    def name(self) -> str:
-        """The source's name."""
-        return self._source.name
 
     @property
     def live(self) -> bool:
@@ -146,11 +142,6 @@ class PartSource(BaseSource):
         return None if rate_hz is None else rate_hz / self._part.stride
 
     @property
-    def size(self) -> tuple[int, int] | None:
-        """The source's width and height."""
-        return self._source.size
-
-    @property
     def duration_s(self) -> float | None:
         """Where the part ends on the source's clock."""
         known = [s for s in (self._source.duration_s, self._part.end_s) if s is not None]
@@ -160,11 +151,6 @@ class PartSource(BaseSource):
     def notes(self) -> tuple[str, ...]:
         """The source's notes, and whether it ended before the part does."""
         return (*self._source.notes, *([self._note] if self._note else []))
-
-    @property
-    def drops(self) -> Mapping[str, int]:
-        """What the source itself left out."""
-        return self._source.drops
 
     def listen(self, on_event: Listener) -> None:
         """As the source."""
