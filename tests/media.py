@@ -75,6 +75,7 @@ def video(
         stream = file.add_stream(codec, rate=rate, options={**crisp, **(options or {})})
         stream.width, stream.height, stream.pix_fmt = *size, pixel_format
         stream.codec_context.time_base = ticks
+        stream.codec_context.thread_count = 1  # by the number of cores pictures would differ
         if aspect is not None:
             stream.codec_context.sample_aspect_ratio = aspect
         if rotation_deg is not None:
