@@ -23,7 +23,7 @@ from typing import IO, TYPE_CHECKING, Any, Protocol
 
 from .. import report
 from ..errors import SinkError, SourceError, StreamError
-from ..process import few_arenas
+from ..process import Tidy, few_arenas
 from .task import OnResult, Say, Settings, Task, score_clip
 
 if TYPE_CHECKING:
@@ -99,6 +99,7 @@ class LocalWorker:
         self._first = first
         self._say = say
         self._stop = threading.Event()
+        self._tidy = Tidy()
 
     def ready(self) -> bool:
         """Always."""
@@ -106,6 +107,12 @@ class LocalWorker:
 
     def score(self, task: Task, on_progress: OnProgress) -> Told:
         """Score a clip."""
+        try:
+            return self._scored(task, on_progress)
+        finally:
+            self._tidy()
+
+    def _scored(self, task: Task, on_progress: OnProgress) -> Told:
         source, self._first = self._first, None
         try:
             scored = score_clip(
@@ -135,6 +142,7 @@ class LocalWorker:
 
     def close(self) -> None:
         """The recogniser stays its owner's."""
+        self._tidy.close()
 
 
 class ProcessWorker:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import shutil
@@ -9,6 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
+import weakref
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -25,6 +27,7 @@ from ferstream.stream.formats import named
 from ferstream.stream.outputs import Outputs
 from ferstream.stream.recognize import Recognizer
 from ferstream.stream.report import about
+from ferstream.stream.sources import open_clip
 
 from .batches import CLIPS, Writing, crew, pictures, rows_of, tasks_in
 
@@ -208,6 +211,25 @@ def test_processes_write_what_one_writes(tmp_path: Path) -> None:
     assert dying.score(task, lambda frames, time_s: None)["document"]["frames"] == 1
     dying.close()
     assert not said
+
+
+def test_a_clip_that_is_done_is_let_go_of(tmp_path: Path) -> None:
+    """Python's collector would come once in hundreds of clips, each of which holds a decoder."""
+    clips = pictures(tmp_path / "clips")
+    with Recognizer(threads=1) as recognizer:
+        source = open_clip(clips[0])
+        gone = weakref.ref(source)
+        local = LocalWorker(Settings(), recognizer, about(recognizer), print, source)
+        gc.disable()
+        try:
+            del source
+            local.score(Task(clips[0]), lambda frames, time_s: None)
+            assert gone() is None
+            assert gc.get_freeze_count()
+        finally:
+            gc.enable()
+            local.close()
+        assert not gc.get_freeze_count()
 
 
 def test_settings_and_tasks_travel_as_json(tmp_path: Path) -> None:
