@@ -46,7 +46,7 @@ export class Record {
       source: this.source,
       frame: this.count,
       time_s: rounded(this.lastS, 6),
-      faces: faces.map(({ blendshapes, ...face }) => ({
+      faces: faces.map(({ blendshapes, eyes, ...face }) => ({
         ...face,
         id: this.before + face.id,
         top: face.top.slice(0, WORDS),
