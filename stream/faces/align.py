@@ -5,6 +5,9 @@ Sizes: H, W image height and width in pixels; ``crop_px`` the side of the square
 
 from __future__ import annotations
 
+import math
+from functools import cache
+
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +18,8 @@ Matrix = npt.NDArray[np.float64]
 
 ANCHOR_LANDMARKS = (33, 133, 362, 263, 168, 2)
 """MediaPipe mesh points that expressions hardly move: eye corners, nose bridge, nose base."""
+
+_ANCHORS = np.array(ANCHOR_LANDMARKS)
 
 ANCHOR_TEMPLATE = np.array(
     [[0.242, 0.389], [0.399, 0.406], [0.601, 0.406], [0.758, 0.389], [0.5, 0.382], [0.5, 0.655]],
@@ -29,7 +34,7 @@ FACE_WIDTH_IN_CROP = 0.79
 
 def anchors_of(landmarks_xy: Points) -> Points:
     """Pick the six anchors (6, 2) from mesh landmarks (468 or 478, 2) in pixels."""
-    return np.ascontiguousarray(landmarks_xy[list(ANCHOR_LANDMARKS), :2], dtype=np.float32)
+    return np.ascontiguousarray(landmarks_xy[_ANCHORS, :2], dtype=np.float32)
 
 
 def anchor_matrix(anchors_xy: Points, crop_px: int) -> Matrix:
@@ -42,16 +47,31 @@ def anchor_matrix(anchors_xy: Points, crop_px: int) -> Matrix:
     Raises:
         ValueError: all anchors fall on one point.
     """
-    source = anchors_xy.astype(np.float64) @ np.array([1.0, 1j])
-    target = (ANCHOR_TEMPLATE * crop_px - 0.5) @ np.array([1.0, 1j])
-    centred = source - source.mean()
-    power = float(np.vdot(centred, centred).real)
+    # So few numbers are reckoned several times as fast without arrays.
+    template, (middle_x, middle_y) = _template(crop_px)
+    anchors = anchors_xy.tolist()
+    mean_x = sum(x for x, _ in anchors) / len(anchors)
+    mean_y = sum(y for _, y in anchors) / len(anchors)
+    a = b = power = 0.0
+    for (x, y), (to_x, to_y) in zip(anchors, template, strict=True):
+        x, y = x - mean_x, y - mean_y
+        power += x * x + y * y
+        a += x * to_x + y * to_y
+        b += x * to_y - y * to_x
     if power < 1e-9:
         raise ValueError("the landmarks coincide: there is no face to align")
-    factor = np.vdot(centred, target - target.mean()) / power
-    shift = target.mean() - factor * source.mean()
-    a, b = factor.real, factor.imag
-    return np.array([[a, -b, shift.real], [b, a, shift.imag]], dtype=np.float64)
+    a, b = a / power, b / power
+    shift_x = middle_x - (a * mean_x - b * mean_y)
+    shift_y = middle_y - (b * mean_x + a * mean_y)
+    return np.array([[a, -b, shift_x], [b, a, shift_y]], dtype=np.float64)
+
+
+@cache
+def _template(crop_px: int) -> tuple[list[list[float]], tuple[float, float]]:
+    """The template's points about their middle, and that, in pixels of the crop."""
+    target = ANCHOR_TEMPLATE * crop_px - 0.5
+    middle = target.mean(0)
+    return (target - middle).tolist(), (float(middle[0]), float(middle[1]))
 
 
 def crop_matrix(landmarks_xy: Points, crop_px: int) -> Matrix:
@@ -67,7 +87,8 @@ def warp(image: Image, matrix: Matrix, crop_px: int) -> Image:
     """
     shrink = _shrink(matrix)
     if shrink >= 2:
-        image, matrix = _reduced(image, matrix, crop_px, shrink)
+        part = part_of(image, reach(matrix, 0, crop_px), shrink, 2 * shrink)
+        image, matrix = averaged(image, matrix, part, shrink)
     warped = cv2.warpAffine(
         image,
         matrix,
@@ -80,29 +101,52 @@ def warp(image: Image, matrix: Matrix, crop_px: int) -> Image:
 
 def _shrink(matrix: Matrix) -> int:
     """How many times smaller a face may be made before it is sampled."""
-    scale = float(np.hypot(matrix[0, 0], matrix[1, 0]))
+    scale = math.hypot(matrix[0, 0], matrix[1, 0])
     return max(int(0.75 / scale), 1) if scale > 0 else 1
 
 
-def _reduced(image: Image, matrix: Matrix, crop_px: int, shrink: int) -> tuple[Image, Matrix]:
-    """The part of the image that the crop shows, ``shrink`` times smaller, and its matrix."""
-    inverse = cv2.invertAffineTransform(matrix)
-    corners = np.array([[0, 0, 1], [crop_px, 0, 1], [0, crop_px, 1], [crop_px, crop_px, 1]])
-    corners_xy = corners @ inverse.T
+def reach(matrix: Matrix, first: float, last: float) -> tuple[float, float, float, float]:
+    """Least x and y and greatest x and y, in image pixels, of the square from ``first`` to
+    ``last`` of the crop, both ways, under ``matrix`` (2, 3)."""
+    (a, b, shift_x), (c, d, shift_y) = matrix.tolist()
+    size = a * d - b * c
+    corners = [(u - shift_x, v - shift_y) for u in (first, last) for v in (first, last)]
+    xs = [(d * u - b * v) / size for u, v in corners]
+    ys = [(a * v - c * u) / size for u, v in corners]
+    return min(xs), min(ys), max(xs), max(ys)
+
+
+def part_of(
+    image: Image, bounds: tuple[float, float, float, float], before: int, after: int
+) -> tuple[int, int, int, int]:
+    """Left, top, right and bottom of the image's part within these bounds, with a rim of so many
+    pixels to the left and above, and to the right and below; one pixel at least."""
     height, width = image.shape[:2]
-    low = np.clip(np.floor(corners_xy.min(0)) - shrink, 0, [width - 1, height - 1]).astype(int)
-    high = np.clip(np.ceil(corners_xy.max(0)) + 2 * shrink, low + 1, [width, height]).astype(int)
+    left = min(max(math.floor(bounds[0]) - before, 0), width - 1)
+    top = min(max(math.floor(bounds[1]) - before, 0), height - 1)
+    right = min(max(math.ceil(bounds[2]) + after, left + 1), width)
+    bottom = min(max(math.ceil(bounds[3]) + after, top + 1), height)
+    return left, top, right, bottom
+
+
+def averaged(
+    image: Image, matrix: Matrix, part: tuple[int, int, int, int], shrink: int
+) -> tuple[Image, Matrix]:
+    """A part of the image, ``shrink`` times smaller, and the matrix that goes with it."""
+    left, top, right, bottom = part
     # Whole blocks only: their averaging is four times as fast as that of broken ones.
-    size = np.maximum((high - low) // shrink, 1)
-    high = np.minimum(low + size * shrink, high)
-    part = image[low[1] : high[1], low[0] : high[0]]
-    small = cv2.resize(part, size.tolist(), interpolation=cv2.INTER_AREA)
-    scale_x, scale_y = part.shape[1] / size[0], part.shape[0] / size[1]
-    to_part = np.array(
-        [[scale_x, 0, scale_x / 2 - 0.5 + low[0]], [0, scale_y, scale_y / 2 - 0.5 + low[1]]]
-    )
-    composed = matrix @ np.vstack([to_part, [0.0, 0.0, 1.0]])
-    return np.asarray(small, dtype=np.uint8), np.asarray(composed, dtype=np.float64)
+    columns, rows = max((right - left) // shrink, 1), max((bottom - top) // shrink, 1)
+    right, bottom = min(right, left + columns * shrink), min(bottom, top + rows * shrink)
+    shown = image[top:bottom, left:right]
+    small = cv2.resize(shown, (columns, rows), interpolation=cv2.INTER_AREA)
+    scale_x, scale_y = (right - left) / columns, (bottom - top) / rows
+    x, y = scale_x / 2 - 0.5 + left, scale_y / 2 - 0.5 + top
+    (a, b, shift_x), (c, d, shift_y) = matrix.tolist()
+    composed = [
+        [a * scale_x, b * scale_y, a * x + b * y + shift_x],
+        [c * scale_x, d * scale_y, c * x + d * y + shift_y],
+    ]
+    return np.asarray(small, dtype=np.uint8), np.array(composed)
 
 
 def crop(image: Image, landmarks_xy: Points, crop_px: int) -> Image:
@@ -124,18 +168,12 @@ def crop(image: Image, landmarks_xy: Points, crop_px: int) -> Image:
 
 def _grey_part(image: Image, matrix: Matrix, crop_px: int) -> tuple[Image, Matrix]:
     """Only the crop's surroundings turned grey: a face is a small part of a large frame."""
-    inverse = cv2.invertAffineTransform(matrix)
-    corners = np.array([[0, 0, 1], [crop_px, 0, 1], [0, crop_px, 1], [crop_px, crop_px, 1]])
-    corners_xy = corners @ inverse.T
-    height, width = image.shape[:2]
     rim = 2 * _shrink(matrix) + 2
-    low = np.clip(np.floor(corners_xy.min(0)) - rim, 0, [width - 1, height - 1]).astype(int)
-    high = np.clip(np.ceil(corners_xy.max(0)) + rim, low + 1, [width, height]).astype(int)
-    part = image[low[1] : high[1], low[0] : high[0]]
-    grey = np.asarray(cv2.cvtColor(part, cv2.COLOR_RGB2GRAY), dtype=np.uint8)
+    left, top, right, bottom = part_of(image, reach(matrix, 0, crop_px), rim, rim)
+    grey = cv2.cvtColor(image[top:bottom, left:right], cv2.COLOR_RGB2GRAY)
     moved = matrix.copy()
-    moved[:, 2] += matrix[:, :2] @ low
-    return grey, moved
+    moved[:, 2] += matrix[:, 0] * left + matrix[:, 1] * top
+    return np.asarray(grey, dtype=np.uint8), moved
 
 
 TEMPLATES = {"eyes-and-nose": crop}

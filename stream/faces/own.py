@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from ferstream.engines import contract
 from ferstream.engines.contract import CELL_PX, Array, NetworkSpec, Tensors
 
+from .align import averaged, part_of, reach
 from .head import MEAN_HEAD
 from .points import IRISES, POINTS, head_turn, square_around, square_matrix
 
@@ -29,6 +30,8 @@ CROP_PX = 64
 LANDMARKS = contract.landmarks(len(POINTS), crop_px=CROP_PX)
 DETECTOR = contract.detector()
 """Tensors of the networks as they are trained."""
+_KNOWN = np.array(POINTS[: -len(IRISES)])
+"""Numbers of the landmarks that are points of the mesh."""
 Square = tuple[float, float, float, float]
 """Centre x and y, side, roll in radians, as `points.square_around` gives it."""
 STRIDES, UNIT = (8, 16, CELL_PX), 4.0
@@ -232,25 +235,29 @@ def cells(height: int, width: int) -> tuple[NDArray[np.float64], NDArray[np.floa
 
 
 def mesh_of_points(points_xy: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
-    """The mesh (468, 3) that goes with landmarks (P, 2): the mean head in their pose, pulled to
-    where they lie, smoothly in between. z grows away from the camera, in pixels too."""
-    turn = head_turn(points_xy)
-    known = np.array(POINTS[: -len(IRISES)])
-    flat = MEAN_HEAD @ turn.T
-    target = points_xy[: len(known)].astype(np.float64)
-    here = flat[known, :2]
-    centred, wanted = here - here.mean(0), target - target.mean(0)
-    scale = float((centred * wanted).sum() / (centred * centred).sum())
+    """The meshes (..., 468, 3) that go with landmarks (..., P, 2): the mean head in their pose,
+    pulled to where they lie, smoothly in between. z grows away from the camera, in pixels too."""
+    flat = MEAN_HEAD @ head_turn(points_xy).swapaxes(-1, -2)
+    target = points_xy[..., : len(_KNOWN), :].astype(np.float64)
+    here = flat[..., _KNOWN, :2]
+    here_mean, target_mean = here.mean(-2, keepdims=True), target.mean(-2, keepdims=True)
+    centred, wanted = here - here_mean, target - target_mean
+    product, square = ((centred * other).sum((-2, -1)) for other in (wanted, centred))
+    scale = (product / square)[..., None, None]
     posed = scale * flat
-    posed[:, :2] += target.mean(0) - scale * here.mean(0)
-    posed[:, :2] += _filling() @ (target - posed[known, :2])
+    shift = target_mean - scale * here_mean
+    # One product for all meshes: a column for each one's x and y.
+    missing = (target - scale * here - shift).reshape(-1, *target.shape[-2:])
+    columns = missing.transpose(1, 0, 2).reshape(len(_KNOWN), -1)
+    filled = (_filling() @ columns).reshape(len(MEAN_HEAD), -1, 2).transpose(1, 0, 2)
+    posed[..., :2] += shift + filled.reshape(*posed.shape[:-1], 2)
     return np.asarray(posed, np.float32)
 
 
 @cache
 def _filling() -> NDArray[np.float64]:
     """(468, P - 2): how far each point of the mesh follows each landmark that is moved."""
-    known = MEAN_HEAD[list(POINTS[: -len(IRISES)])]
+    known = MEAN_HEAD[_KNOWN]
 
     def near(one: NDArray[np.float64]) -> NDArray[np.float64]:
         apart = np.linalg.norm(one[:, None] - known[None], axis=2)
@@ -264,28 +271,12 @@ def _cut(
     picture: NDArray[np.uint8], matrix: NDArray[np.float64], crop_px: int
 ) -> NDArray[np.uint8]:
     """The crop of a grey or RGB frame, which is reduced by area first where it is much larger."""
-    per_px = 1 / max(float(np.hypot(matrix[0, 0], matrix[1, 0])), 1e-9)
-    first, last = -0.5, crop_px - 0.5
-    corners = np.array([[first, first], [last, first], [first, last], [last, last]])
-    back = cv2.invertAffineTransform(matrix)
-    reach = corners @ back[:, :2].T + back[:, 2]
-    height, width = picture.shape[:2]
+    per_px = 1 / max(math.hypot(matrix[0, 0], matrix[1, 0]), 1e-9)
     shrink = max(int(0.75 * per_px), 1)
     rim = 2 * shrink + 2
-    low = np.clip(np.floor(reach.min(0)) - rim, 0, [width - 1, height - 1]).astype(int)
-    high = np.clip(np.ceil(reach.max(0)) + rim, low + 1, [width, height]).astype(int)
-    size = np.maximum((high - low) // shrink, 1)
-    # Whole blocks only: their averaging is several times as fast as that of broken ones.
-    high = np.minimum(low + size * shrink, high)
-    part = picture[low[1] : high[1], low[0] : high[0]]
-    moved = matrix.copy()
-    moved[:, 2] += matrix[:, :2] @ low
-    if shrink >= 2:
-        ratio = (high - low) / size
-        part = np.asarray(cv2.resize(part, size.tolist(), interpolation=cv2.INTER_AREA), np.uint8)
-        moved[:, 2] += moved[:, :2] @ (ratio / 2 - 0.5)
-        moved[:, :2] *= ratio
-    grey = cv2.cvtColor(part, cv2.COLOR_RGB2GRAY) if part.ndim == 3 else part
+    part = part_of(picture, reach(matrix, -0.5, crop_px - 0.5), rim, rim)
+    shown, moved = averaged(picture, matrix, part, shrink)
+    grey = cv2.cvtColor(shown, cv2.COLOR_RGB2GRAY) if shown.ndim == 3 else shown
     crop = cv2.warpAffine(grey, moved, (crop_px, crop_px), borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(crop, np.uint8)
 

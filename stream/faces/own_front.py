@@ -75,10 +75,10 @@ class OwnMesh:
     ) -> list[list[Mesh]]:
         """The same of several frames, all in one batch."""
         shown = [(rgb, [_square(one) for one in regions]) for rgb, regions in wanted]
-        return [
-            [Mesh(mesh_of_points(one.points_xy), one.presence) for one in faces]
-            for faces in self._landmarks.run_many(shown)
-        ]
+        told = self._landmarks.run_many(shown)
+        points = [one.points_xy for faces in told for one in faces]
+        meshes = iter(mesh_of_points(np.stack(points)) if points else ())
+        return [[Mesh(next(meshes), one.presence) for one in faces] for faces in told]
 
     def close(self) -> None:
         """Free the engine."""

@@ -95,15 +95,22 @@ def square_matrix(square: tuple[float, float, float, float], side_px: int) -> ND
 
 
 def head_turn(points_xy: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
-    """The rotation (3, 3) of a head with these landmarks (106, 2), from looking at the camera.
+    """The rotations (..., 3, 3) of heads with these landmarks (..., 106, 2), from looking at the
+    camera.
 
     Axes: x to the picture's right, y down, z away from the camera. That of a camera without
     perspective: the affine map that fits best, made a rotation.
     """
-    flat = points_xy[_RIGID].astype(np.float64)
-    left, _, right = np.linalg.svd((_FIT @ (flat - flat.mean(0))).T, full_matrices=False)
-    across, down = left @ right
-    return np.asarray(np.stack([across, down, np.cross(across, down)]) @ _LEAN)
+    flat = points_xy[..., _RIGID, :].astype(np.float64)
+    affine = _FIT @ (flat - flat.mean(-2, keepdims=True))
+    left, _, right = np.linalg.svd(affine.swapaxes(-1, -2), full_matrices=False)
+    turn = np.empty((*points_xy.shape[:-2], 3, 3))
+    turn[..., :2, :] = left @ right
+    across, down = turn[..., 0, :], turn[..., 1, :]
+    following, last = [1, 2, 0], [2, 0, 1]
+    turn[..., 2, :] = across[..., following] * down[..., last]
+    turn[..., 2, :] -= across[..., last] * down[..., following]
+    return np.asarray(turn @ _LEAN)
 
 
 def angles_deg(turn: NDArray[np.floating[Any]]) -> tuple[float, float, float]:
