@@ -107,8 +107,8 @@ def clear_features(crop: NDArray[np.uint8]) -> NDArray[np.float32]:
     strength, angle = cv2.cartToPolar(across, down)
     # Each gradient counts for the two directions next to its own; half a turn on is the same one.
     place = angle * np.float32(_BINS / np.pi) + np.float32(_BINS - 0.5)
+    upper = (place - np.floor(place)) * strength
     lower = place.astype(np.intp)
-    upper = (place - lower) * strength
     pixels = np.zeros(crop.size * _BINS, np.float32)
     at, first, second = _places()
     pixels[at + first[lower]] = strength - upper
