@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from ..frame import Frame
 from .align import ANCHOR_LANDMARKS, anchor_matrix
-from .detect import mesh_of
-from .front import Detector, Landmarker, open_front_end
+from .detect import Detection, mesh_of
+from .front import Detector, Landmarker, Look, open_front_end
 from .head import MEAN_HEAD
 from .mesh import Mesh, Region
 from .options import FaceOptions
@@ -67,7 +67,16 @@ class CroppedFace:
         """Nowhere: one look may be enough, or it takes another."""
         return []
 
-    def update(self, frame: Frame, meshes: Sequence[Mesh] | None = None) -> list[Face]:
+    def search(self, frame: Frame, meshes: Sequence[Mesh] | None = None) -> list[Look]:
+        """Nothing: it is where the frame is."""
+        return []
+
+    def update(
+        self,
+        frame: Frame,
+        meshes: Sequence[Mesh] | None = None,
+        seen: Sequence[list[Detection]] | None = None,
+    ) -> list[Face]:
         """The face of this frame."""
         rgb, now_s = frame.pixels, frame.time_s
         if self._shape != rgb.shape:

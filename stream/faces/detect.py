@@ -9,8 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import cv2
 import numpy as np
@@ -18,29 +17,16 @@ from numpy.typing import NDArray
 
 from ..process import hold, start_here
 from .align import crop as aligned_crop
-from .front import Detector, Landmarker, Opening, Trust
+from .front import Detector, Landmarker, Look, Opening, Trust
 from .graphs import load_mediapipe
 from .head import posed_head
 from .mesh import PATCH_PX, FaceMesh, Mesh, Region
 from .quality import CLEAR_PX, clearness
 from .quiet import quiet
+from .views import NETWORK_PX, View, tiles_of
 
 __all__ = ["Detection", "FaceDetector", "FaceMesh", "Mesh", "Region", "find_meshes", "overlap"]
 
-MIN_FACE_PX = 12
-"""Faces narrower than this are left out: nothing can be read off them."""
-Tile = tuple[int, int, int, int]
-"""Left, top, width and height, pixels of the frame."""
-_NETWORK_PX = 256  # the networks see 128 and 192; a little more lets their own sampling choose
-_COARSE_FROM_PX, _COARSE = 480, 0.6
-"""Frames whose longer side is so large are looked at by the far network in four tiles too, each of
-this share of the frame."""
-_FINE_FROM_PX, _FINE, _FINE_STEP = 960, 0.36, 0.7
-"""And from here on by the near one in square tiles of this share of the shorter side, each so many
-sides from the next: of many small faces the far network overlooks some."""
-_BORDER = 0.3
-"""A black border so wide, as a share of the longer side, where no face is found without: a face
-that is cut off by the picture's edge, or fills it, is taken for one then."""
 _VIEWS = (2.0, 3.2)
 """A closer look shows so many times the face's size, and a second one so many."""
 _REPEAT = 0.3
@@ -78,10 +64,18 @@ class DetectorNetwork(Protocol):
     find by other views."""
 
     def look(self, picture: NDArray[np.uint8]) -> list[Detection]:
-        """Faces in a picture (H, W, 3) RGB of about `_NETWORK_PX`, in pixels of it."""
+        """Faces in a picture (H, W, 3) RGB of about `NETWORK_PX`, in pixels of it."""
 
     def close(self) -> None:
         """Free what it holds."""
+
+
+@runtime_checkable
+class BatchNetwork(DetectorNetwork, Protocol):
+    """One that sees several pictures at once."""
+
+    def look_many(self, pictures: Sequence[NDArray[np.uint8]]) -> list[list[Detection]]:
+        """Faces in each of them."""
 
 
 class FaceDetector:
@@ -107,6 +101,46 @@ class FaceDetector:
         self._near = near or MediaPipeNetwork(0, min_score)
         self._far = far or MediaPipeNetwork(1, min_score)
 
+    def looks(
+        self,
+        rgb: NDArray[np.uint8],
+        *,
+        thorough: bool = False,
+        fine: bool = True,
+        near: bool = True,
+        far: bool = True,
+    ) -> list[Look]:
+        """What has to be looked at to find faces in a frame (H, W, 3) uint8, by the near and the
+        far network; with `thorough` its tiles too, the `fine` ones where those are wanted."""
+        wanted = {self._near: True} if near else {}
+        wanted.update({self._far: False} if far and self._far not in wanted else {})
+        looks = [Look(rgb, near=kind) for kind in wanted.values()]
+        if thorough:
+            coarse_ones, fine_ones = tiles_of(rgb)
+            looks += [Look(rgb, near=False, tile=tile) for tile in coarse_ones]
+            looks += [Look(rgb, tile=tile) for tile in fine_ones if fine]
+        return looks
+
+    def look(self, looks: Sequence[Look]) -> list[list[Detection]]:
+        """Faces in each, in pixels of its frame; what one network is shown goes through it in one
+        batch where it can."""
+        found: list[list[Detection]] = [[] for _ in looks]
+        for network in dict.fromkeys((self._near, self._far)):
+            views = {
+                place: view
+                for place, one in enumerate(looks)
+                if (self._near if one.near else self._far) is network
+                and (view := View.of(one)) is not None
+            }
+            told = _looked(network, [view.picture for view in views.values()])
+            for (place, view), seen in zip(views.items(), told, strict=True):
+                found[place] = view.in_frame(seen)
+        return found
+
+    def joined(self, found: Sequence[list[Detection]]) -> list[Detection]:
+        """Faces of several looks at one frame, best first, each of them once."""
+        return _without_repeats([one for seen in found for one in seen])
+
     def detect(
         self,
         rgb: NDArray[np.uint8],
@@ -116,32 +150,13 @@ class FaceDetector:
         near: bool = True,
         far: bool = True,
     ) -> list[Detection]:
-        """Faces in a frame (H, W, 3) uint8, best first, by the near and the far network.
-
-        With `thorough` in its tiles too (not the `fine` ones, where those are left out), and with a
-        border where there is none without.
-        """
-        wanted = [self._near] * near + [self._far] * far
-        found = [one for network in dict.fromkeys(wanted) for one in _look(network, rgb)]
-        if thorough:
-            for tile, (is_fine, _) in enumerate(_tiles(*rgb.shape[:2])):
-                if fine or not is_fine:
-                    found += self.detect_tile(rgb, tile)
-            if not found:
-                found = self.detect_bordered(rgb)
-        return _without_repeats(found)
-
-    def detect_bordered(self, rgb: NDArray[np.uint8]) -> list[Detection]:
-        """Faces that the frame's edge cuts off, or that fill it."""
-        return _look(self._near, rgb, border=_BORDER)
-
-    def detect_tile(self, rgb: NDArray[np.uint8], tile: int) -> list[Detection]:
-        """Faces in one of the frame's overlapping parts, numbered as `tiles_of` has them."""
-        height, width = rgb.shape[:2]
-        is_fine, (left, top, columns, rows) = _tiles(height, width)[tile]
-        network = self._near if is_fine else self._far
-        found = _look(network, rgb[top : top + rows, left : left + columns], left, top)
-        return [d for d in found if not _cut_off(d.box, (left, top, columns, rows), width, height)]
+        """Faces in a frame, best first: those of its `looks`, and of one with a border where
+        `thorough` ones find none."""
+        looks = self.looks(rgb, thorough=thorough, fine=fine, near=near, far=far)
+        found = self.joined(self.look(looks))
+        if thorough and not found:
+            found = self.joined(self.look([Look(rgb, bordered=True)]))
+        return found
 
     def look_closer(self, rgb: NDArray[np.uint8], region: Region) -> Detection | None:
         """The surest face within a region as `Detection.region` gives it, the frame turned and
@@ -167,7 +182,8 @@ class FaceDetector:
         wider = Region(region.x, region.y, view / 1.5 * region.side_px, region.roll_rad)
         matrix = wider.matrix()
         patch = np.asarray(cv2.warpAffine(rgb, matrix, (PATCH_PX, PATCH_PX)), np.uint8)
-        best = max(_look(self._near, patch), key=lambda one: one.score, default=None)
+        (seen,) = self.look([Look(patch)])
+        best = max(seen, key=lambda one: one.score, default=None)
         if best is None:
             return None
         back = matrix[:, :2] * (wider.side_px / PATCH_PX) ** 2  # a rotation's inverse, scaled
@@ -228,15 +244,6 @@ def mesh_of(rgb: NDArray[np.uint8], closer: Detection, mesh: Landmarker, trust: 
     return replace(one, presence=0.0)
 
 
-def tiles_of(rgb: NDArray[np.uint8]) -> tuple[list[int], list[int]]:
-    """The numbers of a frame's coarse and of its fine tiles; none where it is small."""
-    kinds = [is_fine for is_fine, _ in _tiles(*rgb.shape[:2])]
-    return (
-        [tile for tile, is_fine in enumerate(kinds) if not is_fine],
-        [tile for tile, is_fine in enumerate(kinds) if is_fine],
-    )
-
-
 class MediaPipeNetwork:
     """One of MediaPipe's face detectors: 0 sees near faces, 1 far ones."""
 
@@ -247,7 +254,7 @@ class MediaPipeNetwork:
             self._network = mp.solutions.face_detection.FaceDetection(
                 min_detection_confidence=min_score, model_selection=model
             )
-            self._network.process(np.zeros((_NETWORK_PX, _NETWORK_PX, 3), np.uint8))
+            self._network.process(np.zeros((NETWORK_PX, NETWORK_PX, 3), np.uint8))
         hold(self._network)
 
     def look(self, picture: NDArray[np.uint8]) -> list[Detection]:
@@ -273,31 +280,13 @@ def open_mediapipe(_: Opening) -> tuple[Detector, Landmarker]:
     return FaceDetector(), FaceMesh()
 
 
-def _look(
-    network: DetectorNetwork,
-    rgb: NDArray[np.uint8],
-    left: int = 0,
-    top: int = 0,
-    border: float = 0.0,
-) -> list[Detection]:
-    """Faces in one picture whose corner lies at `left`, `top` of the frame."""
-    height, width = rgb.shape[:2]
-    if min(height, width) < MIN_FACE_PX:
-        return []
-    picture = _reduced(rgb)
-    rows, columns = picture.shape[:2]
-    rim = round(border * max(rows, columns))
-    if rim:
-        picture = np.asarray(cv2.copyMakeBorder(picture, *[rim] * 4, cv2.BORDER_CONSTANT), np.uint8)
-    scale, corner = np.array([width / columns, height / rows]), np.array([left, top])
-    found = []
-    for one in network.look(picture):
-        x, y = ((np.array(one.box[:2]) - rim) * scale + corner).tolist()
-        box_width, box_height = (np.array(one.box[2:]) * scale).tolist()
-        if box_width >= MIN_FACE_PX:
-            points_xy = (one.points_xy - rim) * scale + corner
-            found.append(Detection((x, y, box_width, box_height), one.score, points_xy))
-    return found
+def _looked(
+    network: DetectorNetwork, pictures: Sequence[NDArray[np.uint8]]
+) -> list[list[Detection]]:
+    """Faces in each picture, in pixels of it."""
+    if len(pictures) > 1 and isinstance(network, BatchNetwork):
+        return network.look_many(pictures)
+    return [network.look(picture) for picture in pictures]
 
 
 def overlap(
@@ -308,18 +297,6 @@ def overlap(
     height = min(first[1] + first[3], second[1] + second[3]) - max(first[1], second[1])
     smaller = min(first[2] * first[3], second[2] * second[3])
     return max(width, 0.0) * max(height, 0.0) / smaller if smaller > 0 else 0.0
-
-
-def _reduced(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The picture at the size the network needs: pixels skipped first, then averaged."""
-    longer = max(rgb.shape[:2])
-    skip = max(longer // (4 * _NETWORK_PX), 1)
-    picture = rgb[::skip, ::skip]
-    scale = _NETWORK_PX / max(picture.shape[:2])
-    if scale >= 1:
-        return np.ascontiguousarray(picture)
-    size = tuple(max(round(side * scale), 1) for side in picture.shape[1::-1])
-    return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def _without_repeats(found: list[Detection]) -> list[Detection]:
@@ -338,44 +315,3 @@ def _shared(
     one, other = first[2] * first[3], second[2] * second[3]
     both = overlap(first, second) * min(one, other)
     return both / (one + other - both) if both > 0 else 0.0
-
-
-@lru_cache(maxsize=64)
-def _tiles(height: int, width: int) -> tuple[tuple[bool, Tile], ...]:
-    """Each tile, and whether it is a fine one; the four coarse ones come first."""
-    if max(height, width) < _COARSE_FROM_PX:
-        return ()
-    rows, columns = math.ceil(height * _COARSE), math.ceil(width * _COARSE)
-    corners = [(left, top) for top in (0, height - rows) for left in (0, width - columns)]
-    coarse = [(False, (left, top, columns, rows)) for left, top in corners]
-    if max(height, width) < _FINE_FROM_PX:
-        return tuple(coarse)
-    side = max(round(_FINE * min(height, width)), MIN_FACE_PX)
-    fine = [
-        (True, (left, top, side, side))
-        for top in _steps(height, side)
-        for left in _steps(width, side)
-    ]
-    return (*coarse, *fine)
-
-
-def _steps(length: int, side: int) -> list[int]:
-    """Where tiles of this side begin, from edge to edge."""
-    count = math.ceil((length - side) / (_FINE_STEP * side)) + 1
-    return [round(at) for at in np.linspace(0, length - side, count)]
-
-
-def _cut_off(
-    box: tuple[float, float, float, float],
-    tile: Tile,
-    width: int,
-    height: int,
-) -> bool:
-    """Whether a face reaches over an edge of the tile that is not the frame's own edge."""
-    left, top, columns, rows = tile
-    return (
-        (box[0] < left and left > 0)
-        or (box[1] < top and top > 0)
-        or (box[0] + box[2] > left + columns and left + columns < width)
-        or (box[1] + box[3] > top + rows and top + rows < height)
-    )

@@ -51,6 +51,20 @@ class Trust:
     wild's validation part turned so, no face has both."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Look:
+    """What a detector is shown of a picture: the whole of it, or a part."""
+
+    rgb: NDArray[np.uint8]
+    """(H, W, 3)."""
+    near: bool = True
+    """Whether large faces are looked for, or small ones."""
+    tile: int | None = None
+    """Which of its overlapping parts, as `detect.tiles_of` numbers them; None: the whole."""
+    bordered: bool = False
+    """Whether it has a border, for faces that its edge cuts off, or that fill it."""
+
+
 class Detector(Protocol):
     """Finds faces in a picture (H, W, 3) uint8 RGB; keeps nothing between pictures. Not for use by
     two threads at once."""
@@ -58,6 +72,26 @@ class Detector(Protocol):
     @property
     def trust(self) -> Trust:
         """What its closer looks are worth."""
+
+    def looks(
+        self,
+        rgb: NDArray[np.uint8],
+        *,
+        thorough: bool = False,
+        fine: bool = True,
+        near: bool = True,
+        far: bool = True,
+    ) -> list[Look]:
+        """What it has to be shown to find faces in the whole of a picture, with `thorough` in its
+        tiles too (with `fine` in the small ones); `near` and `far` say whether large and small
+        faces are looked for."""
+
+    def look(self, looks: Sequence[Look]) -> list[list[Detection]]:
+        """Faces in each of them, in pixels of its picture: of pictures of any number of sources, in
+        one batch where it can."""
+
+    def joined(self, found: Sequence[list[Detection]]) -> list[Detection]:
+        """Faces of several looks at one picture, best first, each of them once."""
 
     def detect(
         self,
@@ -68,14 +102,8 @@ class Detector(Protocol):
         near: bool = True,
         far: bool = True,
     ) -> list[Detection]:
-        """Faces, best first: in the whole of it, with `thorough` in its tiles too (with `fine` in
-        the small ones); `near` and `far` say whether large and small faces are looked for."""
-
-    def detect_bordered(self, rgb: NDArray[np.uint8]) -> list[Detection]:
-        """Faces that the picture's edge cuts off, or that fill it."""
-
-    def detect_tile(self, rgb: NDArray[np.uint8], tile: int) -> list[Detection]:
-        """Faces in one of the picture's overlapping parts, as `detect.tiles_of` numbers them."""
+        """The faces of `looks`, `joined`; with `thorough` and where there are none, those that a
+        border shows."""
 
     def look_closer(self, rgb: NDArray[np.uint8], region: Region) -> Detection | None:
         """The surest face within a region, seen upright and at its own scale."""
@@ -145,8 +173,19 @@ class Follower(Protocol):
         """Where known faces should be in the next frame, so that those of several sources go
         through the landmark network together; `update` with the same frame follows."""
 
-    def update(self, frame: Frame, meshes: Sequence[Mesh] | None = None) -> list[Face]:
-        """The faces of the next frame, by id; `meshes` are of the regions that `expect` gave."""
+    def search(self, frame: Frame, meshes: Sequence[Mesh] | None = None) -> list[Look]:
+        """Follow the known faces, and tell what of the frame the detector is to be shown, so that
+        pictures of several sources go through it together; `update` with the same frame
+        follows."""
+
+    def update(
+        self,
+        frame: Frame,
+        meshes: Sequence[Mesh] | None = None,
+        seen: Sequence[list[Detection]] | None = None,
+    ) -> list[Face]:
+        """The faces of the next frame, by id; `meshes` are of the regions that `expect` gave,
+        `seen` of the looks that `search` gave."""
 
     def restart(self) -> None:
         """Begin anew, as with a camera opened again; who comes back soon is known by looks."""

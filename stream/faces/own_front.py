@@ -50,9 +50,13 @@ class OwnNetwork:
 
     def look(self, picture: NDArray[np.uint8]) -> list[Detection]:
         """Faces in a picture (H, W, 3), in pixels of it."""
+        return self.look_many([picture])[0]
+
+    def look_many(self, pictures: Sequence[NDArray[np.uint8]]) -> list[list[Detection]]:
+        """The same of several pictures, those of one size in one batch."""
         return [
-            Detection(one.box, one.score, six_points(one.points_xy))
-            for one in self._detector.detect(picture)
+            [Detection(one.box, one.score, six_points(one.points_xy)) for one in found]
+            for found in self._detector.detect_many(pictures)
         ]
 
     def close(self) -> None:

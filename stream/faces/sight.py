@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
+from itertools import combinations
 
 import cv2
 import numpy as np
@@ -265,6 +266,20 @@ class Track:
     def face(self) -> Face:
         """What the outside sees."""
         return self.sight.face(self.id)
+
+
+def without_doubles(
+    found: list[tuple[Track, Sight]], now_s: float
+) -> Iterable[tuple[Track, Sight]]:
+    """Where two tracks have come to lie on one face, only the one that it looks like keeps it."""
+    losers: set[int] = set()
+    for (one, first), (other, second) in combinations(found, 2):
+        if first.misread(second) or second.misread(first):
+            losers.add(one.id if first.misread(second) else other.id)
+        elif overlap(first.box, second.box) > 0.5 and first.covers(second):
+            stays = one.surety(first, now_s) >= other.surety(second, now_s)
+            losers.add(other.id if stays else one.id)
+    return [(track, sight) for track, sight in found if track.id not in losers]
 
 
 def unit(picture: NDArray[np.generic]) -> Thumbnail:

@@ -16,7 +16,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..faces.track import DETECT_S, LOST_S
+from ..faces.search import DETECT_S
+from ..faces.track import LOST_S
 from ..frame import Frame
 from ..result import FaceResult, Result
 from ..sources.base import SourceEvent

@@ -190,7 +190,7 @@ def test_a_clip_that_is_not_upright_is_found_out_once(
     at = back[tuple(np.rint(face.landmarks_xy).astype(int).T[::-1])]
     apart = np.linalg.norm(np.stack([at % 640, at // 640], 1) - upright, axis=1)
     assert apart.mean() < 0.05 * np.ptp(upright[:, 0])
-    assert tracker._turn_deg == turn_deg
+    assert tracker._search._turn_deg == turn_deg
     (again,) = tracker.update(Frame(rgb, 0.2, 2, "turned"))
     assert again.id == face.id
 

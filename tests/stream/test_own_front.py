@@ -13,7 +13,6 @@ import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from itertools import islice
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -23,15 +22,14 @@ from numpy.typing import NDArray
 
 from ferstream import Recognizer, open_source
 from ferstream.engines.bundle import Bundle, load_bundle, write_bundle
-from ferstream.engines.contract import Array, Tensors
 from ferstream.engines.errors import BundleCorrupt, ContractMismatch, EngineFailed
 from ferstream.engines.manifest import NETWORKS
 from ferstream.stream.errors import FrontEndUnavailable
 from ferstream.stream.faces import front
 from ferstream.stream.faces.detect import Detection, FaceDetector
+from ferstream.stream.faces.front import Look
 from ferstream.stream.faces.head import MEAN_HEAD, posed_head
 from ferstream.stream.faces.mesh import Region
-from ferstream.stream.faces.own import Runs
 from ferstream.stream.faces.own_front import OwnMesh, six_points
 from ferstream.stream.faces.points import REACH
 
@@ -86,11 +84,12 @@ def test_tiles_and_borders_are_told_in_the_frame() -> None:
     spots = Spots()
     detector = FaceDetector(near=spots, far=spots)
     frame = spotted(540, 960, (700, 400, 60, 50))
-    (tile,) = detector.detect_tile(frame, 3)
+    ((tile,), (bordered,), nobody) = detector.look(
+        [Look(frame, tile=3), Look(frame, bordered=True), Look(frame, tile=0)]
+    )
     assert tile.box == pytest.approx((700, 400, 60, 50), abs=4)
-    (bordered,) = detector.detect_bordered(frame)
     assert bordered.box == pytest.approx((700, 400, 60, 50), abs=8)
-    assert detector.detect_tile(frame, 0) == []
+    assert nobody == []
 
 
 @pytest.mark.parametrize("roll", [0.0, 1.2])
@@ -242,43 +241,6 @@ def test_a_damaged_network_is_refused_with_its_bundle(tmp_path: Path) -> None:
     (place / "landmarks.int8.onnx").write_bytes(content)
     with pytest.raises(BundleCorrupt, match=r"landmarks\.int8\.onnx has sha256"):
         load_bundle(place)
-
-
-class Counting:
-    """An engine that keeps how many crops it was given each time."""
-
-    def __init__(self, engine: Runs) -> None:
-        self._engine, self.spec, self.batches = engine, engine.spec, list[int]()
-
-    def run(self, inputs: Tensors) -> dict[str, Array]:
-        self.batches.append(len(inputs["crop"]))
-        return self._engine.run(inputs)
-
-    def close(self) -> None:
-        self._engine.close()
-
-
-def test_faces_of_all_sources_go_through_the_landmark_network_together() -> None:
-    with open_source("sample") as source:
-        frames = list(islice(source.frames(), 6))
-    names = ("a", "b", "c")
-    with Recognizer(faces="own") as recognizer:
-        alone = [recognizer.process(replace(frame, source="alone")) for frame in frames]
-        counting = Counting(recognizer._finder._landmarker._landmarks.engine)  # type: ignore[attr-defined]
-        recognizer._finder._landmarker._landmarks.engine = counting  # type: ignore[attr-defined]
-        together = []
-        for number, frame in enumerate(frames):
-            counting.batches.clear()
-            shown = [replace(frame, source=name) for name in names]
-            together.append(recognizer.process_many(shown))
-            if number:
-                assert counting.batches[0] % len(names) == 0
-                assert counting.batches[0] >= len(names) * len(alone[number - 1].faces) > 0
-    for wanted, found in zip(alone, together, strict=True):
-        for one in found:
-            assert [face.id for face in one.faces] == [face.id for face in wanted.faces]
-            for mine, theirs in zip(one.faces, wanted.faces, strict=True):
-                np.testing.assert_allclose(mine.landmarks_xy, theirs.landmarks_xy, atol=0.5)
 
 
 @pytest.fixture(scope="module")

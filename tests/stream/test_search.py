@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from ferstream.stream.faces.detect import Detection, FaceDetector
+from ferstream.stream.faces.detect import FaceDetector
+from ferstream.stream.faces.front import Look
 from ferstream.stream.faces.mesh import FaceMesh
-from ferstream.stream.faces.scene import Watch
-from ferstream.stream.faces.track import _SCENE_GRID, FaceTracker
+from ferstream.stream.faces.scene import GRID, Watch
+from ferstream.stream.faces.track import FaceTracker
 from ferstream.stream.frame import Frame
 from ferstream.stream.sources.sample import SampleSource
 
@@ -21,13 +22,13 @@ from .footage import Picture
 
 
 class Counting(FaceDetector):
-    """Counts its looks."""
+    """Counts searches."""
 
-    looks = 0
+    searches = 0
 
-    def detect(self, rgb: NDArray[np.uint8], **how: bool) -> list[Detection]:
-        self.looks += 1
-        return super().detect(rgb, **how)
+    def looks(self, rgb: NDArray[np.uint8], **how: bool) -> list[Look]:
+        self.searches += 1
+        return super().looks(rgb, **how)
 
 
 @pytest.fixture(scope="module")
@@ -93,26 +94,26 @@ def test_where_nothing_changes_it_is_looked_rarely(
     tracker = FaceTracker(None, *networks)
     for moving in (False, True):
         tracker.reset()
-        networks[0].looks = 0
+        networks[0].searches = 0
         for index in range(60):
             picture = np.roll(room, 40 * index, axis=1) if moving else room
             grainy = (picture + grain[index % 5]).clip(0, 255).astype(np.uint8)
             assert not tracker.update(Frame(grainy, index / 30, index, "video", dense=True))
-        looks.append(networks[0].looks)
+        looks.append(networks[0].searches)
     # The first frame is looked at turned too; then ten times a second, or twice.
     assert 4 <= looks[0] <= 9 and looks[1] >= 18
 
 
 def test_a_change_counts_where_nobody_is_known() -> None:
-    watch, shape = Watch(_SCENE_GRID), (720, 1280, 3)
-    rows, columns = _SCENE_GRID
+    watch, shape = Watch(), (720, 1280, 3)
+    rows, columns = GRID
     scene = np.full(rows * columns, 100, np.float32)
     face = (600.0, 300.0, 100.0, 100.0)
     assert watch.changed(scene, shape, [])
     watch.looked(scene)
     assert not watch.changed(scene + 10, shape, [])
     assert watch.changed(scene + 20, shape, []), "a slow change adds up"
-    there = scene.copy().reshape(_SCENE_GRID)
+    there = scene.copy().reshape(GRID)
     there[rows * 350 // 720, columns * 650 // 1280] += 60
     assert watch.changed(there.ravel(), shape, [])
     assert not watch.changed(there.ravel(), shape, [face])
@@ -128,12 +129,12 @@ def test_frames_dropped_for_want_of_time_are_no_pictures_that_stand_alone(
     frames = list(SampleSource().frames())[::15][:6]
     looks, ids = [], []
     for gap in (15, 1):
-        detector.looks = 0
+        detector.searches = 0
         tracker = FaceTracker(detector=detector, mesh=mesh)
         for n, frame in enumerate(frames):
             seen = Frame(frame.pixels, n / 2, n * gap, "camera")
             ids.append([face.id for face in tracker.update(seen)])
-        looks.append(detector.looks)
+        looks.append(detector.searches)
     assert ids == [[1]] * 12
     hurried, slow = looks
     assert hurried <= 4 < slow, looks

@@ -11,7 +11,6 @@ import numpy.typing as npt
 from ferstream.stream.faces.align import crop as aligned_crop
 from ferstream.stream.faces.align import crop_matrix
 from ferstream.stream.faces.detect import (
-    MIN_FACE_PX,
     FaceDetector,
     FaceMesh,
     Mesh,
@@ -20,6 +19,7 @@ from ferstream.stream.faces.detect import (
     overlap,
 )
 from ferstream.stream.faces.front import Detector, Landmarker
+from ferstream.stream.faces.views import MIN_FACE_PX
 
 from .pixels import Picture
 
