@@ -11,7 +11,7 @@ import numpy.typing as npt
 from ferstream.engines.bundle import Bundle
 from ferstream.engines.contract import motion_input
 from ferstream.engines.engine import Engine, open_engine
-from ferstream.engines.views import joined_views, with_views
+from ferstream.engines.views import Reading, Views
 from ferstream.training.datasets.motion import motion_weights
 
 Array = npt.NDArray[np.float32]
@@ -47,11 +47,11 @@ def photograph_outputs(
     """
     spatial = open_engine(bundle, "spatial", backend=backend, precision=precision)
     fusion = open_engine(bundle, "fusion", backend=backend)
-    parts = []
+    views, parts = Views(bundle.manifest), []
     for start in range(0, len(crops), batch):
         single = crops[start : start + batch]
-        every_B = np.ones(len(single), bool)
-        seen = joined_views(spatial.run({"crop": with_views(single, every_B)}), every_B)
+        readings = [Reading.ALONE] * len(single)
+        seen = views.joined(spatial.run({"crop": views.crops(single, readings)}), readings)
         parts.append(fusion.run(alone(bundle, seen["feature"])))
     used = spatial.backend, spatial.precision
     spatial.close()
@@ -81,6 +81,7 @@ class ClipScorer:
         self.head = bundle.manifest.head("basic8")
         self.words = bundle.manifest.head("emo135")
         self._motion, self._recency_s = bundle.manifest.motion, bundle.manifest.clip_recency_s
+        self._views = Views(bundle.manifest)
         self._rest = {
             tensor.name: int(tensor.shape[-1])
             for tensor in bundle.manifest.networks["fusion"].inputs
@@ -96,12 +97,15 @@ class ClipScorer:
         }
 
     def features(self, crops: npt.NDArray[np.uint8]) -> Array:
-        """Crops (N, T, 48, 48) to features (N, T, D)."""
+        """Crops (N, T, 48, 48) to features (N, T, D); moments take turns as they are and mirrored,
+        as at run time."""
         flat = crops.reshape(-1, 1, *crops.shape[2:])
-        parts = [
-            self._engines["spatial"].run({"crop": flat[at : at + BATCH]})["feature"]
-            for at in range(0, len(flat), BATCH)
-        ]
+        turns = [(Reading.AS_IS, Reading.MIRRORED)[moment % 2] for moment in range(crops.shape[1])]
+        readings = turns * len(crops)
+        parts = []
+        for at in range(0, len(flat), BATCH):
+            shown = self._views.crops(flat[at : at + BATCH], readings[at : at + BATCH])
+            parts.append(self._engines["spatial"].run({"crop": shown})["feature"])
         return np.concatenate(parts).reshape(*crops.shape[:2], -1)
 
     def motion(self, stacks: Array) -> Logits:

@@ -150,6 +150,9 @@ class Manifest:
     """Which of the basic expressions to name together, so that the right one is among them."""
     clip_recency_s: NotNegative = 0.0
     """A frame this much older than the moment read counts by a factor e less; 0: all alike."""
+    mirrored: bool = False
+    """Whether crops are also read mirrored (`engines.views`). False where the spatial network does
+    so itself, or left and right differ for it."""
     calibration: dict[str, Any] = field(default_factory=dict)
     """How lower precisions were made and what the gate measured, by precision and network."""
     faces: FaceNetworks | None = None

@@ -370,6 +370,8 @@ def _client_steps(bundle: Bundle) -> list[dict[str, str]]:
     crop = (
         f"crop: {manifest.crop.colour}, {manifest.crop.px} px, aligned as {manifest.crop.template}"
     )
+    if manifest.mirrored:
+        crop += ", of every second frame of a face mirrored"
     kept = (
         f"feature: of each face the last {manifest.clip_frames} at most, no older than "
         f"{manifest.clip_duration_s:g} s, oldest first; one less than {spacing_s:g} s after the "

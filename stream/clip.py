@@ -10,6 +10,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from ferstream.engines.views import Reading
+
 from .flow import MOTION_FIELD_PX, MotionEstimator
 
 MOTION_RESTART_S = 0.3
@@ -18,6 +20,9 @@ MIN_FIELDS = 3
 """Fewer motion fields than this say nothing."""
 APART_S = 0.5
 """Frames farther apart than this are not of one moment, and are not read together."""
+CLOSE_S = 0.12
+"""Frames of a recording this close share their views; a live camera's do always, so that a slow
+machine is not made slower."""
 _CLOCK_S = 1e-3  # cameras' times are this exact; a gap a hair too short is long enough
 
 
@@ -46,6 +51,7 @@ class FaceClip:
     ) -> None:
         self._feature_TD = np.zeros((frames, feature_dim), np.float32)
         self._time_T = np.full(frames, -np.inf)
+        self._mirrored_T = np.zeros(frames, bool)
         self._newest = 0
         self._duration_s, self._recency_s = duration_s, recency_s
         self._spacing_s = duration_s / frames
@@ -71,22 +77,43 @@ class FaceClip:
         one, or follows it late (`APART_S`)."""
         return not 0 < time_s - self.time_s <= APART_S + _CLOCK_S
 
-    def add_feature(self, time_s: float, feature_D: NDArray[np.float32]) -> None:
-        """Remember a frame's feature.
+    def reading(self, time_s: float, ahead: bool) -> Reading:
+        """In which views a frame of this time is to be read; ``ahead`` in a recording.
+
+        Frames that follow each other closely take turns as they are and mirrored, so that the
+        clip's attention is over both.
+        """
+        if self.begins(time_s):
+            return Reading.ALONE
+        if ahead and time_s - self.time_s > CLOSE_S + _CLOCK_S:
+            return Reading.BOTH
+        return Reading.AS_IS if self._mirrored_T[self._row(time_s) - 1] else Reading.MIRRORED
+
+    def add_feature(
+        self, time_s: float, feature_D: NDArray[np.float32], *, mirrored: bool = False
+    ) -> None:
+        """Remember a frame's feature, and whether it is of the mirrored crop alone.
 
         The newest is always kept; those before it at least a T-th of the duration apart, so that
         T of them span it whole also when frames come faster.
         """
         if self.begins(time_s):
             self._time_T[:] = -np.inf
+        row = self._row(time_s)
+        self._feature_TD[row] = feature_D
+        self._time_T[row] = time_s
+        self._mirrored_T[row] = mirrored
+        self._newest = row
+
+    def _row(self, time_s: float) -> int:
+        """Where a feature of this time goes: after the newest, if that is far enough from the one
+        before it to stay, else in its place."""
         row = self._newest
         if np.isfinite(self.time_s):
             since_s = self.time_s - self._time_T[row - 1]
-            if since_s >= self._spacing_s - _CLOCK_S:  # far enough from the one before it: it stays
+            if since_s >= self._spacing_s - _CLOCK_S:
                 row = (row + 1) % len(self._time_T)
-        self._feature_TD[row] = feature_D
-        self._time_T[row] = time_s
-        self._newest = row
+        return row
 
     def read_features(self, feature_TD: NDArray[np.float32], mask_T: NDArray[np.float32]) -> None:
         """Write the features (T, D) and how far each counts (T,), 0 to 1, into a batch; 0 where

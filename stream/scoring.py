@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ferstream.engines.engine import Engine, run_together
 from ferstream.engines.labels import Labels
 from ferstream.engines.manifest import Manifest
-from ferstream.engines.views import joined_views, with_views
+from ferstream.engines.views import Reading, Views
 
 from .emotions import EmotionReader, Emotions, steady
 from .eyes import Eyes, opening, seen_well
@@ -40,6 +40,7 @@ class FaceScorer:
         self.memory = Memory(manifest)
         self._engines = engines
         self._motion = manifest.motion
+        self._views = Views(manifest)
         self._reader = EmotionReader(manifest)
         self._blendshapes = manifest.head("au").labels
 
@@ -77,14 +78,18 @@ class FaceScorer:
         motion = {"motion": np.stack([stack for _, stack in moved])} if moved else None
         spatial, temporal = self._engines["spatial"], self._engines["temporal"]
         with timed(stages, "spatial"):
-            alone_B = np.array([watched.clip.begins(one.detected.time_s) for one, watched in faces])
-            crops = with_views(np.concatenate([one.detected.crops for one in waiting]), alone_B)
+            readings = [
+                watched.clip.reading(one.detected.time_s, one.detected.ahead)
+                for one, watched in faces
+            ]
+            found = np.concatenate([one.detected.crops for one in waiting])
+            crops = self._views.crops(found, readings)
             if motion is not None and spatial.overlaps and temporal.overlaps:
                 # Both under way at once on a GPU; the time is then told as the spatial one's.
                 frames, logits = run_together([(spatial, {"crop": crops}), (temporal, motion)])
             else:
                 frames, logits = spatial.run({"crop": crops}), None
-            frames = joined_views(frames, alone_B)
+            frames = self._views.joined(frames, readings)
         with timed(stages, "temporal"):
             if motion is not None:
                 self._keep_motion(moved, logits or temporal.run(motion))
@@ -98,7 +103,8 @@ class FaceScorer:
                 watched.motion_weight,
             )
             one.seen.append(seen)
-            watched.clip.add_feature(seen.time_s, seen.outputs["feature"])
+            mirrored = readings[row] is Reading.MIRRORED
+            watched.clip.add_feature(seen.time_s, seen.outputs["feature"], mirrored=mirrored)
             if one.detected.ahead:
                 watched.around.add(seen)
 

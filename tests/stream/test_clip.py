@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from ferstream.engines.views import Reading
 from ferstream.stream.clip import FaceClip
 from ferstream.stream.flow import MotionEstimator
 
@@ -75,6 +78,37 @@ def drifting(time_s: float) -> NDArray[np.uint8]:
     y, x = np.mgrid[0:64, 0:64].astype(np.float64)
     wave = np.sin((x - 6 * time_s) / 4) + np.cos(y / 5) + np.sin((x - 6 * time_s + y) / 7)
     return np.asarray(128 + 35 * wave, np.uint8)
+
+
+@pytest.mark.parametrize("rate_hz", [12.0, 25.0, 60.0, 120.0])
+@pytest.mark.parametrize("ahead", [False, True])
+def test_frames_that_are_kept_take_turns_as_they_are_and_mirrored(
+    rate_hz: float, ahead: bool
+) -> None:
+    clip = new_clip()
+    sides: dict[float, bool] = {}
+    for index in range(int(rate_hz * 1.5)):
+        time_s = index / rate_hz
+        reading = clip.reading(time_s, ahead)
+        if index == 0:
+            assert reading is Reading.ALONE
+        else:
+            assert reading in (Reading.AS_IS, Reading.MIRRORED)
+        sides[time_s] = reading is Reading.MIRRORED
+        clip.add_feature(time_s, np.array([time_s], np.float32), mirrored=sides[time_s])
+    stamps = {float(np.float32(time_s)): side for time_s, side in sides.items()}
+    turns = [stamps[time_s] for time_s in kept(clip)]
+    assert len(turns) > 10
+    assert all(one != other for one, other in itertools.pairwise(turns[:-1]))
+
+
+def test_a_slow_recording_is_read_both_ways_and_a_slow_camera_in_turns() -> None:
+    clip = new_clip()
+    clip.add_feature(0.0, np.zeros(1, np.float32))
+    assert clip.reading(0.25, True) is Reading.BOTH
+    assert clip.reading(0.25, False) is Reading.MIRRORED
+    assert clip.reading(0.75, True) is clip.reading(0.75, False) is Reading.ALONE
+    assert clip.reading(0.0, False) is Reading.ALONE, "a clock that stands begins anew"
 
 
 @pytest.mark.parametrize("rate_hz", [12.0, 15.0, 25.0, 30.0, 60.0])

@@ -70,9 +70,7 @@ TRAINING_DATA = (
 class SpatialGraph(nn.Module):
     """`CompactMSAU` of judged faces with blendshapes under the contract: these as probabilities.
 
-    A crop is judged together with its mirror image: feature and scores are means over both, which
-    steadies them for the price of a second pass. Action units know left from right and zoom has a
-    place, so both are the crop's own.
+    The run time shows it mirrored crops too (`Manifest.mirrored`, engines/views.py).
     """
 
     def __init__(self, network: CompactMSAU) -> None:
@@ -81,23 +79,9 @@ class SpatialGraph(nn.Module):
 
     def forward(self, crop: Tensor) -> tuple[Tensor, ...]:
         """In the order of the contract: feature, basic8, emo135, au, zoom, affect, fg33."""
-        # TensorRT takes bytes into nothing but a cast.
-        crop = crop.float()
-        out = self.network(torch.cat([crop, crop.flip(3)]))
-        feature, basic8, emo135, affect, fg33 = (
-            both.reshape(2, -1, both.shape[1]).mean(0)
-            for both in (
-                out.feature,
-                out.logits,
-                out.judged.words,
-                out.judged.affect,
-                out.judged.fine,
-            )
-        )
-        units, zoom = (
-            both.reshape(2, -1, both.shape[1])[0] for both in (out.blendshapes, out.zoom)
-        )
-        return feature, basic8, emo135, torch.sigmoid(units), zoom, affect, fg33
+        out = self.network(crop.float())  # TensorRT takes bytes into nothing but a cast
+        units, judged = torch.sigmoid(out.blendshapes), out.judged
+        return out.feature, out.logits, judged.words, units, out.zoom, judged.affect, judged.fine
 
 
 def manifest_for(networks: TrainedNetworks, fusion: dict[str, float], commit: str) -> Manifest:
@@ -140,6 +124,7 @@ def manifest_for(networks: TrainedNetworks, fusion: dict[str, float], commit: st
         clip_duration_s=1.0,
         clip_frames=32,
         clip_recency_s=networks.recency_s,
+        mirrored=True,
         motion=Motion(32, FIELDS, 0.1),
         networks={
             "spatial": contract.spatial(features, more=MORE),

@@ -16,6 +16,7 @@ import numpy.typing as npt
 import torch
 from torch.utils.data import Dataset
 
+from ferstream.engines.views import other_sides
 from ferstream.stream.faces.align import warp
 
 from ..datasets.augment import CORNER_CROPS, RANDOM_CROPS, Augmentation, random_matrix, vary_light
@@ -38,15 +39,7 @@ MIRRORING = ("rich", "varied", "corners")
 """Those that also mirror half of the crops."""
 
 
-def _mirrored(name: str) -> str:
-    """The blendshape of the other side; a middle one is its own."""
-    for side, other in (("Left", "Right"), ("Right", "Left")):
-        if name.endswith(side):
-            return name.removesuffix(side) + other
-    return name
-
-
-MIRROR_IMAGES = np.array([ARKIT_NAMES.index(_mirrored(name)) for name in ARKIT_NAMES])
+MIRROR_IMAGES = np.array(other_sides(ARKIT_NAMES))
 """For each blendshape the number of its mirror image, (52,)."""
 
 

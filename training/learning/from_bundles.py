@@ -30,6 +30,7 @@ from torch import Tensor, nn
 
 from ferstream.engines.bundle import Bundle, load_bundle
 from ferstream.engines.engine import open_engine
+from ferstream.engines.views import Reading, Views
 
 from ..datasets.augment import CROP_PX
 from ..datasets.learning_faces import LearningFaces
@@ -238,12 +239,14 @@ def answers_of(bundles: Sequence[Bundle], faces: LearningFaces) -> Answers:
 
 def _outputs(bundle: Bundle, faces: LearningFaces) -> dict[str, Floats]:
     engine = open_engine(bundle, "spatial", backend="onnxruntime", precision="fp32")
-    told: dict[str, list[Floats]] = {}
+    views, told = Views(bundle.manifest), dict[str, list[Floats]]()
     label = f"Answers of {bundle.manifest.name}"
     for start in track(range(0, len(faces), BATCH), label):
         rows = range(start, min(start + BATCH, len(faces)))
         crops = np.stack([faces.crop(row, CROP_PX) for row in rows])[:, None]
-        for name, value in engine.run({"crop": crops}).items():
+        readings = [Reading.BOTH] * len(crops)
+        seen = engine.run({"crop": views.crops(crops, readings)})
+        for name, value in views.joined(seen, readings).items():
             told.setdefault(name, []).append(value)
     return {name: np.concatenate(parts) for name, parts in told.items()}
 

@@ -40,10 +40,9 @@ def test_the_network_computes_what_the_bundle_does(
     engine.close()
     network.eval()
     with torch.no_grad():
-        sides = [network(torch.from_numpy(side.copy())) for side in (crops, crops[..., ::-1])]
-    feature = torch.stack([out.feature for out in sides]).mean(0).numpy()
-    np.testing.assert_allclose(feature, wanted["feature"], atol=2e-3)
-    units = torch.sigmoid(sides[0].blendshapes).numpy()
+        out = network(torch.from_numpy(crops))
+    np.testing.assert_allclose(out.feature.numpy(), wanted["feature"], atol=2e-3)
+    units = torch.sigmoid(out.blendshapes).numpy()
     np.testing.assert_allclose(units, wanted["au"], atol=2e-3)
 
 
