@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from ferstream.engines.bundle import load_bundle
 from ferstream.engines.engine import open_engine
@@ -27,7 +28,7 @@ def views(manifest: Manifest) -> Views:
     return Views(manifest)
 
 
-def crops(count: int = 2, side: int = 48, channels: int = 1) -> np.ndarray:
+def crops(count: int = 2, side: int = 48, channels: int = 1) -> NDArray[np.uint8]:
     return RNG.integers(0, 256, (count, channels, side, side), np.uint8)
 
 
