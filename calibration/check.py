@@ -112,7 +112,7 @@ def checked(
         progress("sets under corruption", 0.5)
         document["sets"] = _sets(bundle, predicted, held)
     if clips:
-        from .clips import clip_reliability
+        from .data import clip_reliability
 
         progress("making clips", 0.7)
         document["clips"] = clip_reliability(bundle, faces, folder, clips, seed)

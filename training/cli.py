@@ -44,7 +44,7 @@ def landmarks(
     start: Annotated[str, typer.Option(help="Run whose weights it begins with.")] = "",
 ) -> None:
     """The project's own landmark network, on points of MediaPipe's mesh and of the 3D face."""
-    from .systems.front.landmarks import LandmarkOptions, train_landmarks
+    from .systems.front import LandmarkOptions, train_landmarks
 
     train_landmarks(run, _chosen(LandmarkOptions(faces=str(faces), start=start), epochs, seed))
 
@@ -60,7 +60,7 @@ def detector(
     start: Annotated[str, typer.Option(help="Run whose weights it begins with.")] = "",
 ) -> None:
     """The project's own face detector, on scenes made of those faces."""
-    from .systems.front.detector import DetectorOptions, train_detector
+    from .systems.front import DetectorOptions, train_detector
 
     train_detector(run, _chosen(DetectorOptions(faces=str(faces), start=start), epochs, seed))
 

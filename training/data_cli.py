@@ -124,7 +124,7 @@ def found(
     as_json: Json = False,
 ) -> None:
     """Count the faces found in the judged photographs, by group, and where none is."""
-    from .measuring.found_rate import found_rates
+    from .measuring.detector_figures import found_rates
 
     report = found_rates(data)
     if as_json:

@@ -22,9 +22,8 @@ from ferstream.stream.faces.align import ANCHOR_LANDMARKS
 from ..errors import OptionsWrong
 from .fer import BASIC8, SPLITS, load_fer_plus
 from .judged import judged_columns
-from .judged_faces import NAME as WORD_SETS
-from .judged_faces import judged_word_faces
-from .learning_faces import LearningFaces, faces_of_photographs
+from .learning_faces import NAME as WORD_SETS
+from .learning_faces import LearningFaces, faces_of_photographs, judged_word_faces
 from .readers.prepared import load_prepared
 from .synthetic_splits import SYNTHETIC, synthetic_split
 

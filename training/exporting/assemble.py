@@ -21,7 +21,7 @@ from ferstream.calibration.reliability import expected_calibration_error, negati
 from ..datasets.augment import CROP_PX
 from ..datasets.fer import FerPlus, load_fer_plus
 from ..datasets.judged import judged_columns
-from ..datasets.judged_faces import wild_faces
+from ..datasets.learning_faces import wild_faces
 from ..datasets.motion import FIELDS, FaceShape, MotionMaker, face_shape, motion_target, movable
 from ..learning.draws import sampling_weights
 from ..learning.run_folder import RunFolder

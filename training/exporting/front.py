@@ -18,11 +18,14 @@ from ferstream.stream.faces.points import POINTS
 
 from ..datasets.scenes import Scenes
 from ..learning.draws import Draw
-from ..learning.point_views import PointViews
+from ..learning.front_images import PointViews
 from ..measuring.front_figures import shortfalls, summed_up
-from ..systems.front.detector import DetectorOptions, trained_detector
-from ..systems.front.landmarks import trained_landmarks
-from ..systems.front.one_network import faces_of
+from ..systems.front import (
+    DetectorOptions,
+    faces_of,
+    trained_detector,
+    trained_landmarks,
+)
 from .export import onnx_from_module, onnx_from_network
 
 SAMPLES = 512

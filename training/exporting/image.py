@@ -39,7 +39,7 @@ from ..datasets.augment import CORRUPTIONS, Augmentation, corrupted, random_matr
 from ..datasets.face_splits import Splits
 from ..datasets.label_lists import LabelLists, lists_for
 from ..datasets.learning_faces import LearningFaces
-from ..learning.attention import AttentionLearner, AttentionOptions
+from ..learning.default_learners import AttentionLearner, AttentionOptions
 from ..learning.draws import KeptRows
 from ..learning.options import Options as RunOptions
 from ..learning.run_folder import RunFolder

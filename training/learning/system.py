@@ -277,7 +277,7 @@ def trained_network(system: System, run: RunFolder, classes: int) -> nn.Module:
     """The network that `System.last_stage` of a run left, in evaluation mode.
 
     Raises:
-        RunUnfinished, CheckpointForeign, CheckpointDamaged: see `training.learning.checkpoint`.
+        RunUnfinished, CheckpointForeign, CheckpointDamaged: see `training.learning.run_folder`.
     """
     options = system.options.from_json(run.about["options"])
     network = system.network(options, classes)
@@ -288,7 +288,7 @@ def with_weights(network: N, run: RunFolder, stage: str) -> N:
     """A network with the weights that a finished stage of a run left, in evaluation mode.
 
     Raises:
-        RunUnfinished, CheckpointForeign, CheckpointDamaged: see `training.learning.checkpoint`.
+        RunUnfinished, CheckpointForeign, CheckpointDamaged: see `training.learning.run_folder`.
     """
     if not (run.stage(stage) / DONE).exists():
         raise RunUnfinished(

@@ -15,15 +15,15 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from ferstream.calibration.clips import counted, moving_clips
+from ferstream.calibration.data import counted, moving_clips
 from ferstream.calibration.outputs import ClipScorer
 from ferstream.calibration.reliability import expected_calibration_error, negative_log_likelihood
 from ferstream.engines.bundle import Bundle
 
+from ..datasets.augment import SPOILS, ViewMaker
 from ..datasets.fer import FerPlus, data_folder
 from ..datasets.judged import GRADES, Judgements, load_judged_photographs
 from ..datasets.motion import FaceShape
-from ..datasets.views import SPOILS, ViewMaker
 from .judged_figures import expressive, measured
 from .word_figures import ranking
 

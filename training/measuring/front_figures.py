@@ -20,11 +20,10 @@ from ..datasets.faceless import faceless_pictures
 from ..datasets.judged import load_fairface, load_wild
 from ..datasets.point_faces import ORIGINS, load_point_faces
 from ..datasets.readers.finder import FaceFinder
-from .alignment_cost import alignment_costs
-from .detector_figures import SETS, detector_figures
-from .found_rate import FACELESS, false_faces
-from .found_rate import found as found_faces
+from .detector_figures import FACELESS, SETS, detector_figures, false_faces
+from .detector_figures import found as found_faces
 from .landmark_figures import (
+    alignment_costs,
     followed_by,
     followed_by_mesh,
     mesh_figures,

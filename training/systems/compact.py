@@ -33,8 +33,7 @@ from ferstream.engines.taxonomy import roll_up
 from ..datasets.augment import CROP_PX
 from ..datasets.face_splits import Splits
 from ..datasets.fer import BASIC8
-from ..datasets.judged_faces import wild_faces
-from ..datasets.learning_faces import LearningFaces
+from ..datasets.learning_faces import LearningFaces, wild_faces
 from ..datasets.parsing import Parsing
 from ..datasets.synthetic.expressions import ARKIT_NAMES
 from ..datasets.task_faces import TaskFaces, joined, load_task

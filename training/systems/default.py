@@ -24,11 +24,20 @@ from ..datasets.fer import BASIC8
 from ..datasets.motion import face_shape
 from ..datasets.task_faces import TaskFaces
 from ..errors import OptionsWrong
-from ..learning.attention import AttentionLearner, AttentionOptions, view_clips
+from ..learning.default_learners import (
+    AttentionLearner,
+    AttentionOptions,
+    HeadsLearner,
+    HeadsOptions,
+    MotionLearner,
+    MotionOptions,
+    MotionRows,
+    face_features,
+    heads_of,
+    view_clips,
+)
 from ..learning.draws import KeptRows, shown_weights
 from ..learning.from_bundles import attention_from_bundle
-from ..learning.heads import HeadsLearner, HeadsOptions, face_features, heads_of
-from ..learning.motion import MotionLearner, MotionOptions, MotionRows
 from ..learning.options import option
 from ..learning.run_folder import RunFolder
 from ..learning.system import Found, Stage, System, measured, trained_network, with_weights

@@ -15,7 +15,7 @@ faces in a batch; so a batch teaches more than its judged triplets would. That e
 Y is the raters' vote distribution where there is one. What cleaning may touch:
 `papers/emo135/labels.py`. F_word of labels that are no words:
 `papers/emo135/similarity.py`. The paper's set with 135 words is not to be had; any set does,
-FER+'s eight expressions too. Nearest to it is "fer2013plus:words" (`datasets/judged_faces.py`),
+FER+'s eight expressions too. Nearest to it is "fer2013plus:words" (`datasets/learning_faces.py`),
 whose faces have several words each: triplets compare the sets, spread by F_word; Algorithm 1 takes
 words from faces, not faces from the set; for F_exp a word's faces are all of which it was named.
 "Without embedding" the classifier reads a trunk of the same size that saw no triplets; cleaning and
@@ -35,7 +35,7 @@ from torch import Tensor, nn
 
 from ..datasets.face_splits import Splits
 from ..datasets.fer import SPLITS
-from ..datasets.judged_faces import kept_faces, one_word_each, spread_faces
+from ..datasets.learning_faces import kept_faces, one_word_each, spread_faces
 from ..errors import OptionsWrong
 from ..learning.checkpoint import load_weights
 from ..learning.drawn_sets import AUGMENTATIONS, FaceImages

@@ -265,7 +265,7 @@ def trained_frames(options: TmsauOptions, labels: tuple[str, ...], run: RunFolde
     learns any more.
 
     Raises:
-        RunUnfinished, CheckpointForeign, CheckpointDamaged: see `training.learning.checkpoint`.
+        RunUnfinished, CheckpointForeign, CheckpointDamaged: see `training.learning.run_folder`.
         OptionsWrong: the other run knows other labels.
     """
     if not options.msau:

@@ -15,8 +15,7 @@ from ferstream.stream.faces.points import IRISES, MIRRORED, POINTS, angles_deg, 
 from ferstream.training.datasets.point_faces import PointFaces, joined, load_point_faces
 from ferstream.training.datasets.scenes import box_of, five_of
 from ferstream.training.learning.draws import Draw
-from ferstream.training.learning.point_views import Offset, PointViews, mirrored
-from ferstream.training.learning.scene_targets import cell_targets
+from ferstream.training.learning.front_images import Offset, PointViews, cell_targets, mirrored
 
 Points = npt.NDArray[np.float32]
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from ferstream.training.datasets.protocols import (
+from ferstream.training.datasets.task_faces import (
     Parts,
     leaks,
     standard,

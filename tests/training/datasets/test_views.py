@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 
 from ferstream.stream.flow import MOTION_CROP_PX
-from ferstream.training.datasets.augment import CROP_PX
+from ferstream.training.datasets.augment import CROP_PX, SPOILS, ViewMaker
 from ferstream.training.datasets.fer import FerPlus
 from ferstream.training.datasets.motion import Crop, FaceShape, MovingFace, aligned_landmarks
-from ferstream.training.datasets.views import SPOILS, ViewMaker
 
 ROWS = range(12, 96, 5)
 

@@ -13,15 +13,15 @@ import torch
 
 from ferstream.training.datasets.face_splits import Splits, load_splits
 from ferstream.training.datasets.judged import GRADES, load_judged_photographs
-from ferstream.training.datasets.judged_faces import (
+from ferstream.training.datasets.learning_faces import (
     NAME,
+    LearningFaces,
     judged_word_faces,
     kept_faces,
     one_word_each,
     set_targets,
     spread_faces,
 )
-from ferstream.training.datasets.learning_faces import LearningFaces
 from ferstream.training.datasets.word_meaning import word_meaning
 from ferstream.training.learning.run_folder import RunFolder
 from ferstream.training.learning.system import loader_of

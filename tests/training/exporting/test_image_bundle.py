@@ -34,7 +34,7 @@ from ferstream.training.exporting.image import (
     spoiled_clips,
     taught_heads,
 )
-from ferstream.training.learning.attention import AttentionOptions
+from ferstream.training.learning.default_learners import AttentionOptions
 from ferstream.training.learning.run_folder import RunFolder
 from ferstream.training.learning.system import open_system, trained_network
 from ferstream.training.measuring.compare import compare

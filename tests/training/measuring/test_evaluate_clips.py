@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from ferstream.calibration.outputs import ClipScorer
+from ferstream.training.datasets.augment import SPOILS
 from ferstream.training.datasets.fer import FerPlus
 from ferstream.training.datasets.motion import FaceShape
-from ferstream.training.datasets.views import SPOILS
 from ferstream.training.measuring.evaluate_clips import (
     attention_figures,
     motion_figures,

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from ferstream.training.papers.neighborhood.figures import failure_cases, frames_about_peak
 from ferstream.training.papers.neighborhood.masked_learner import (
     answers_loss,
     batch_threshold,
@@ -16,7 +17,6 @@ from ferstream.training.papers.neighborhood.masked_learner import (
     steady_mask,
     symmetric_divergence,
 )
-from ferstream.training.papers.neighborhood.peak_sequences import failure_cases, frames_about_peak
 
 LN = math.log
 

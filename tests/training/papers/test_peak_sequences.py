@@ -11,8 +11,8 @@ import pytest
 
 from ferstream.training.datasets.face_splits import load_splits
 from ferstream.training.datasets.synthetic import SyntheticFaces, SyntheticHead, write_packed
-from ferstream.training.papers.neighborhood import peak_sequences
-from ferstream.training.papers.neighborhood.peak_sequences import (
+from ferstream.training.papers.neighborhood import figures
+from ferstream.training.papers.neighborhood.figures import (
     NEIGHBOURS,
     sequences_for,
     synthetic_sequences,
@@ -49,7 +49,7 @@ def test_synthetic_onsets_end_at_their_peak() -> None:
     assert made.label.tolist() == [2, 2, 0, 0] and len(made.frames) == 4 * NEIGHBOURS
     again = synthetic_sequences(head, labels, a_word=2)
     np.testing.assert_array_equal(made.frames.pixels, again.frames.pixels)
-    clip = SyntheticFaces(head, peak_sequences.ONSETS).clip(0, "happiness")
+    clip = SyntheticFaces(head, figures.ONSETS).clip(0, "happiness")
     np.testing.assert_array_equal(made.frames.pixels[:NEIGHBOURS], clip.pixels[-5:-1])
     assert clip.levels[-1] == pytest.approx(1, abs=1e-3) and (np.diff(clip.levels) >= 0).all()
     assert made.frames.crop(0, 48).shape == (48, 48)

@@ -29,17 +29,14 @@ from ferstream.training.measuring.landmark_figures import (
     point_figures,
     tremble,
 )
-from ferstream.training.networks.detector_net import DetectorNet
-from ferstream.training.networks.landmark_net import LandmarkNet
-from ferstream.training.systems.front.detector import (
+from ferstream.training.networks.front_nets import DetectorNet, LandmarkNet
+from ferstream.training.systems.front import (
     DetectorOptions,
+    LandmarkOptions,
     focal_loss,
     train_detector,
-    trained_detector,
-)
-from ferstream.training.systems.front.landmarks import (
-    LandmarkOptions,
     train_landmarks,
+    trained_detector,
     trained_landmarks,
     wing,
 )

@@ -13,9 +13,9 @@ from ferstream.engines.taxonomy import roll_up
 from ferstream.training.datasets.face_splits import load_splits
 from ferstream.training.datasets.fer import load_fer_plus
 from ferstream.training.datasets.judged import GRADES, judged_columns, load_judged_photographs
-from ferstream.training.datasets.judged_faces import wild_faces
+from ferstream.training.datasets.learning_faces import wild_faces
+from ferstream.training.learning.default_learners import face_features
 from ferstream.training.learning.draws import Draw, KeptRows
-from ferstream.training.learning.heads import face_features
 from ferstream.training.learning.losses import affect_loss, judged_loss, label_loss
 from ferstream.training.networks.compact_msau import CompactMSAU, JudgedHeads
 

@@ -16,8 +16,8 @@ import torch
 from ferstream.training.datasets.fer import FerPlus
 from ferstream.training.datasets.motion import load_motion_set
 from ferstream.training.errors import OptionsWrong, RunMismatch
+from ferstream.training.learning.default_learners import MotionLearner, MotionRows, varied
 from ferstream.training.learning.draws import Draw, sampling_weights
-from ferstream.training.learning.motion import MotionLearner, MotionRows, varied
 from ferstream.training.learning.run_folder import RunFolder, open_run
 from ferstream.training.learning.system import DONE, train_system
 from ferstream.training.networks.compact_msau import features_of

@@ -24,7 +24,7 @@ from ferstream.training.learning.checkpoint import read_checkpoint
 from ferstream.training.learning.run_folder import RunFolder, open_run
 from ferstream.training.learning.system import loader_of, open_system, train_system, trained_network
 from ferstream.training.networks.neighborhood import grey_picture
-from ferstream.training.papers.neighborhood import peak_sequences
+from ferstream.training.papers.neighborhood import figures
 from ferstream.training.papers.neighborhood.figures import divergences
 from ferstream.training.papers.neighborhood.masked_learner import ExpressionLearner
 from ferstream.training.papers.neighborhood.neighbours import RefiningLearner, neighbour_generator
@@ -68,7 +68,7 @@ def data(tiny_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[P
     (folder / "ict_facekit").mkdir()
     write_packed(tiny_kit(), folder / "ict_facekit" / "ict_facekit.npz")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(peak_sequences, "A_WORD", 2)
+        patch.setattr(figures, "A_WORD", 2)
         yield folder
 
 

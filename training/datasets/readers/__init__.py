@@ -15,9 +15,8 @@ from .action_units import BP4D, DISFA
 from .errors import DataError, LabelError, LayoutError, PictureError, PreparedError
 from .faceset import SPLITS, FaceSet, Item, Problem
 from .fer2013 import FER2013, FER_PLUS, PACKED
-from .folders import CLIP_FOLDERS, IMAGE_FOLDERS
+from .folders import CLIP_FOLDERS, EMO135, F2ED, FG_CLIPS, FG_IMAGES, IMAGE_FOLDERS
 from .layout import Found, Layout
-from .papers import EMO135, F2ED, FG_CLIPS, FG_IMAGES
 from .pictures import AFFECTNET, AFFECTNET_ARRAYS, JAFFE, RAF_BASIC, RAF_COMPOUND
 from .prepared import PREPARED, Prepared, load_prepared
 from .sequences import CK_PLUS, MMI, OULU_CASIA, peak_frames

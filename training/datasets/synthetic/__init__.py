@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from .camera import POSES
 from .expressions import ACTION_UNITS, ARKIT_NAMES, TAXONOMIES, labels_of
-from .faces import SyntheticFaces, SyntheticOptions
+from .faces import SyntheticFaces, SyntheticOptions, synthetic_sheet
 from .head import SyntheticHead, load_synthetic_head
 from .kit import (
     LANDMARK_VERTICES,
@@ -27,7 +27,6 @@ from .kit import (
 )
 from .paint import SyntheticPerson, person_of
 from .shading import PARSING_CLASSES
-from .sheet import synthetic_sheet
 from .stage import MOMENTS, ORIGIN, SyntheticClip, SyntheticImage
 
 __all__ = [

@@ -142,7 +142,7 @@ def load_gan(network: FaPEGan, run: RunFolder) -> FaPEGan:
     """FaPE-GAN as its stage left it, on the CPU.
 
     Raises:
-        RunUnfinished, CheckpointDamaged, CheckpointForeign: see `training.learning.checkpoint`.
+        RunUnfinished, CheckpointDamaged, CheckpointForeign: see `training.learning.run_folder`.
     """
     load_weights(network, run.checkpoint(STAGE), run.system, STAGE)
     return network.eval()

@@ -1,1 +1,0 @@
-"""The networks that find and follow faces: landmarks and detector."""
