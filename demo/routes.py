@@ -18,8 +18,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
-from ferstream.stream.serve.guard import Limits
-from ferstream.stream.serve.turns import client_network
+from ferstream.stream.serve.guard import Limits, client_network
 from ferstream.stream.serve.uploads import may_take_s
 
 from .clip import DOWNLOADS, DRAWN, SAMPLE, VIEW, Clips, Job, harmless

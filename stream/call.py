@@ -12,8 +12,7 @@ from ferstream.engines.labels import Labels
 
 from .errors import FrameFailed, PartInvalid
 from .faces.options import FaceOptions
-from .frame import Frame
-from .picture import Taken, take_one
+from .frame import Frame, Taken, take_one
 from .result import Result
 from .sources import open_source
 from .sources.base import Source

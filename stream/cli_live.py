@@ -55,8 +55,8 @@ from .options import (
 )
 
 if TYPE_CHECKING:
+    from .formats import Place
     from .outputs import Notify, Outputs
-    from .place import Place
     from .sinks.base import Sink
     from .sinks.prometheus import Metrics
     from .sources.base import SourceEvent
@@ -301,8 +301,7 @@ def _sinks(
 def _on_terminal(outputs: Outputs, hang_up: Notify) -> Sink:
     """What is printed where nothing else was asked for."""
     if outputs.aggregate_only:
-        from .formats import LINES, STANDARD_OUTPUT
-        from .place import Place
+        from .formats import LINES, STANDARD_OUTPUT, Place
 
         place = Place(LINES, STANDARD_OUTPUT)
         (sink,) = outputs.sinks([place], complain, live=True, on_hang_up=hang_up)

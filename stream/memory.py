@@ -20,10 +20,9 @@ from numpy.typing import NDArray
 from ferstream.engines.contract import motion_input
 from ferstream.engines.manifest import Manifest
 
-from .clip import APART_S, FaceClip
+from .clip import APART_S, FaceClip, MotionEstimator
 from .eyes import Blinks
 from .faces.track import Face
-from .flow import MotionEstimator
 from .result import Stages
 
 # B faces of all sources, T frames a clip keeps, D features

@@ -23,10 +23,9 @@ from ferstream.engines.labels import Labels
 
 from .errors import FrameFailed, PipelineClosed, PipelineFull, StreamError
 from .frame import Frame
-from .inputs import Callbacks, Client, Input, OnResult, Policy, Reading, SourceWorker
+from .inputs import Callbacks, Client, Every, Input, OnResult, Policy, SlotClosed
 from .result import Result
-from .run import Run
-from .slot import Every, SlotClosed
+from .run import Reading, Run, SourceWorker
 from .sources.base import Source
 
 MOST_EVERY = 8

@@ -25,12 +25,10 @@ from .faces.align import TEMPLATES
 from .faces.front import Opening, front_end
 from .faces.options import FaceOptions
 from .finding import FaceFinder
-from .frame import Frame
-from .frames import Results
+from .frame import Frame, Picture, Taken, take
 from .memory import FORGET_S, DetectedFaces
-from .picture import Picture, Taken, take
 from .process import check_owner, hold, require_address_space
-from .result import FaceResult, Result
+from .result import FaceResult, Result, Results
 from .scoring import FaceScorer
 from .sources.part import Part, Region
 

@@ -18,11 +18,11 @@ from ferstream.engines.labels import Labels
 from ferstream.engines.manifest import Manifest
 from ferstream.engines.views import joined_views, with_views
 
+from .clip import motion_weight
 from .emotions import EmotionReader, Emotions, steady
 from .eyes import Eyes, opening, seen_well
 from .faces.gaze import gaze_deg
 from .faces.quality import TRUSTED
-from .flow import motion_weight
 from .memory import DetectedFaces, FaceState, Memory, Seen, Waiting
 from .result import FaceResult, Result, Stages
 

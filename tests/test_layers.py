@@ -22,13 +22,12 @@ MAY_IMPORT = {
     "training": {
         "engines",
         "calibration",
+        "stream.clip",
         "stream.emotions",
         "stream.errors",
         "stream.eyes",
         "stream.faces",
-        "stream.flow",
         "stream.frame",
-        "stream.picture",
         "stream.recognize",
         "stream.result",
         "stream.sinks.base",
@@ -207,7 +206,7 @@ def test_breach_is_seen(package: str, source: str) -> None:
             "training.datasets",
             "from ferstream.stream.faces.align import crop\nimport ferstream.engines.ort",
         ),
-        ("training", "from ferstream.stream import faces, flow"),
+        ("training", "from ferstream.stream import clip, faces"),
         (
             "stream.sources",
             "from ..frame import Frame\nimport av\nimport ferstream.engines.ort",

@@ -13,7 +13,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from ..errors import SourceError, SourceTooLarge, SourceUnreadable
-from .protocol import END, ERROR, HEAD, PICTURE, read_message, send_frame, send_json
+from .process import END, ERROR, HEAD, PICTURE, read_message, send_frame, send_json
 from .seccomp import confine
 
 if TYPE_CHECKING:
@@ -202,7 +202,7 @@ def _too_long(name: str, limits: dict[str, Any]) -> SourceTooLarge:
 
 def _pictures(limits: dict[str, Any]) -> None:
     """Answer each picture on standard input with its pixels or an error, until the end."""
-    from ..picture import decode_picture
+    from ..sources.image import decode_picture
 
     _load_pictures()
     filtered = confine(limits["memory_bytes"], limits["cpu_s"])

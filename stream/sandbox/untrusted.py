@@ -31,16 +31,20 @@ from ..errors import (
 )
 from ..frame import Frame
 from ..sources.base import BaseSource, is_dense
-from .process import START_S, DecoderProcess, failure, printable, require_confined
-from .protocol import (
+from .process import (
     END,
     ERROR,
     FRAME,
     HEAD,
     PICTURE,
+    START_S,
+    DecoderProcess,
     ProtocolBroken,
     ProtocolSilent,
     Receiver,
+    failure,
+    printable,
+    require_confined,
     send_request,
 )
 

@@ -1,32 +1,32 @@
-"""Who may ask and how much: a bearer token, no pages from elsewhere, limits, secrets from files.
+"""Who may ask, and how much: a token, origins and names of the service, limits, turns by address.
 
 A browser sends requests to this service for any page that its user happens to open. Three checks
-keep such pages out: the Origin of a request has to be the service itself or an origin that was
-allowed; the Host has to be one under which the service is known, so that a name that was made to
-point here (DNS rebinding) is of no use; and whoever serves beyond the own machine asks for a token.
+keep such pages out. The Origin of a request has to be the service itself or an origin that was
+allowed. The Host has to be a name of the service, so that a name that was made to point here (DNS
+rebinding) is of no use. Whoever serves other machines asks for a token.
+
+What is scarce is shared out among network addresses (`Turns`): a client with many or costly
+requests waits behind its own.
 """
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import ipaddress
 import json
 import logging
-import os
-import ssl
-import stat
 import time
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ..errors import StreamError
 from ..sources.specs import is_known, own_names
-from .turns import client_network
 
 SUBPROTOCOL = "ferstream.v1"
 """What a WebSocket client may offer; one that has to give a token offers `bearer.TOKEN` too."""
@@ -238,45 +238,113 @@ class Limits:
                 raise ValueError(f"{name} has to be above 0, not {getattr(self, name)}")
 
 
-class ServeError(StreamError, OSError):
-    """The service cannot be started as asked."""
+def client_network(client: tuple[str, int] | None) -> str:
+    """The network address that shares are counted by; "" where none is known.
 
-
-def read_secret(file: Path, what: str) -> str:
-    """A small text file that only its owner can read, without the space around its text.
-
-    `what` is what it holds, for the message. Raises `ServeError`.
+    Of IPv6 it is the first 64 bits: whoever has one address there has all of the others too.
     """
+    host = client[0] if client else ""
     try:
-        with file.open("rb") as opened:
-            mode = os.fstat(opened.fileno()).st_mode
-            data = opened.read(65_536)
-        if stat.S_ISREG(mode) and stat.S_IMODE(mode) & 0o077:
-            raise ServeError(f"others can read the {what} in {file}: chmod 600 {file}")
-        return data.decode("utf-8").strip()
-    except (OSError, UnicodeError) as error:
-        if isinstance(error, ServeError):
-            raise
-        words = getattr(error, "strerror", None) or "it is no text"
-        raise ServeError(f"cannot read the {what} in {file}: {words.lower()}") from None
+        address = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return host
+    if isinstance(address, ipaddress.IPv4Address):
+        return host
+    if address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)
+    return str(ipaddress.IPv6Network((address, 64), strict=False))
 
 
-def check_tls(certificate: Path | None, key: Path | None) -> None:
-    """Raise `ServeError`, naming the file, where TLS cannot be spoken with these."""
-    if certificate is None and key is None:
-        return
-    if certificate is None or key is None:
-        raise ServeError("TLS needs both: give --certificate and --key")
-    for file in (certificate, key):
+class LineFull(Exception):
+    """So many of this address wait already."""
+
+
+@dataclass(eq=False, slots=True)
+class _Waiting:
+    address: str
+    heavy: bool
+    go: asyncio.Future[None] = field(default_factory=lambda: _future())
+
+
+class Turns:
+    """To be used within one event loop.
+
+    Args:
+        at_once: turns held at the same time.
+        line: how many of one address may wait.
+        heavy_at_once: how many of the turns what is said to be heavy may take; None: all but one.
+    """
+
+    def __init__(
+        self,
+        at_once: int,
+        line: int,
+        heavy_at_once: int | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._at_once, self._line = at_once, line
+        self._heavy_at_once = max(at_once - 1, 1) if heavy_at_once is None else heavy_at_once
+        self._clock = clock
+        self._waiting: list[_Waiting] = []  # in the order they came
+        self._held: Counter[str] = Counter()
+        self._heavy = 0
+        self._spent_s: dict[str, float] = {}  # of those who wait or hold
+
+    @asynccontextmanager
+    async def turn(self, address: str, heavy: bool = False) -> AsyncIterator[None]:
+        """Wait for a turn and hold it for the block. Raises `LineFull`."""
+        if sum(one.address == address for one in self._waiting) >= self._line:
+            raise LineFull(address)
+        # Who comes anew has had no less than those who are here, or he would be first for long.
+        self._spent_s.setdefault(address, min(self._spent_s.values(), default=0.0))
+        one = _Waiting(address, heavy)
+        self._waiting.append(one)
         try:
-            file.open("rb").close()
-        except OSError as error:
-            words = (error.strerror or str(error)).lower()
-            raise ServeError(f"cannot read {file}: {words}") from None
-    try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key)
-    except ssl.SSLError as error:
-        why = (error.reason or str(error)).replace("_", " ").lower()
-        raise ServeError(
-            f"{certificate} and {key} are no certificate and its key, both in PEM ({why})"
-        ) from None
+            self._give()
+            await one.go
+        except BaseException:
+            if one in self._waiting:
+                self._waiting.remove(one)
+                self._forget(address)
+            elif not one.go.cancelled():  # it was given and is of no use any more
+                self._take_back(one, 0.0)
+            raise
+        begun_s = self._clock()
+        try:
+            yield
+        finally:
+            self._take_back(one, self._clock() - begun_s)
+
+    def _give(self) -> None:
+        """Give the turns that are free."""
+        while self._held.total() < self._at_once:
+            ready = [
+                one for one in self._waiting if not one.heavy or self._heavy < self._heavy_at_once
+            ]
+            if not ready:
+                return
+            one = min(ready, key=lambda w: (self._held[w.address], self._spent_s[w.address]))
+            self._waiting.remove(one)
+            if one.go.cancelled():
+                self._forget(one.address)
+                continue
+            self._held[one.address] += 1
+            self._heavy += one.heavy
+            one.go.set_result(None)
+
+    def _take_back(self, one: _Waiting, took_s: float) -> None:
+        self._held[one.address] -= 1
+        self._heavy -= one.heavy
+        self._spent_s[one.address] += took_s
+        self._forget(one.address)
+        self._give()
+
+    def _forget(self, address: str) -> None:
+        if not self._held[address]:
+            del self._held[address]
+            if all(one.address != address for one in self._waiting):
+                self._spent_s.pop(address, None)
+
+
+def _future() -> asyncio.Future[None]:
+    return asyncio.get_running_loop().create_future()

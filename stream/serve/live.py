@@ -23,12 +23,11 @@ from ..errors import PipelineClosed, PipelineFull, SourceError, SourceTimeout, S
 from ..frame import Frame
 from ..inputs import Client
 from ..options import MOST_WORDS
-from ..picture import decoding_cost
 from ..pipeline import Pipeline
 from ..result import Result
 from ..sandbox.untrusted import PictureDecoder
-from .guard import SUBPROTOCOL, Limits, error_json, origin_allowed
-from .turns import Turns, client_network
+from ..sources.image import decoding_cost
+from .guard import SUBPROTOCOL, Limits, Turns, client_network, error_json, origin_allowed
 
 PATH = "/v1/live"
 MOVEMENTS = 12

@@ -28,7 +28,6 @@ from ..errors import (
     SourceUnreadable,
 )
 from ..frame import Frame
-from ..picture import picture_head
 from ..pipeline import Pipeline
 from ..report import summary_json
 from ..result import SCHEMA, Result
@@ -37,9 +36,9 @@ from ..sinks.base import BaseSink, SinkInfo
 from ..sinks.settled import SettledSink
 from ..sinks.tally import TallySink
 from ..sources.base import GivenFrames
-from .guard import Limits, error_json
+from ..sources.image import picture_head
+from .guard import Limits, LineFull, Turns, client_network, error_json
 from .live import live_json
-from .turns import LineFull, Turns, client_network
 from .uploads import Refusal, Upload, received
 
 # Rows of a clip that stay in memory until all are there.

@@ -28,8 +28,7 @@ from uvicorn.protocols.websockets.auto import AutoWebSocketsProtocol
 
 from ..pipeline import Pipeline
 from ..process import SIGNALS, Stop
-from .guard import Limits
-from .turns import client_network
+from .guard import Limits, client_network
 
 if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric

@@ -23,7 +23,7 @@ from ..result import Result
 from ..sources.base import SourceEvent
 
 if TYPE_CHECKING:
-    from .columns import Columns
+    from .table import Columns
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,8 +17,7 @@ from typing import Any
 from ferstream.engines.labels import Labels
 
 from .base import Making, WholeLines
-from .columns import Columns
-from .table import Column, FaceTable, Row, TableSink, Value, table_sink
+from .table import Column, Columns, FaceTable, Row, TableSink, Value, table_sink
 
 
 class CsvFile:

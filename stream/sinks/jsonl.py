@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from .base import STANDARD_OUTPUT, WholeLines, check_writable
-from .columns import Columns
 from .rows import BaseRowWriter, FrameRows, Row, RowSink, line
+from .table import Columns
 
 
 class JsonlFile(BaseRowWriter):

@@ -17,7 +17,7 @@ from ..frame import Frame
 from ..result import SCHEMA, Result
 from ..sources.base import SourceEvent, without_password
 from .base import BaseSink, Delivery, SinkInfo
-from .columns import Columns, more
+from .table import Columns, more
 
 Row = Mapping[str, Any]
 

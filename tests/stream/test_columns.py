@@ -13,9 +13,8 @@ from ferstream.engines.bundle import load_bundle
 from ferstream.engines.labels import labels_of
 from ferstream.stream.options import ColumnsName
 from ferstream.stream.result import Result
-from ferstream.stream.sinks.clips import columns as clip_columns
-from ferstream.stream.sinks.columns import COLUMNS, more, roll_deg, units_of
-from ferstream.stream.sinks.table import FaceTable
+from ferstream.stream.sinks.table import COLUMNS, FaceTable, more, roll_deg, units_of
+from ferstream.stream.sinks.tally import columns as clip_columns
 
 from .fakes import face
 

@@ -20,9 +20,8 @@ from ferstream.stream.frame import Frame
 from ferstream.stream.recognize import Recognizer
 from ferstream.stream.result import FaceResult, Result
 from ferstream.stream.sinks.base import SinkInfo
-from ferstream.stream.sinks.clips import ClipSink
-from ferstream.stream.sinks.columns import more
-from ferstream.stream.sinks.table import FaceTable
+from ferstream.stream.sinks.table import FaceTable, more
+from ferstream.stream.sinks.tally import ClipSink
 from ferstream.stream.sources.sample import SampleSource
 
 from .fakes import face

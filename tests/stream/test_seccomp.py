@@ -16,8 +16,7 @@ from ferstream.stream.sandbox import process as cell
 from ferstream.stream.sandbox import seccomp
 from ferstream.stream.sandbox.process import BASE_BYTES, LEAST_BYTES, Budget, free_memory
 from ferstream.stream.sandbox.seccomp import _MACHINES, _program, landlock_version
-from ferstream.stream.serve.cli import require_sandbox
-from ferstream.stream.serve.guard import ServeError
+from ferstream.stream.serve.cli import ServeError, require_sandbox
 
 MB = 2**20
 ALLOW, KILL, FAIL = 0x7FFF0000, 0x80000000, 0x00050000

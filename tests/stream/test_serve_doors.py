@@ -14,9 +14,8 @@ import httpx
 import pytest
 
 from ferstream.stream.recognize import Recognizer
-from ferstream.stream.serve.guard import Limits
+from ferstream.stream.serve.guard import Limits, client_network
 from ferstream.stream.serve.server import ConnectionLimit, Sparing
-from ferstream.stream.serve.turns import client_network
 
 from .serving import Served, encoded, frames, served
 

@@ -24,8 +24,8 @@ from ferstream.stream.frame import Frame
 from ferstream.stream.recognize import Recognizer
 from ferstream.stream.result import Result
 from ferstream.stream.sinks.base import SinkInfo
-from ferstream.stream.sinks.columns import COLUMNS, more
 from ferstream.stream.sinks.settled import SettledSink, Spool
+from ferstream.stream.sinks.table import COLUMNS, more
 from ferstream.stream.sources.sample import SampleSource
 
 from .fakes import FakeSource, ListSink

@@ -17,14 +17,14 @@ import pytest
 from ferstream import main, save_table
 from ferstream.engines.labels import BUILT_IN
 from ferstream.stream.errors import SinkError
+from ferstream.stream.formats import place_of
 from ferstream.stream.frame import Frame
 from ferstream.stream.outputs import Outputs
-from ferstream.stream.place import place_of
 from ferstream.stream.report import failure_json, summary_json
 from ferstream.stream.result import FaceResult, Result
 from ferstream.stream.sinks.base import Making, Sink, SinkInfo
-from ferstream.stream.sinks.clips import ClipSink, write_clips
-from ferstream.stream.sinks.clips import columns as clip_columns
+from ferstream.stream.sinks.tally import ClipSink, write_clips
+from ferstream.stream.sinks.tally import columns as clip_columns
 from ferstream.stream.summary import StageTimes, Summary
 from tests import media
 from tests.engines import tiny

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ferstream.stream.serve.turns import LineFull, Turns
+from ferstream.stream.serve.guard import LineFull, Turns
 
 
 class Asking:
