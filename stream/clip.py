@@ -88,7 +88,8 @@ MIN_FIELDS = 3
 """Fewer motion fields than this say nothing."""
 APART_S = 0.5
 """Frames farther apart than this are not of one moment, and are not read together."""
-_CLOCK_S = 1e-3  # cameras' times are this exact; a gap a hair too short is long enough
+CLOCK_S = 1e-3
+"""Cameras' times are this exact: a gap that is too short by less is long enough."""
 
 
 class FaceClip:
@@ -139,7 +140,7 @@ class FaceClip:
     def begins(self, time_s: float) -> bool:
         """Whether a feature of this time begins the clip anew: its time does not follow the last
         one, or follows it late (`APART_S`)."""
-        return not 0 < time_s - self.time_s <= APART_S + _CLOCK_S
+        return not 0 < time_s - self.time_s <= APART_S + CLOCK_S
 
     def add_feature(self, time_s: float, feature_D: NDArray[np.float32]) -> None:
         """Remember a frame's feature.
@@ -152,7 +153,7 @@ class FaceClip:
         row = self._newest
         if np.isfinite(self.time_s):
             since_s = self.time_s - self._time_T[row - 1]
-            if since_s >= self._spacing_s - _CLOCK_S:  # far enough from the one before it: it stays
+            if since_s >= self._spacing_s - CLOCK_S:  # far enough from the one before it: it stays
                 row = (row + 1) % len(self._time_T)
         self._feature_TD[row] = feature_D
         self._time_T[row] = time_s
@@ -164,7 +165,7 @@ class FaceClip:
 
         Valid is what is no older than the duration, seen from the newest.
         """
-        valid_T = self._time_T >= self.time_s - self._duration_s - _CLOCK_S
+        valid_T = self._time_T >= self.time_s - self._duration_s - CLOCK_S
         valid_T &= np.isfinite(self._time_T)
         feature_TD[:] = self._feature_TD
         feature_TD[~valid_T] = 0
@@ -181,9 +182,9 @@ class FaceClip:
         runs backwards, motion begins anew.
         """
         elapsed_s = time_s - self._reference_s
-        if self._reference is None or not 0 < elapsed_s <= MOTION_RESTART_S + _CLOCK_S:
+        if self._reference is None or not 0 < elapsed_s <= MOTION_RESTART_S + CLOCK_S:
             self._fields = 0
-        elif elapsed_s < self._gap_s - _CLOCK_S:
+        elif elapsed_s < self._gap_s - CLOCK_S:
             return False
         else:
             self._stack[:-2] = self._stack[2:]

@@ -102,14 +102,9 @@ def opening(blendshapes: Mapping[str, float]) -> Opening | None:
 
 
 class Blinks:
-    """Finds the blinks of one source's faces, frame by frame; knows nothing of what is to come.
+    """Finds the blinks of one source's faces, frame by frame, without looking ahead."""
 
-    Args:
-        dip: how much of the opening a blink takes away at the least, 0..1.
-    """
-
-    def __init__(self, dip: float = DIP) -> None:
-        self._dip = dip
+    def __init__(self) -> None:
         self._faces: dict[int, _Lids] = {}
 
     def add(
@@ -133,7 +128,7 @@ class Blinks:
                 continue
             lids = self._faces.get(identity)
             if lids is None or not 0 < time_s - lids.time_s <= GAP_S:
-                lids = _Lids(self._dip)
+                lids = _Lids()
             watched_s = time_s - lids.time_s if lids.settled else 0.0
             blink = lids.add(time_s, (right + left) / 2)
             told.append(Eyes(right, left, watched_s, blink))
@@ -146,10 +141,9 @@ class Blinks:
 class _Lids:
     """One face's lids over the last moment, without gaps."""
 
-    __slots__ = ("_dip", "_dipped", "_level", "_open")
+    __slots__ = ("_dipped", "_level", "_open")
 
-    def __init__(self, dip: float) -> None:
-        self._dip = dip
+    def __init__(self) -> None:
         self._open: deque[tuple[float, float]] = deque()  # time and opening, while nothing dips
         self._dipped: list[tuple[float, float]] = []  # since just before a dip began
         self._level = 0.0
@@ -170,7 +164,7 @@ class _Lids:
         now = (time_s, open_)
         if not self._dipped:
             level = median(value for _, value in self._open) if self._open else open_
-            if not self.settled or level - open_ < self._dip:
+            if not self.settled or level - open_ < DIP:
                 self._open.append(now)
                 while time_s - self._open[0][0] > _LEVEL_S:
                     self._open.popleft()

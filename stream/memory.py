@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from ferstream.engines.contract import motion_input
 from ferstream.engines.manifest import Manifest
 
-from .clip import APART_S, FaceClip, MotionEstimator
+from .clip import APART_S, CLOCK_S, FaceClip, MotionEstimator
 from .eyes import Blinks
 from .faces.track import Face
 from .result import Stages
@@ -32,7 +32,6 @@ FORGET_S = 4.0
 """The clip of a face that has not been seen for so long is dropped."""
 WAITING_BYTES = 96_000_000
 """Pictures of a recording that wait for what follows them; larger ones look less far ahead."""
-_CLOCK_S = 1e-3
 
 Tensors = dict[str, NDArray[Any]]
 
@@ -110,7 +109,7 @@ class Ahead:
         held = sum(waits.detected.picture_bytes for waits in self._waiting)
         while self._waiting:
             first = self._waiting[0].detected
-            followed = now_s - first.time_s >= self._half_s - _CLOCK_S
+            followed = now_s - first.time_s >= self._half_s - CLOCK_S
             if first.ahead and not followed and held <= WAITING_BYTES:
                 break
             held -= first.picture_bytes
@@ -313,10 +312,10 @@ class Around:
         at = self._seen.index(centre)
         time_N = np.array([seen.time_s for seen in self._seen])
         basic8_NK = np.stack([seen.basic8 for seen in self._seen])
-        near_NN = np.abs(time_N[:, None] - time_N) <= BLIP_S + _CLOCK_S
+        near_NN = np.abs(time_N[:, None] - time_N) <= BLIP_S + CLOCK_S
         steady_NK = (near_NN @ basic8_NK) / near_NN.sum(1, keepdims=True)
         apart_N = np.abs(steady_NK - steady_NK[at]).sum(1) / 2
-        like_N = (apart_N <= OTHERWISE) & (np.abs(time_N - centre.time_s) <= self.half_s + _CLOCK_S)
+        like_N = (apart_N <= OTHERWISE) & (np.abs(time_N - centre.time_s) <= self.half_s + CLOCK_S)
         before = self._walk(range(at - 1, -1, -1), at, time_N, like_N)
         after = self._walk(range(at + 1, len(time_N)), at, time_N, like_N)
         return [self._seen[row] for row in (*reversed(before), at, *after)]
@@ -332,7 +331,7 @@ class Around:
             if not like_N[row] or abs(time_s - last_s) > APART_S or len(chosen) == self._most:
                 break
             last_s = time_s
-            if abs(time_s - kept_s) >= self._spacing_s - _CLOCK_S:
+            if abs(time_s - kept_s) >= self._spacing_s - CLOCK_S:
                 chosen.append(row)
                 kept_s = time_s
         return chosen

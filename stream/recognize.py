@@ -11,7 +11,6 @@ from dataclasses import replace
 from typing import Any, Literal, NoReturn, overload
 
 import cv2
-from numpy.typing import NDArray
 
 from ferstream.engines.bundle import Bundle, load_bundle
 from ferstream.engines.engine import Engine, open_engine
@@ -33,8 +32,6 @@ from .scoring import FaceScorer
 from .sources.part import Part, Region
 
 __all__ = ["FORGET_S", "DetectedFaces", "FaceResult", "Recognizer", "Result", "network_threads"]
-
-Tensors = dict[str, NDArray[Any]]
 
 
 class Recognizer:

@@ -18,7 +18,7 @@ import json
 import logging
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
@@ -59,7 +59,6 @@ class Guard:
         origins: further origins whose pages may ask, such as https://example.org.
         hosts: further names of this service, where it is reached by one; addresses, localhost
             and the machine's own name are known.
-        open_paths: paths answered without a token.
     """
 
     def __init__(
@@ -68,13 +67,11 @@ class Guard:
         token: str | None = None,
         origins: Sequence[str] = (),
         hosts: Sequence[str] = (),
-        open_paths: Iterable[str] = OPEN_PATHS,
     ) -> None:
         self._app = app
         self._token = token
         self._origins = tuple(origins)
         self._hosts = own_names(hosts)
-        self._open_paths = frozenset(open_paths)
         self._refused, self._next_s = 0, 0.0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -88,7 +85,7 @@ class Guard:
             await _refuse(scope, receive, send, 421, "unknown_host", _UNKNOWN_HOST)
         elif not origin_allowed(headers, self._origins):
             await _refuse(scope, receive, send, 403, "origin", _FOREIGN_ORIGIN)
-        elif not (scope["path"] in self._open_paths or self._is_known_token(scope, headers)):
+        elif not (scope["path"] in OPEN_PATHS or self._is_known_token(scope, headers)):
             self._tell(scope)
             await _refuse(scope, receive, send, 401, "token", _NO_TOKEN)
         else:
@@ -272,18 +269,16 @@ class Turns:
     Args:
         at_once: turns held at the same time.
         line: how many of one address may wait.
-        heavy_at_once: how many of the turns what is said to be heavy may take; None: all but one.
     """
 
     def __init__(
         self,
         at_once: int,
         line: int,
-        heavy_at_once: int | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._at_once, self._line = at_once, line
-        self._heavy_at_once = max(at_once - 1, 1) if heavy_at_once is None else heavy_at_once
+        self._heavy_at_once = max(at_once - 1, 1)
         self._clock = clock
         self._waiting: list[_Waiting] = []  # in the order they came
         self._held: Counter[str] = Counter()

@@ -100,10 +100,10 @@ def live_json(result: Result, size: tuple[int, int], top: int) -> dict[str, Any]
     return {**row, "size": list(size)}
 
 
-def strongest(movements: Mapping[str, float], most: int = MOVEMENTS) -> dict[str, float]:
-    """The strongest movements by name, strongest first."""
-    values = sorted(movements.items(), key=lambda pair: -pair[1])
-    return {name: round(value, 3) for name, value in values[:most]}
+def strongest(blendshapes: Mapping[str, float]) -> dict[str, float]:
+    """The `MOVEMENTS` largest blendshapes by name, largest first."""
+    values = sorted(blendshapes.items(), key=lambda pair: -pair[1])
+    return {name: round(value, 3) for name, value in values[:MOVEMENTS]}
 
 
 class _Leave(Exception):

@@ -6,7 +6,7 @@ import logging
 import re
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,10 +56,8 @@ class Watch:
         pipeline: Pipeline,
         sinks: Sequence[Sequence[Sink]] = (),
         about: Mapping[str, Any] | None = None,
-        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._pipeline = pipeline
-        self._clock = clock
         self._about = dict(about or {})
         self._lock = threading.Lock()
         self._stop = threading.Event()
@@ -93,7 +91,7 @@ class Watch:
 
     def states(self) -> list[dict[str, Any]]:
         """Every source: its id, name, state and counts."""
-        now_s = self._clock()
+        now_s = time.monotonic()
         with self._lock:
             return [
                 {
@@ -121,7 +119,7 @@ class Watch:
         if result is None:
             return None
         row = live_json(result, size, top)
-        return {**row, "age_s": round(self._clock() - came_s, 3), "state": state.value}
+        return {**row, "age_s": round(time.monotonic() - came_s, 3), "state": state.value}
 
     def _run(self) -> None:
         try:
@@ -150,7 +148,7 @@ class Watch:
             one = self._watched[result.source]
             one.result, one.size = result, (frame.width_px, frame.height_px)
             one.frames += 1
-            one.came_s = self._clock()
+            one.came_s = time.monotonic()
             if one.state is State.connecting:
                 one.state = State.live
 

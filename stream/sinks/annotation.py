@@ -9,7 +9,6 @@ from __future__ import annotations
 import mimetypes
 import os
 from collections.abc import Sequence
-from contextlib import suppress
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import Protocol
 
 from ..frame import Frame
 from ..result import Result
-from .base import BaseSink, SinkInfo, draft, write_failure
+from .base import BaseSink, SinkInfo, write_failure, write_whole
 from .episodes import Episode, Episodes, ShownEpisodes
 
 _SAVE_EVERY_S = 5.0
@@ -79,28 +78,24 @@ class AnnotationSink(BaseSink):
         self._episodes += [replace(episode, top=(), mean=None) for episode in ended]
 
     def _save(self, going_on: Sequence[Episode] = ()) -> None:
-        """Write beside, then move into place: a reader never sees half a document."""
+        """Write the document, with the episodes that go on as if they ended here."""
         assert self._info is not None
         episodes = [*self._episodes, *(replace(episode, top=()) for episode in going_on)]
         episodes.sort(key=lambda episode: (episode.start_s, episode.face_id))
         text = self._document.text(self._info, episodes, self._length_s)
-        beside = draft(self._path)
         try:
-            beside.write_text(text, "utf-8")
-            beside.replace(self._path)
+            write_whole(self._path, text.encode())
         except OSError as error:
-            with suppress(OSError):
-                beside.unlink(missing_ok=True)
             raise write_failure(self._path, error) from error
 
 
-def media_file(info: SinkInfo, media: Path | None) -> Path | None:
-    """The file that an annotation is of: the one named, else the source if it is a file."""
+def media_file(info: SinkInfo) -> Path | None:
+    """The file that an annotation is of: the source, if that is a file."""
     try:
-        found = media or (Path(info.source) if Path(info.source).is_file() else None)
+        is_file = Path(info.source).is_file()
     except OSError:
         return None
-    return None if found is None else Path(os.path.abspath(found))
+    return Path(os.path.abspath(info.source)) if is_file else None
 
 
 def mime_type(media: Path) -> str:

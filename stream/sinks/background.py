@@ -180,10 +180,8 @@ class BackgroundWriter(BaseRowWriter):
         on_failure: Notify | None = None,
         on_return: Notify | None = None,
         backoff: Backoff | None = None,
-        close_s: float = CLOSE_S,
     ) -> None:
         self._writer = writer
-        self._close_s = close_s
         batch = writer if isinstance(writer, BatchWriter) else None
         self._sender: RetryingSender[Row] = RetryingSender(
             name or type(writer).__name__,
@@ -234,9 +232,9 @@ class BackgroundWriter(BaseRowWriter):
         self._sender.put(row)
 
     def close(self) -> None:
-        """Let the writer take what waits, for `close_s` at most, and close it."""
+        """Let the writer take what waits, for `CLOSE_S` at most, and close it."""
         if self._sender.started:
-            self._sender.close(self._close_s)
+            self._sender.close(CLOSE_S)
         else:
             self._writer.close()
 

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
@@ -147,6 +148,22 @@ def draft(path: Path) -> Path:
     return path.with_name(f".{path.name}{PART}")
 
 
+def write_whole(path: Path, data: bytes | bytearray) -> None:
+    """Write a file that appears whole or not at all: a reader never sees half of it.
+
+    It is written beside its name (`draft`) and moved into place. Raises OSError, with the file
+    of that name as it was.
+    """
+    beside = draft(path)
+    try:
+        beside.write_bytes(data)
+        beside.replace(path)
+    except OSError:
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
+        raise
+
+
 def is_segment(playlist: Path, file: Path) -> bool:
     """Whether a file in the folder of an HLS playlist has the name of one of its segments."""
     name = re.escape(playlist.stem) + r"-\d{6,}\.ts"
@@ -211,6 +228,14 @@ def notice_lines(info: SinkInfo) -> list[str]:
     if purpose:
         lines.append(f"Purpose: {purpose}")
     return [" ".join(line.split()) for line in lines]
+
+
+def package_version() -> str:
+    """The version of ferstream that is installed; "unknown" in a checkout that is not."""
+    try:
+        return version("ferstream")
+    except PackageNotFoundError:
+        return "unknown"
 
 
 STANDARD_OUTPUT = Path("-")

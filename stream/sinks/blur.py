@@ -43,14 +43,13 @@ class BlurSink(BaseSink):
 
     Args:
         sink: what writes or shows the frames.
-        keep_s: a face out of sight is masked at its last place for so long.
         lead_s: frames are held back for so long, to mask faces before they are found. 0 gives
             them on at once: a new face may then be seen for up to `LEAD_S`.
     """
 
-    def __init__(self, sink: Sink, *, keep_s: float = LOST_S, lead_s: float = LEAD_S) -> None:
+    def __init__(self, sink: Sink, *, lead_s: float = LEAD_S) -> None:
         self._sink = sink
-        self._keep_s, self._lead_s = keep_s, lead_s
+        self._lead_s = lead_s
         self._waiting: deque[tuple[Frame, Result]] = deque()
         self._waiting_bytes = 0
         self._seen: dict[int, deque[tuple[float, Box]]] = {}
@@ -98,7 +97,7 @@ class BlurSink(BaseSink):
         """The oldest frame to the other sink, masked."""
         frame, result = self._waiting.popleft()
         self._waiting_bytes -= frame.pixels.nbytes
-        self._forget(frame.time_s - self._keep_s)
+        self._forget(frame.time_s - LOST_S)
         masks = list(self._masks(frame.time_s))
         if masks:
             frame = replace(frame, pixels=masked(frame.pixels, masks))

@@ -26,19 +26,16 @@ _SURE, _UNCERTAIN = "sure", "uncertain"
 
 
 class BorisSink(AnnotationSink):
-    """Writes a .boris project; `media` is what was observed, else the source where it is a file.
+    """Writes a .boris project; the source is what was observed, where it is a file.
 
     A source that is no file, such as a camera, becomes a live observation.
     """
 
-    def __init__(self, path: Path, media: Path | None = None) -> None:
-        super().__init__(path, _Boris(media))
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, _Boris())
 
 
 class _Boris:
-    def __init__(self, media: Path | None) -> None:
-        self._media = media
-
     def text(self, info: SinkInfo, episodes: list[Episode], length_s: float) -> str:
         now = datetime.now().strftime("%Y-%m-%dT%H:%M:%S")
         families = {episode.family or "neutral" for episode in episodes}
@@ -64,7 +61,7 @@ class _Boris:
     def _observation(
         self, info: SinkInfo, episodes: list[Episode], length_s: float, now: str
     ) -> dict[str, Any]:
-        media = None if info.live else media_file(info, self._media)
+        media = None if info.live else media_file(info)
         files: dict[str, list[str]] = {str(place + 1): [] for place in range(_PLAYERS)}
         observation: dict[str, Any] = {
             "type": "LIVE" if media is None else "MEDIA",

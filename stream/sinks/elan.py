@@ -39,15 +39,15 @@ _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 class EafSink(AnnotationSink):
-    """Writes an .eaf file; `media` is what it annotates, else the source where it is a file."""
+    """Writes an .eaf file, which links the source where that is a file."""
 
-    def __init__(self, path: Path, media: Path | None = None) -> None:
-        super().__init__(path, _Eaf(path, media))
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, _Eaf(path))
 
 
 class _Eaf:
-    def __init__(self, path: Path, media: Path | None) -> None:
-        self._path, self._media = path, media
+    def __init__(self, path: Path) -> None:
+        self._path = path
 
     def text(self, info: SinkInfo, episodes: list[Episode], length_s: float) -> str:
         root = Element(
@@ -72,7 +72,7 @@ class _Eaf:
 
     def _head(self, root: Element, info: SinkInfo, annotations: int) -> None:
         head = SubElement(root, "HEADER", {"MEDIA_FILE": "", "TIME_UNITS": "milliseconds"})
-        media = media_file(info, self._media)
+        media = media_file(info)
         if media is not None:
             descriptor = {
                 "MEDIA_URL": media.as_uri(),

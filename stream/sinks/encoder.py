@@ -117,6 +117,26 @@ class Encoder:
         return fitted(pixels, (stream.width, stream.height))
 
 
+class Muxed:
+    """What a muxer has written, in memory until it is taken: the file-like target of a container.
+
+    It has no `seek`, so that the muxer writes from the first byte to the last.
+    """
+
+    def __init__(self) -> None:
+        self._data = bytearray()
+
+    def write(self, data: bytes) -> int:
+        """Append what was muxed."""
+        self._data += data
+        return len(data)
+
+    def take(self) -> bytearray:
+        """All that was written since the last call."""
+        data, self._data = self._data, bytearray()
+        return data
+
+
 def fitted(pixels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
     """Pixels of this width and height: one more at the edge is repeated, else they are scaled."""
     height_px, width_px = pixels.shape[:2]

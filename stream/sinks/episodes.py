@@ -77,7 +77,6 @@ class Episodes:
     Args:
         min_s: how long another expression must lead; also the shortest time between two changes.
         smooth_s: time over which readings are averaged; 0 for not at all.
-        gone_s: how long a face may be out of sight before its episode ends.
         longest_s: an episode of this length ends and goes on as a new one.
     """
 
@@ -86,16 +85,15 @@ class Episodes:
         min_s: float = MIN_S,
         *,
         smooth_s: float = SMOOTH_S,
-        gone_s: float = GONE_S,
         longest_s: float = math.inf,
     ) -> None:
-        if min_s < 0 or smooth_s < 0 or gone_s <= 0 or longest_s <= min_s:
+        if min_s < 0 or smooth_s < 0 or longest_s <= min_s:
             raise ValueError(
-                f"times of episodes: min_s {min_s:g}, smooth_s {smooth_s:g}, gone_s {gone_s:g}, "
+                f"times of episodes: min_s {min_s:g}, smooth_s {smooth_s:g}, "
                 f"longest_s {longest_s:g}; give positive times, longest_s above min_s"
             )
         self._min_s, self._smooth_s = min_s, smooth_s
-        self._gone_s, self._longest_s = gone_s, longest_s
+        self._longest_s = longest_s
         self._faces: dict[int, _FaceState] = {}
         self._now_s = -math.inf
 
@@ -119,7 +117,7 @@ class Episodes:
         self._now_s = result.time_s
         for found in result.faces:
             state = self._faces.get(found.face.id)
-            if state is not None and result.time_s - state.seen_s > self._gone_s:
+            if state is not None and result.time_s - state.seen_s > GONE_S:
                 ended += state.last(self._min_s)
                 state = None
             if state is None:
@@ -130,7 +128,7 @@ class Episodes:
                 state.see(found, result.time_s, self._smooth_s)
                 ended += state.changed(self._min_s) or state.split(self._longest_s)
         for face_id, state in list(self._faces.items()):
-            if result.time_s - state.seen_s > self._gone_s:
+            if result.time_s - state.seen_s > GONE_S:
                 ended += state.last(self._min_s)
                 del self._faces[face_id]
         return _in_order(ended)

@@ -13,7 +13,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
@@ -21,7 +20,7 @@ from ..frame import Frame
 from ..result import Result
 from ..sources.base import SourceEvent, State, without_password
 from ..sources.specs import is_known, own_names
-from .base import BaseSink, Delivery, SinkInfo
+from .base import BaseSink, Delivery, SinkInfo, package_version
 from .prometheus import OTHER, Metrics, Recent
 
 _MOST_STAGES = 16
@@ -68,7 +67,7 @@ class MetricsSink(BaseSink):
         self._info, self.label = info, metrics.label_of(info.source)
         bundle = info.about.get("bundle") or {}
         metrics.info.labels(
-            version=str(info.about.get("version") or _version()),
+            version=str(info.about.get("version") or package_version()),
             bundle=str(bundle.get("name", "")),
             bundle_version=str(bundle.get("version", "")),
             purpose=str(info.about.get("purpose") or ""),
@@ -156,13 +155,6 @@ class MetricsSink(BaseSink):
             series = self._metrics.stages.labels(self.label, label)
             self._stages[name] = series
         return series
-
-
-def _version() -> str:
-    try:
-        return version("ferstream")
-    except PackageNotFoundError:
-        return "unknown"
 
 
 _SILENT_S = 10.0

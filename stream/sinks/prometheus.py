@@ -27,8 +27,8 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
 
 from ..errors import SinkError
 from ..sources.base import without_password
@@ -36,25 +36,13 @@ from ..sources.base import without_password
 if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
 
+    from .metrics_sink import MetricsSink
+
 
 MOST_SOURCES = 200
 OTHER = "other"
 _STAGE_S = (0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512, 1.024)
 _LATENCY_S = (0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.08, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0)
-
-
-class FaceState(Protocol):
-    """A source's sink, asked when the metrics are read."""
-
-    label: str
-    open_now: bool
-    recent: Recent
-
-    def drops(self) -> Mapping[str, int]:
-        """Counts by cause."""
-
-    def outputs(self) -> Mapping[str, int]:
-        """1 for each output that works, 0 for each that does not."""
 
 
 class Metrics:
@@ -72,7 +60,7 @@ class Metrics:
         client.ProcessCollector(registry=self.registry)
         self._lock = threading.Lock()
         self._sources: dict[str, None] = {}
-        self._sinks: list[FaceState] = []
+        self._sinks: list[MetricsSink] = []
         self._server: tuple[Any, threading.Thread] | None = None
         self._make_series()
         # The registry asks it whenever it is read.
@@ -162,7 +150,7 @@ class Metrics:
             self._sources[name] = None
             return name
 
-    def add(self, sink: FaceState) -> None:
+    def add(self, sink: MetricsSink) -> None:
         """Ask this sink too when the metrics are read."""
         with self._lock:
             self._sinks = [one for one in self._sinks if one.label != sink.label or one.open_now]

@@ -21,6 +21,7 @@ from .overlay import Timeline, draw
 
 _LARGEST_PX = (1600, 900)
 _QUIT_KEYS = (ord("q"), 27)
+_LINES_EVERY_S = 1.0
 # OpenCV's window code ends the whole process where it finds no display: ask from another one.
 _PROBE = "import cv2; cv2.namedWindow('probe'); cv2.destroyAllWindows()"
 
@@ -82,11 +83,10 @@ def check_display() -> None:
 
 
 class LinesSink(BaseSink):
-    """Prints what each face expresses once in `every_s` seconds of the source's time."""
+    """Prints what each face expresses once a second of the source's time."""
 
-    def __init__(self, top: int = 3, every_s: float = 1.0, file: TextIO | None = None) -> None:
+    def __init__(self, top: int = 3, file: TextIO | None = None) -> None:
         self._top = top
-        self._every_s = every_s
         self._file = file
         self._source = ""
         self._start_s: float | None = None
@@ -104,7 +104,7 @@ class LinesSink(BaseSink):
             print(begun, file=self._file or sys.stdout, flush=True)
         if result.time_s < self._next_s:
             return
-        self._next_s = result.time_s + self._every_s
+        self._next_s = result.time_s + _LINES_EVERY_S
         clock = f"{result.time_s - self._start_s:7.1f} s"
         lines = [f"{clock}  no face"] if not result.faces else []
         for found in result.faces:

@@ -31,7 +31,7 @@ from .base import (
     suffix_of,
     write_failure,
 )
-from .encoder import Encoder
+from .encoder import Encoder, Muxed
 from .overlay import Timeline, draw
 
 if TYPE_CHECKING:
@@ -65,12 +65,12 @@ class Recording:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._kind = _FORMATS.get(suffix_of(path), "mp4")
-        self._pending = _Pending()
+        self._muxed = Muxed()
         self._file = WholePieces(path)
         self._head: bytearray | None = None  # not on disk yet; empty once it is
         options = {**_GROWING[self._kind], "flush_packets": "1"}
         self.container: OutputContainer = av.open(
-            self._pending, "w", format=self._kind, container_options=options
+            self._muxed, "w", format=self._kind, container_options=options
         )
         """What packets are muxed into; `save` is called after each of them."""
 
@@ -80,7 +80,7 @@ class Recording:
         Raises `SinkLost` where there is no room: these pieces are missing, the next ones fit all
         the same.
         """
-        piece, self._pending.data = self._pending.data, bytearray()
+        piece = self._muxed.take()
         if self._head is None and piece:
             self._head, piece = piece, bytearray()
         if self._head:
@@ -131,18 +131,6 @@ def _copy(grown: InputContainer, whole: OutputContainer) -> None:
         if packet.dts is not None:
             packet.stream = streams[packet.stream.index]
             whole.mux(packet)
-
-
-class _Pending:
-    """What the muxer has written and the disk has not; the muxer cannot go back in it."""
-
-    def __init__(self) -> None:
-        self.data = bytearray()
-
-    def write(self, data: bytes) -> int:
-        """Take it."""
-        self.data += data
-        return len(data)
 
 
 # What players of MP4 and QuickTime play; Matroska holds anything.

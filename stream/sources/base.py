@@ -329,8 +329,9 @@ class GivenFrames(BaseSource):
 
     live = False
 
-    def __init__(self, name: str, frames: Iterable[Frame], rate_hz: float | None = None) -> None:
-        self.name, self.rate_hz = name, rate_hz
+    def __init__(self, name: str, frames: Iterable[Frame]) -> None:
+        self.name = name
+        self.rate_hz: float | None = None
         self.size: tuple[int, int] | None = None
         self.duration_s: float | None = None
         self._frames = frames

@@ -57,7 +57,6 @@ class GstSource(BaseSource):
         name: str,
         live: bool = True,
         stall_s: float = 3.0,
-        clock: Callable[[], float] = time.monotonic,
         at_end: Callable[[], None] = lambda: None,
     ) -> None:
         """`at_end` is called once the pipeline is stopped."""
@@ -66,7 +65,6 @@ class GstSource(BaseSource):
         self.duration_s: float | None = None
         self._pipeline = pipeline
         self._stall_s = stall_s
-        self._clock = clock
         self._at_end = at_end
         self._stop = False
         self._first: Picture | None = None
@@ -105,8 +103,8 @@ class GstSource(BaseSource):
         """
         try:
             self._pipeline.start()
-            until_s = self._clock() + limit_s
-            while self._first is None and self._clock() < until_s and not self._stop:
+            until_s = time.monotonic() + limit_s
+            while self._first is None and time.monotonic() < until_s and not self._stop:
                 self._first = self._pipeline.pull(_PULL_S)
             if self._first is None and not self._stop and not self._pipeline.buffers_received():
                 limit = f"within {limit_s:g} s"
@@ -131,7 +129,7 @@ class GstSource(BaseSource):
         try:
             while (picture := self._next()) is not None:
                 if self.live:
-                    time_s = self._clock() - picture.age_s
+                    time_s = time.monotonic() - picture.age_s
                 else:
                     stamp_s = picture.stamp_s if picture.stamp_s is not None else last_s + 1 / 30
                     begin_s = stamp_s if begin_s is None else begin_s
@@ -165,7 +163,7 @@ class GstSource(BaseSource):
     def _next(self) -> Picture | None:
         """The next good picture; None once closed. Raises `SourceTimeout` at a stall."""
         picture, self._first = self._first, None
-        begun_s = received_s = self._clock()
+        begun_s = received_s = time.monotonic()
         received = self._pipeline.buffers_received()
         while not self._stop:
             if picture is not None:
@@ -173,7 +171,7 @@ class GstSource(BaseSource):
                     return picture
                 self._damaged += 1
             picture = self._pipeline.pull(min(_PULL_S, self._stall_s))
-            now_s, before = self._clock(), received
+            now_s, before = time.monotonic(), received
             if not self.live or picture is not None:
                 continue
             received = self._pipeline.buffers_received()
