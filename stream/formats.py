@@ -35,8 +35,8 @@ from typing import Any, NamedTuple
 from .errors import SinkError
 from .sinks.base import (
     PART,
-    Making,
     Sink,
+    SinkOptions,
     check_writable,
     is_segment,
     make_folder,
@@ -71,10 +71,10 @@ class Format:
     served: bool = False
     """Whether it is served at an address of one source each, from a thread of its own."""
 
-    def make(self, making: Making) -> Sink:
+    def make(self, options: SinkOptions) -> Sink:
         """The sink. Raises `SinkError` for a name that it cannot have, ModuleNotFoundError where a
         library is missing."""
-        sink: Sink = self._module.make(making)
+        sink: Sink = self._module.make(options)
         return sink
 
     def make_writer(self, target: str) -> RowWriter:
@@ -165,7 +165,7 @@ class Place(NamedTuple):
 
     @property
     def name(self) -> str:
-        """What people are told of it; free of passwords."""
+        """Its name in messages, without passwords."""
         if self.target == STANDARD_OUTPUT:
             return "standard output"
         return without_password(self.target)
@@ -190,7 +190,7 @@ class Place(NamedTuple):
 
     @property
     def unfinished(self) -> Place:
-        """Where this output stands until it is whole: beside its own name, `.part` added.
+        """Where this output is written until it is complete: its name with `.part` added.
 
         Devices, pipes, addresses and live playlists are written directly.
         """
@@ -200,7 +200,7 @@ class Place(NamedTuple):
         return self._replace(target=os.path.realpath(path) + PART)
 
     def finish(self) -> None:
-        """Give the whole output its name. Raises `SinkError`."""
+        """Give the complete output its name. Raises `SinkError`."""
         written = Path(self.unfinished.target)
         if self.unfinished != self and written.exists():
             try:
@@ -209,7 +209,7 @@ class Place(NamedTuple):
                 raise write_failure(Path(self.target), error) from error
 
     def discard(self) -> None:
-        """Remove an output of which nothing came."""
+        """Remove an incomplete output."""
         if self.unfinished != self and not self.shared:
             Path(self.unfinished.target).unlink(missing_ok=True)
 
@@ -288,7 +288,7 @@ def _at_level(names: Sequence[str], level: int) -> str:
 
 
 def _levels(source: str) -> list[str]:
-    """Names for a source that tell ever more of it."""
+    """Names for a source, each longer than the one before."""
     if is_address(source) or source.startswith("gst:"):
         # An address has no suffix to lose: what follows its last dot may be half of its host.
         return [_plain(_name(source))]

@@ -96,7 +96,7 @@ _ROUNDING = 1e-3
 _numbers = count()
 
 
-class Taken(NamedTuple):
+class PictureFrame(NamedTuple):
     """One picture as the networks take it."""
 
     frame: Frame
@@ -104,7 +104,7 @@ class Taken(NamedTuple):
     """What its result calls its source; None for a caller's own frame, whose source goes on."""
 
 
-def take(pictures: Iterable[Picture]) -> Iterator[Taken]:
+def picture_frames(pictures: Iterable[Picture]) -> Iterator[PictureFrame]:
     """Frames of pictures, one by one.
 
     Raises TypeError for what is no picture, ValueError for an array of another shape or range and
@@ -113,16 +113,20 @@ def take(pictures: Iterable[Picture]) -> Iterator[Taken]:
     """
     items = pictures if isinstance(pictures, list | tuple) else list(pictures)
     for at, item in enumerate(items):
-        yield take_one(item, at, len(items))
+        yield picture_frame(item, at, len(items))
 
 
-def take_one(item: object, at: int, among: int | None) -> Taken:
-    """The frame of the picture at this place, from 0, among so many; None: nobody knows how many.
+def picture_frame(item: object, at: int, among: int | None) -> PictureFrame:
+    """The frame of one picture of a list.
 
-    Raises as `take`.
+    Args:
+        at: its place in the list, from 0.
+        among: length of the list; None: unknown.
+
+    Raises as `picture_frames`.
     """
     try:
-        return _taken(item, at)
+        return _picture_frame(item, at)
     except SourceError as error:
         error.args = (_placed(error, at, among),)
         raise
@@ -137,9 +141,9 @@ def _placed(error: Exception, at: int, among: int | None) -> str:
     return f"picture {at + 1}{f' of {among}' if among else ''}: {text}"
 
 
-def _taken(item: object, at: int) -> Taken:
+def _picture_frame(item: object, at: int) -> PictureFrame:
     if isinstance(item, Frame):
-        return Taken(item, None)
+        return PictureFrame(item, None)
     name = f"picture {at + 1}"
     if isinstance(item, np.ndarray):
         pixels = rgb_of(item)
@@ -150,7 +154,7 @@ def _taken(item: object, at: int) -> Taken:
         pixels = _read(Path(name))
     else:
         pixels = _of_image(item)
-    return Taken(Frame(pixels, 0.0, at, f"\0picture-{next(_numbers)}"), name)
+    return PictureFrame(Frame(pixels, 0.0, at, f"\0picture-{next(_numbers)}"), name)
 
 
 def rgb_of(array: NDArray[Any]) -> NDArray[np.uint8]:
@@ -214,7 +218,7 @@ def _of_image(item: object) -> NDArray[np.uint8]:
 
 
 def _decoded(data: bytes) -> NDArray[np.uint8]:
-    """The pixels of a picture file's bytes; only Pillow reads them, as they may be a stranger's."""
+    """The pixels of a picture file's bytes; only Pillow reads them, as they may be untrusted."""
     from .sources.image import open_image, open_simple
 
     name = "this picture"

@@ -29,11 +29,11 @@ T = TypeVar("T")
 
 
 class SlotClosed(Exception):
-    """The other side is done: clean end of the items, or nobody takes them any more."""
+    """The other side has closed the slot: no more items come, or nobody takes them."""
 
 
 class SlotEmpty(TimeoutError):
-    """Nothing came in the time one was willing to wait."""
+    """No item came within the time limit."""
 
 
 class Slot(Protocol[T]):
@@ -175,15 +175,15 @@ class Input:
         self, owner: Owner, name: str, key: str, policy: Policy, slot: Slot[Frame], ahead: bool
     ) -> None:
         self.name = name
-        """What frames and results call it where they are delivered."""
+        """The source name of delivered frames and results."""
         self.key = key
-        """What the recogniser calls it: never another input's."""
+        """The source name for the recogniser; unique."""
         self.policy = policy
         self._owner = owner
         self.slot = slot
         self._ahead = ahead
         self.gone = threading.Event()
-        """Set once it is over: nothing more is to be delivered."""
+        """Set once the input is over: nothing more is delivered."""
         self.exhausted = False
         """Whether its last frame was taken."""
         self.waiting: deque[Frame] = deque()
@@ -203,7 +203,7 @@ class Input:
         """The next frame if there is one; notices the end."""
         while not self.exhausted:
             try:
-                frame = self._passed(self.slot.take(timeout_s=0))
+                frame = self._admitted(self.slot.take(timeout_s=0))
             except SlotEmpty:
                 return None
             except SlotClosed:
@@ -217,7 +217,7 @@ class Input:
         """A frame as the recogniser gets it."""
         return replace(frame, source=self.key, ahead=self._ahead)
 
-    def _passed(self, frame: Frame) -> Frame | None:
+    def _admitted(self, frame: Frame) -> Frame | None:
         """A frame that was taken; None where it is not to be recognised."""
         return frame
 
@@ -250,13 +250,13 @@ class Callbacks:
     on_failure: Callable[[StreamError], None] | None = None
     """A `FrameFailed` for a frame that could not be recognised."""
     on_taken: Callable[[], None] | None = None
-    """The frame that waited is being worked on: the next may be decoded."""
+    """The frame that waited is being processed: the next may be decoded."""
     on_end: Callable[[], None] | None = None
     """The pipeline has closed; from any thread."""
 
 
 class Client(Input):
-    """One who hands frames over and is called back with results; made by `Pipeline.join`."""
+    """Submits frames and is called back with results; made by `Pipeline.join`."""
 
     counted = True
 
@@ -265,10 +265,10 @@ class Client(Input):
         self._callbacks = callbacks
 
     def submit(self, frame: Frame) -> None:
-        """Hand a frame over; whatever its source is called, it counts as this client's.
+        """Submit a frame; its `source` is replaced by the client's name.
 
-        It replaces the one that waits. Frames come in the order of their times. Raises
-        PipelineClosed after `leave`, or once the pipeline is closed.
+        It replaces the frame that waits, if there is one. Frames come in the order of their times.
+        Raises PipelineClosed after `leave`, or once the pipeline is closed.
         """
         try:
             self.slot.put(replace(frame, source=self.name))
@@ -277,9 +277,9 @@ class Client(Input):
         self._owner.wake()
 
     def leave(self) -> None:
-        """Go; what is kept of the client is dropped soon. May be called twice, by any thread.
+        """Leave the pipeline, which then forgets the client; safe from any thread, more than once.
 
-        No call back begins after this returns, except from the batch that is under way.
+        No callback begins after this returns, except from the batch in progress.
         """
         self._owner.remove(self)
 
@@ -310,7 +310,7 @@ class Client(Input):
                 _log.exception("%s cannot be told of the end", self.name)
 
     def _call(self, callback: Callable[..., None], *arguments: object) -> None:
-        """Call back; a client whose callback fails is sent away, the others go on."""
+        """Call back; a client whose callback fails is removed, the others go on."""
         if self.left:
             return
         try:

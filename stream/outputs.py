@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Literal
 
 from .errors import SinkError
 from .formats import FORMATS, SOURCE, STANDARD_OUTPUT, Place, named, place_of, places_for, stems
-from .sinks.base import Making, Sink, draft, make_folder
+from .sinks.base import Sink, SinkOptions, draft, make_folder
 from .sinks.rows import FrameRows, RowMaker, RowSink
 from .sinks.table import Columns
 from .sources.base import is_address
@@ -53,11 +53,11 @@ class Outputs:
     top: int = 10
     """Words per face."""
     columns: tuple[Columns, ...] = ()
-    """What rows of frames and CSV tell beside."""
+    """Columns added to tables and rows of frames."""
     rows: Rows = "frames"
-    """What a row of JSON tells of."""
+    """What a row of JSON is about."""
     window_s: float = 10.0
-    """Length of a window, where rows tell of those."""
+    """Length of a window, for rows of windows, seconds."""
     blur: bool = False
     """Whether faces are masked in every picture that is written or shown."""
     aggregate_only: bool = False
@@ -81,8 +81,8 @@ class Outputs:
         return STANDARD_OUTPUT in (*self.to, str(self.jsonl))
 
     def beside(self, name: str) -> Path | None:
-        """Where a file of that name belongs to the outputs of several sources: in their folder, or
-        beside their table; None where nothing is written to files."""
+        """The path of a further file of this run: in the folder of its outputs, or beside their
+        table; None where nothing is written to files."""
         files = (self.jsonl, self.csv, self.video, self.summary)
         for text in (*self.to, *(str(path) for path in files if path)):
             if text == STANDARD_OUTPUT or is_address(text):
@@ -99,12 +99,15 @@ class Outputs:
     def for_sources(
         self, sources: Sequence[str], again: bool = False, share: slice | None = None
     ) -> list[list[Place]]:
-        """The places of each source; makes folders and checks that files can be made; what exists
-        may be replaced where a run is gone on with `again`.
+        """The places of each source; makes folders and checks that files can be written.
 
-        The files are this object's alone from then on: see `Claim`. Of a batch in shards only the
-        places of the sources in `share` are given, and what is written once for all sources is
-        claimed by nobody.
+        The files are reserved for this object from then on: see `Claim`.
+
+        Args:
+            sources: names of all sources.
+            again: whether a run is resumed, so that existing files may be replaced.
+            share: of a batch in shards, the sources whose places are returned; files that are
+                written once for all sources are then not reserved.
 
         Raises `SinkError`.
         """
@@ -162,10 +165,15 @@ class Outputs:
     ) -> list[Sink]:
         """The sinks for one source's places.
 
-        Those of a live source, and those that reach over the network, work in threads of their
-        own and never make the capture wait; `say` is told in one line where they fail, and
-        `on_hang_up` instead where it is the reader of standard output who has gone. Annotated
-        video has the sound of the clip `sound_of`.
+        Those of a live source and those over the network run in threads of their own and never
+        delay the capture.
+
+        Args:
+            places: as `for_sources` gives them.
+            say: called with one line where an output fails, and when it is back.
+            live: whether the source is live.
+            on_hang_up: called instead of `say` where the reader of standard output has gone.
+            sound_of: the clip whose sound is added to annotated video.
         """
         hung_up = on_hang_up or say
         return [
@@ -233,7 +241,7 @@ class Outputs:
                 return sink
         else:
             tables = self._tables if place.shared else None
-            sink = form.make(Making(place.target, self.top, self.columns, sound_of, tables))
+            sink = form.make(SinkOptions(place.target, self.top, self.columns, sound_of, tables))
             if form.pictures:
                 sink = self.masked(sink)
             if not (live or form.served):
@@ -255,11 +263,11 @@ _MOST_PLAYLIST_BYTES = 4 * 2**20
 
 
 class Claim:
-    """One file that this run alone writes, until the object goes or the process ends.
+    """Reserves a file for this run, until the object is deleted or the process ends.
 
-    Held by a socket's name in Linux's abstract namespace: it leaves nothing on disk, and the
-    kernel lets go of it however the process ends. It holds among runs of one machine. Raises
-    `SinkError` where another run has it.
+    It is a socket name in Linux's abstract namespace, which leaves nothing on disk and which the
+    kernel frees however the process ends. It holds among runs on one machine. Raises `SinkError`
+    where another run has reserved the file.
     """
 
     def __init__(self, path: Path) -> None:
@@ -312,7 +320,7 @@ def files_of(
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
-    """What two names of one file share; None for what is no file, or not there."""
+    """Device and inode of a file; None where there is no file."""
     with suppress(OSError, ValueError):
         found = path.stat()
         if path.is_file():
@@ -341,7 +349,7 @@ def _parts(source: str) -> Iterator[Path]:
 
 
 def _made_by(place: Place) -> Iterator[Path]:
-    """What a sink makes, replaces or deletes; devices and pipes are nobody's."""
+    """Files that a sink creates, replaces or deletes; none for devices and pipes."""
     target = Path(os.path.realpath(place.target))
     if target.exists() and not target.is_file():
         return

@@ -37,7 +37,7 @@ Stages = dict[str, float]
 
 
 def left_out_notes(most: int) -> tuple[str, ...]:
-    """What a summary says where faces were left out, at most so many at a time; nothing at 0."""
+    """The note of a summary where up to `most` faces at a time were left out; none for 0."""
     if not most:
         return ()
     count = "1 face" if most == 1 else f"up to {most} faces at a time"
@@ -70,7 +70,7 @@ class FaceResult:
     not tell."""
 
     def __repr__(self) -> str:
-        """What people want to see of it first; no arrays."""
+        """The essentials, without arrays."""
         box = ", ".join(f"{float(value):.1f}" for value in self.box)
         return f"FaceResult(id={self.id}, box=({box}), label={self.emotions.label!r})"
 
@@ -139,7 +139,7 @@ class Result:
     """(H, W, 3) RGB, what was looked at; where it was asked for (see `Recognizer.__call__`)."""
 
     def __repr__(self) -> str:
-        """What people want to see of it first; no arrays."""
+        """The essentials, without arrays."""
         where = f"frame={self.frame}, time_s={float(self.time_s):.3f}, source={self.source!r}"
         return f"Result({where}, faces={self.faces!r})"
 
@@ -200,7 +200,7 @@ class Result:
         return file.getvalue()
 
     def with_ids(self, ids: Mapping[int, int]) -> Result:
-        """The same with the faces of these ids called by others, as `joined` says."""
+        """The same result with these ids of faces replaced, as `joined` says."""
         if not ids:
             return self
         faces = [
@@ -210,7 +210,7 @@ class Result:
         return replace(self, faces=sorted(faces, key=lambda found: found.id))
 
     def named(self, source: str) -> Result:
-        """The same of a source by another name."""
+        """The same result with another source name."""
         return self if self.source == source else replace(self, source=source)
 
     def to_json(self, top: int = 10) -> dict[str, Any]:
@@ -230,7 +230,7 @@ Library = Literal["pandas", "polars"]
 
 
 class Results(list[Result]):
-    """A list of results, which knows what their readings are of."""
+    """A list of results with the labels of their bundle."""
 
     def __init__(self, results: Iterable[Result] = (), labels: Labels | None = None) -> None:
         super().__init__(results)
@@ -260,12 +260,12 @@ def to_df(
     Args:
         results: of any sources; an iterator is read to its end.
         library: None: pandas where it is installed, else polars.
-        columns: what is told beside: names of `sinks.table.COLUMNS`.
+        columns: columns added on request: names of `sinks.table.COLUMNS`.
         top: words per face.
-        labels: what the readings are of; None: what the first face says.
+        labels: the bundle's labels; None: those of the first face.
 
     docs/columns.md has every column. Raises TablesMissing where the library is not installed,
-    ValueError for a library, a column or a number of words that there is not.
+    ValueError for an unknown library or column, or an invalid number of words.
     """
     from .sinks.table import FaceTable
 
@@ -303,10 +303,10 @@ def save_table(
 ) -> Path:
     """Write a .csv or .parquet file with a row per face and frame; returns its path.
 
-    Of an iterator few results are in memory at a time. The file has its name once it is whole; one
-    that exists is replaced. `columns` and `top` as for `to_df`; `labels` are the Recognizer's.
-    Raises SinkError, TablesMissing where pyarrow is, ValueError for a column or a number of words
-    that there is not.
+    Of an iterator few results are in memory at a time. The file gets its name once it is complete;
+    an existing one is replaced. `columns` and `top` as for `to_df`; `labels` are the Recognizer's.
+    Raises SinkError, TablesMissing where pyarrow is not installed, ValueError for an unknown column
+    or an invalid number of words.
     """
     from .formats import place_of
     from .sinks.table import FaceTable
@@ -339,7 +339,7 @@ def _check(columns: Sequence[Columns], top: int) -> None:
 
 
 def _typed(library: Any, kind: Kind, values: Sequence[Value]) -> Any:
-    """A column of the same type whatever is in it; what is not told is null."""
+    """A column whose type does not depend on its values; None becomes null."""
     numbers = (
         [None if value is None else float(value) for value in values]
         if kind in ("number", "time")

@@ -37,7 +37,7 @@ _WAITING_OF_UNKNOWN_SIZE = 2
 _WAITING_RESULTS = 16
 _WAITING_RESULTS_BYTES = 32_000_000
 # How long a stop may go unnoticed while no frame comes.
-_LOOK_UP_S = 0.1
+_POLL_S = 0.1
 _JOIN_S = 1.0
 
 _log = logging.getLogger(__name__)
@@ -101,7 +101,7 @@ class SourceWorker(Input):
         return self.counts.summary(self.source, wall_s, self.drops(), interrupted, failure)
 
     def _read(self) -> None:
-        """Frames into the slot, a failure to the other side."""
+        """Read frames into the slot; runs in the thread."""
         source = self.source
         try:
             frames = source.frames()
@@ -125,7 +125,7 @@ class SourceWorker(Input):
             self.slot.close()
             self._owner.wake()
 
-    def _passed(self, frame: Frame) -> Frame | None:
+    def _admitted(self, frame: Frame) -> Frame | None:
         late_s = self._reading.max_staleness_s
         if late_s is None or not self.source.live:
             late_s = math.inf
@@ -162,19 +162,19 @@ def _room_for(size: tuple[int, int] | None) -> int:
 
 
 class Run:
-    """What is under way of some sources; made by `Pipeline.score`.
+    """Sources being read through a pipeline; made by `Pipeline.score`.
 
     A context manager: reading begins when it is entered, which raises PipelineFull or
     PipelineClosed, and all of it has ended when it is left. Iterating gives frames with their
-    results, each source's in order, until all have ended; then a source's failure is raised. Who
-    does not take them makes files wait and live sources drop frames. The sources are closed.
+    results, each source's in order, until all have ended; then a source's failure is raised. While
+    results are not taken, files wait and live sources drop frames. The sources are closed.
     """
 
     def __init__(self, owner: Owner, strict: bool) -> None:
         self.strict = strict
         self.workers: list[SourceWorker] = []
         self.events: deque[tuple[SourceWorker, SourceEvent]] = deque()
-        """Changes of state of live sources that nobody has taken yet; few, as outages are."""
+        """Changes of state of live sources, not taken yet; they are few."""
         self._owner = owner
         self._results: deque[tuple[SourceWorker, Frame, Result]] = deque()
         self._bytes = 0
@@ -239,12 +239,12 @@ class Run:
             raise SlotClosed
 
     def stop(self) -> None:
-        """Read no more; what is being recognised still comes."""
+        """Stop reading; results of frames in progress still come."""
         for worker in self.workers:
             worker.stop()
 
     def close(self) -> None:
-        """End all of it at once; the sources are closed."""
+        """End at once, and close the sources."""
         for worker in self.workers:
             self._owner.remove(worker)
             worker.source.close()
@@ -312,7 +312,7 @@ def run(
 
 
 def run_many(routes: Sequence[Route], recognizer: TwoStage[Any], **options: Any) -> list[Summary]:
-    """`run_through` a pipeline of one's own, which makes way for the caller at the end."""
+    """`run_through` with a pipeline of its own."""
     from .pipeline import Pipeline
 
     with Pipeline(recognizer) as pipeline:
@@ -382,7 +382,7 @@ def run_through(
                 run.stop()
             pass_events_on()
             try:
-                worker, frame, result = run.take(_LOOK_UP_S)
+                worker, frame, result = run.take(_POLL_S)
             except SlotEmpty:
                 continue
             except SlotClosed:

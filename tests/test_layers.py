@@ -148,7 +148,7 @@ def test_labelled_faces_stand_alone(repository: Path) -> None:
 
 
 SIGNALS = {
-    *("_Leave", "Abandoned", "LineFull", "PipelineEnd", "PipelineError", "Refusal"),
+    *("_Disconnect", "Cancelled", "QueueFull", "PipelineEnd", "PipelineError", "Refusal"),
     *("SlotClosed", "SlotEmpty", "ProtocolBroken"),
 }
 """Exceptions that one part of the program raises for another, which catches them."""

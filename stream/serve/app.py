@@ -47,7 +47,7 @@ def create_app(
     Args:
         scoring: pipeline, limits and facts.
         watch: the sources named at the start.
-        metrics: served at /metrics; without them there is no such path.
+        metrics: served at /metrics; None: there is no such path.
         token, allow_origins, allow_hosts: as for `Guard`.
     """
     app = FastAPI(
@@ -96,7 +96,7 @@ def create_app(
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    """Nothing of the application's own is to be started; routes leave what is to be ended."""
+    """Close at the end what routes have registered in `app.state.closing`."""
     async with AsyncExitStack() as closing:
         for close in app.state.closing:
             closing.callback(close)

@@ -29,12 +29,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ..sources.specs import is_known, own_names
 
 SUBPROTOCOL = "ferstream.v1"
-"""What a WebSocket client may offer; one that has to give a token offers `bearer.TOKEN` too."""
+"""Subprotocol of WebSocket clients; one with a token offers `bearer.TOKEN` as well."""
 OPEN_PATHS = frozenset({"/healthz", "/readyz"})
 """Answered without a token."""
 
 _TOKEN_PREFIX = "bearer."
-_TELL_S = 5.0
+_LOG_EVERY_S = 5.0
 _log = logging.getLogger(__name__)
 _PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 
@@ -51,11 +51,11 @@ _HSTS = "max-age=31536000"
 class Guard:
     """ASGI middleware that answers 401, 403 or 421 instead of the application.
 
-    Every answer has the headers that keep a browser from taking it for more than it is, where the
-    application does not set them itself; over TLS browsers are told to stay with it.
+    Every answer gets headers that keep a browser from running or embedding it, unless the
+    application sets them; over TLS also the one that keeps browsers on TLS.
 
     Args:
-        token: what `Authorization: Bearer TOKEN` has to hold; None asks for nothing.
+        token: required as `Authorization: Bearer TOKEN`; None: no token is required.
         origins: further origins whose pages may ask, such as https://example.org.
         hosts: further names of this service, where it is reached by one; addresses, localhost
             and the machine's own name are known.
@@ -72,7 +72,7 @@ class Guard:
         self._token = token
         self._origins = tuple(origins)
         self._hosts = own_names(hosts)
-        self._refused, self._next_s = 0, 0.0
+        self._refused, self._log_next_s = 0, 0.0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request or WebSocket."""
@@ -86,19 +86,19 @@ class Guard:
         elif not origin_allowed(headers, self._origins):
             await _refuse(scope, receive, send, 403, "origin", _FOREIGN_ORIGIN)
         elif not (scope["path"] in OPEN_PATHS or self._is_known_token(scope, headers)):
-            self._tell(scope)
+            self._log_refusal(scope)
             await _refuse(scope, receive, send, 401, "token", _NO_TOKEN)
         else:
             await self._app(scope, receive, send)
 
-    def _tell(self, scope: Scope) -> None:
-        """A line about who had no token that fits; of a flood of them one now and then."""
+    def _log_refusal(self, scope: Scope) -> None:
+        """Log requests without a valid token, once in `_LOG_EVERY_S` at most."""
         self._refused += 1
         now_s = time.monotonic()
-        if now_s >= self._next_s:
+        if now_s >= self._log_next_s:
             who = client_network(scope.get("client")) or "somewhere"
             _log.warning("refused for want of the token: %d, the last from %s", self._refused, who)
-            self._refused, self._next_s = 0, now_s + _TELL_S
+            self._refused, self._log_next_s = 0, now_s + _LOG_EVERY_S
 
     def _is_known_token(self, scope: Scope, headers: Headers) -> bool:
         if self._token is None:
@@ -138,7 +138,7 @@ def origin_allowed(headers: Headers, allowed: Sequence[str] = ()) -> bool:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach an address that is bound to."""
+    """Whether a server at this address can be reached from this machine alone."""
     if host == "localhost":
         return True
     try:
@@ -148,7 +148,7 @@ def is_loopback(host: str) -> bool:
 
 
 def error_json(code: str, message: str) -> dict[str, dict[str, str]]:
-    """How every failure looks."""
+    """The JSON body of every failure."""
     return {"error": {"code": code, "message": message}}
 
 
@@ -190,44 +190,44 @@ async def _refuse(
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """All bounds in one place; the service's memory and time follow from them.
+    """The service's limits, from which its memory and time follow.
 
-    Raises ValueError for a bound that is not above 0.
+    Raises ValueError for a limit that is not above 0.
     """
 
     upload_bytes: int = 64 * 2**20
-    """Body of an uploaded image or clip."""
+    """Size of an uploaded image or clip."""
     upload_s: float = 60.0
-    """Time that an upload's bytes may take to arrive."""
+    """Time in which an upload must arrive, seconds."""
     uploads: int = 4
-    """Uploads received or scored at once; others are told to come again."""
+    """Uploads scored at once; more wait, and beyond that they are refused (503)."""
     image_pixels: int = 40_000_000
     """Pixels of an uploaded image."""
     clip_pixels: int = 3840 * 2160
     """Pixels of a clip's frame."""
     clip_duration_s: float = 120.0
-    """Length of a clip; longer ones are refused, not cut."""
+    """Length of a clip, seconds; longer ones are refused, not cut."""
     clip_frames: int = 8_000
     """Frames of a clip."""
     score_s: float = 240.0
-    """Time from the end of an upload to its answer."""
+    """Time from the end of an upload to its answer, seconds."""
     message_bytes: int = 2 * 2**20
     """One message over the WebSocket: one picture."""
     live_pixels: int = 1920 * 1080
     """Pixels of a live picture."""
     live_rate_hz: float = 60.0
-    """Pictures a second looked at; more are dropped and counted."""
+    """Pictures per second that are accepted; more are dropped and counted."""
     live_per_address: int = 8
-    """Live visitors of one network address."""
+    """Live clients of one network address."""
     idle_s: float = 60.0
-    """A live visitor who sends nothing for so long is sent away."""
+    """A live client that sends nothing for so long is disconnected, seconds."""
     send_s: float = 10.0
-    """A live visitor who takes no answer for so long is sent away."""
+    """A live client that reads no answer for so long is disconnected, seconds."""
 
     connections: int = 512
-    """Connections at once, of all; one network address may hold as many as are still free."""
+    """Connections at once; one network address may hold as many as are still free."""
     head_s: float = 10.0
-    """How long a connection may be without a request in hand, the first one's head included."""
+    """How long a connection may be without a request in progress, seconds."""
 
     def __post_init__(self) -> None:
         for name in self.__slots__:
@@ -236,9 +236,9 @@ class Limits:
 
 
 def client_network(client: tuple[str, int] | None) -> str:
-    """The network address that shares are counted by; "" where none is known.
+    """The network address that clients are counted by; "" where none is known.
 
-    Of IPv6 it is the first 64 bits: whoever has one address there has all of the others too.
+    Of IPv6 it is the /64 network: a client with one address in it has all of them.
     """
     host = client[0] if client else ""
     try:
@@ -252,23 +252,26 @@ def client_network(client: tuple[str, int] | None) -> str:
     return str(ipaddress.IPv6Network((address, 64), strict=False))
 
 
-class LineFull(Exception):
-    """So many of this address wait already."""
+class QueueFull(Exception):
+    """Too many requests of this address wait already."""
 
 
 @dataclass(eq=False, slots=True)
 class _Waiting:
     address: str
     heavy: bool
-    go: asyncio.Future[None] = field(default_factory=lambda: _future())
+    granted: asyncio.Future[None] = field(default_factory=lambda: _future())
 
 
 class Turns:
-    """To be used within one event loop.
+    """Fair turns at something scarce, shared out among network addresses; for one event loop.
+
+    Each address has a queue of bounded length. A free turn goes to the address that holds fewest,
+    and among those to the one that has used least time so far.
 
     Args:
         at_once: turns held at the same time.
-        line: how many of one address may wait.
+        line: requests of one address that may wait.
     """
 
     def __init__(
@@ -287,31 +290,34 @@ class Turns:
 
     @asynccontextmanager
     async def turn(self, address: str, heavy: bool = False) -> AsyncIterator[None]:
-        """Wait for a turn and hold it for the block. Raises `LineFull`."""
+        """Wait for a turn and hold it for the block. Raises `QueueFull`.
+
+        Heavy requests never hold all turns, where there are several.
+        """
         if sum(one.address == address for one in self._waiting) >= self._line:
-            raise LineFull(address)
-        # Who comes anew has had no less than those who are here, or he would be first for long.
+            raise QueueFull(address)
+        # A new address starts with the least time of the others, else it would be first for long.
         self._spent_s.setdefault(address, min(self._spent_s.values(), default=0.0))
         one = _Waiting(address, heavy)
         self._waiting.append(one)
         try:
-            self._give()
-            await one.go
+            self._grant()
+            await one.granted
         except BaseException:
             if one in self._waiting:
                 self._waiting.remove(one)
                 self._forget(address)
-            elif not one.go.cancelled():  # it was given and is of no use any more
-                self._take_back(one, 0.0)
+            elif not one.granted.cancelled():  # it was granted and is not needed any more
+                self._release(one, 0.0)
             raise
         begun_s = self._clock()
         try:
             yield
         finally:
-            self._take_back(one, self._clock() - begun_s)
+            self._release(one, self._clock() - begun_s)
 
-    def _give(self) -> None:
-        """Give the turns that are free."""
+    def _grant(self) -> None:
+        """Grant the turns that are free."""
         while self._held.total() < self._at_once:
             ready = [
                 one for one in self._waiting if not one.heavy or self._heavy < self._heavy_at_once
@@ -320,19 +326,19 @@ class Turns:
                 return
             one = min(ready, key=lambda w: (self._held[w.address], self._spent_s[w.address]))
             self._waiting.remove(one)
-            if one.go.cancelled():
+            if one.granted.cancelled():
                 self._forget(one.address)
                 continue
             self._held[one.address] += 1
             self._heavy += one.heavy
-            one.go.set_result(None)
+            one.granted.set_result(None)
 
-    def _take_back(self, one: _Waiting, took_s: float) -> None:
+    def _release(self, one: _Waiting, took_s: float) -> None:
         self._held[one.address] -= 1
         self._heavy -= one.heavy
         self._spent_s[one.address] += took_s
         self._forget(one.address)
-        self._give()
+        self._grant()
 
     def _forget(self, address: str) -> None:
         if not self._held[address]:

@@ -16,7 +16,7 @@ from ferstream.engines.labels import Labels
 
 from ..emotions import colour_of, to_hex
 from .annotation import AnnotationSink, media_file
-from .base import NOTICE, Making, SinkInfo, notice_lines
+from .base import NOTICE, SinkInfo, SinkOptions, notice_lines
 from .episodes import Episode
 
 _FORMAT = "7.0"
@@ -129,7 +129,7 @@ def _behaviours(episodes: list[Episode], labels: Labels) -> dict[str, dict[str, 
 
 
 def _events(episodes: list[Episode], with_frame: bool) -> list[list[Any]]:
-    """A start and a stop per episode, by time; what stops stands before what starts then."""
+    """A start and a stop event for each episode, by time; stops come before starts."""
     events: list[list[Any]] = []
     for episode in episodes:
         start_s = round(episode.start_s, 3)
@@ -146,6 +146,6 @@ def _events(episodes: list[Episode], with_frame: bool) -> list[list[Any]]:
     return sorted(events, key=lambda event: float(event[0]))
 
 
-def make(making: Making) -> BorisSink:
+def make(options: SinkOptions) -> BorisSink:
     """For `stream.formats`."""
-    return BorisSink(making.path)
+    return BorisSink(options.path)

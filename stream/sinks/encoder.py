@@ -1,4 +1,4 @@
-"""H.264 into a container: pictures in, at their times, also where those are uneven."""
+"""Encodes pictures as H.264 into a container, at their own times, even or not."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Encoder:
 
     @property
     def begun(self) -> bool:
-        """Whether there was a picture."""
+        """Whether a picture was encoded."""
         return self._stream is not None
 
     def write(self, pixels: NDArray[np.uint8], time_s: float) -> None:
@@ -84,7 +84,7 @@ class Encoder:
         self._mux(stream.encode(picture))
 
     def finish(self) -> None:
-        """Encode what is left; raises OSError."""
+        """Encode what the encoder still holds. Raises OSError."""
         if self._stream is not None:
             self._mux(self._stream.encode(None))
 

@@ -17,8 +17,8 @@ from ..result import Result
 from .base import (
     SHORT_NOTICE,
     BaseSink,
-    Making,
     SinkInfo,
+    SinkOptions,
     check_writable,
     is_segment,
     write_failure,
@@ -42,21 +42,21 @@ _ENCODER_OPTIONS = {"preset": "veryfast", "rc-lookahead": "10", "crf": "23", "bf
 
 @dataclass(frozen=True, slots=True)
 class _Segment:
-    """One that is on disk."""
+    """A segment on disk."""
 
     path: Path
     length_s: float
     after_gap: bool
-    """Whether what came before it could not be written."""
+    """Whether the segment before it could not be written."""
 
 
 class HlsSink(BaseSink):
     """Writes NAME.m3u8 and NAME-000000.ts and so on beside it; old segments are deleted.
 
-    What an earlier run of the same name left is deleted first. A segment for which there is no
-    room is left out, which the playlist says (EXT-X-DISCONTINUITY) and `write` raises as
+    Files of an earlier run with the same name are deleted first. A segment that finds no room on
+    the disk is left out: the playlist marks the gap (EXT-X-DISCONTINUITY), and `write` raises
     `SinkLost`. At the end the playlist is closed and keeps its last segments. Raises `SinkError`
-    for another ending of the name.
+    for a name with another suffix.
     """
 
     def __init__(self, path: Path, top: int = 5) -> None:
@@ -80,7 +80,7 @@ class HlsSink(BaseSink):
         self._segments: deque[_Segment] = deque()
 
     def open(self, info: SinkInfo) -> None:
-        """Clear the place; the playlist appears with the first segment."""
+        """Delete old files; the playlist appears with the first segment."""
         check_writable(self._path)
         self._step_s = 1 / (info.rate_hz or USUAL_RATE_HZ)
         try:
@@ -131,7 +131,7 @@ class HlsSink(BaseSink):
             raise failure
 
     def _cut(self, time_s: float) -> None:
-        """A key picture comes, or the end: what was muxed so far is a segment."""
+        """Write what was muxed so far as a segment, at a key frame or at the end."""
         data = self._muxed.take()
         begun_s, self._begun_s = self._begun_s, time_s
         if not data:
@@ -152,7 +152,7 @@ class HlsSink(BaseSink):
             self._segments.popleft().path.unlink(missing_ok=True)
 
     def _list(self, ended: bool = False) -> None:
-        """Write the playlist anew."""
+        """Rewrite the playlist."""
         listed = list(self._segments)[-LISTED:]
         if not listed:
             return
@@ -170,11 +170,11 @@ class HlsSink(BaseSink):
             self._failure = write_failure(self._path, error)
 
     def _files(self) -> list[Path]:
-        """The playlist and its segments, as far as they are there."""
+        """The playlist and its segments that exist."""
         own = [file for file in self._path.parent.iterdir() if is_segment(self._path, file)]
         return own + [self._path] * self._path.exists()
 
 
-def make(making: Making) -> HlsSink:
+def make(options: SinkOptions) -> HlsSink:
     """For `stream.formats`."""
-    return HlsSink(making.path, making.shown)
+    return HlsSink(options.path, options.shown)

@@ -24,13 +24,13 @@ _MOVED = (301, 302, 303, 307, 308)
 
 
 class HttpPost(BaseRowWriter):
-    """Posts rows to an http:// or https:// address; a name and password in it are sent along.
+    """Posts rows to an http:// or https:// address, with the user name and password in it.
 
-    Redirections are not followed and no proxy is used. Certificates are checked against the
-    system's, or SSL_CERT_FILE. Rows that are too many at once (413) are sent in halves. Rows may
-    come twice where an answer is lost. Raises `SinkError` for an address of another form,
-    `SinkLost` where the server does not take the rows now, `SinkRefused` where it finds fault with
-    the rows themselves (400, 413, 415, 422).
+    Redirects are not followed and no proxy is used. Certificates are checked against the
+    system's, or SSL_CERT_FILE. A batch that is too large (413) is sent in halves. Rows may arrive
+    twice where an answer is lost. Raises `SinkError` for an address of another form, `SinkLost`
+    where the server does not accept the rows now, `SinkRefused` where it rejects the rows
+    themselves (400, 413, 415, 422).
     """
 
     most = 100
@@ -86,7 +86,7 @@ class HttpPost(BaseRowWriter):
             self._connection = None
 
     def _post(self, body: bytes) -> tuple[int, str]:
-        """Status and Location of the answer; a connection that went stale is opened anew once."""
+        """Status and Location of the answer; a stale connection is reopened once."""
         stale = self._connection is not None
         try:
             return self._post_once(body)

@@ -1,7 +1,7 @@
 """JSON lines, schema 2, in a file or on standard output: a header, then a row per line.
 
-Each row is handed to the operating system as a whole before the next frame is looked at, so the
-file holds complete rows whenever and however the run ends.
+Each row is written as a whole before the next frame is processed, so the file holds complete rows
+however the run ends.
 """
 
 from __future__ import annotations

@@ -105,14 +105,14 @@ class Metrics:
 
     @property
     def port(self) -> int | None:
-        """Where they are served; None while they are not."""
+        """The port they are served at; None while they are not."""
         return None if self._server is None else int(self._server[0].server_port)
 
     def serve(self, address: str) -> None:
         """Serve them over HTTP at HOST:PORT, or PORT of this machine alone (127.0.0.1).
 
-        Asked under a name that is neither an address, nor this machine's, nor HOST, they are not
-        told. Raises `SinkError` for another address and where nobody can listen there.
+        A request for a host name that is neither an IP address, nor this machine's, nor HOST is
+        answered 421. Raises `SinkError` for another address and where that one cannot be bound.
         """
         from prometheus_client import make_wsgi_app
 
@@ -128,7 +128,7 @@ class Metrics:
             ) from error
 
     def text(self) -> bytes:
-        """All of them in Prometheus's text format 0.0.4, for a service that has its own server."""
+        """All metrics in Prometheus's text format 0.0.4, for a service with a server of its own."""
         from prometheus_client import generate_latest
 
         return bytes(generate_latest(self.registry))
@@ -142,7 +142,7 @@ class Metrics:
             server.server_close()
 
     def label_of(self, source: str) -> str:
-        """The label of a source: its name, as long as there are not too many."""
+        """The label of a source: its name, or `OTHER` beyond `MOST_SOURCES`."""
         name = without_password(source)
         with self._lock:
             if name not in self._sources and len(self._sources) >= MOST_SOURCES:
@@ -151,13 +151,13 @@ class Metrics:
             return name
 
     def add(self, sink: MetricsSink) -> None:
-        """Ask this sink too when the metrics are read."""
+        """Include a sink's source when the metrics are read."""
         with self._lock:
             self._sinks = [one for one in self._sinks if one.label != sink.label or one.open_now]
             self._sinks.append(sink)
 
     def collect(self) -> Iterable[Metric]:
-        """What is known only when it is asked for: rates, drops, outputs."""
+        """Series that are computed when the metrics are read: rates, drops, outputs."""
         from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
         fps = GaugeMetricFamily("ferstream_fps", "Frames/s over 10 s.", labels=["source"])
@@ -184,7 +184,7 @@ class Metrics:
         return [fps, faceless, drops, up]
 
     def describe(self) -> Iterable[Metric]:
-        """Nothing in advance."""
+        """No series in advance."""
         return []
 
 

@@ -1,4 +1,4 @@
-"""What `ferstream live` shows on the screen: a window with the picture, lines of text."""
+"""What `ferstream live` shows on the screen: a window with annotated frames, lines of text."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class WindowSink(BaseSink):
             self._on_quit()
 
     def close(self) -> None:
-        """Take the window away."""
+        """Close the window."""
         if self._shown and cv2.getWindowProperty(self._title, cv2.WND_PROP_VISIBLE) >= 1:
             cv2.destroyWindow(self._title)
             cv2.waitKey(1)
@@ -93,11 +93,11 @@ class LinesSink(BaseSink):
         self._next_s = 0.0
 
     def open(self, info: SinkInfo) -> None:
-        """Remember what is to be watched; it is named when it is there."""
+        """Keep the source's name, which is printed with its first frame."""
         self._source = info.source
 
     def write(self, frame: Frame, result: Result) -> None:
-        """Print the faces, if it is time again."""
+        """Print the faces, once a second."""
         if self._start_s is None:
             self._start_s = self._next_s = result.time_s
             begun = plain(f"watching {self._source}; Ctrl-C ends")

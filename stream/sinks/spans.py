@@ -71,7 +71,7 @@ class EventRows:
         self._now_s = -math.inf
 
     def make(self, result: Result) -> Iterable[Row]:
-        """The events that this frame brings; ends come first."""
+        """The events that this frame completes; ends come first."""
         self._source, self._now_s = result.source, result.time_s
         ended = self._episodes.add(result)
         now = {reading.face_id: reading for reading in self._episodes.current}
@@ -96,7 +96,7 @@ class EventRows:
         return self._ended(self._episodes.finish())
 
     def _ended(self, episodes: Iterable[Episode]) -> list[Row]:
-        """What episodes that are over say that has not been told; in the order of their starts."""
+        """Rows for episodes that have ended, in the order of their starts."""
         rows: list[Row] = []
         for last in episodes:
             emitted = self._emitted.get(last.face_id)
@@ -175,8 +175,8 @@ class WindowRows:
 
     Args:
         window_s: length of a window, seconds of the source's time.
-        at_least: faces that a frame must show for its readings to count; 1 gives one person's
-            averages away.
+        at_least: faces that a frame must show for its readings to count; 1 reveals averages of a
+            single person.
 
     Raises ValueError for a window without length and for `at_least` below 1.
     """
@@ -241,7 +241,7 @@ class WindowRows:
 
 
 class _Window:
-    """Counts and sums since a moment."""
+    """Counts and sums of one window so far."""
 
     def __init__(self, source: str, from_s: float) -> None:
         self.source = source

@@ -121,14 +121,14 @@ class _Face:
 
 
 class TallySink(BaseSink):
-    """Keeps sums per face; memory grows with the number of faces, not with time."""
+    """Sums up each face of a clip; memory grows with the number of faces, not with time."""
 
     def __init__(self) -> None:
         self._faces: dict[int, _Face] = {}
         self._episodes = Episodes()
 
     def open(self, info: SinkInfo) -> None:
-        """Begin anew."""
+        """Start over."""
         self._faces.clear()
         self._episodes = Episodes()
 
@@ -141,7 +141,7 @@ class TallySink(BaseSink):
         self._add(self._episodes.add(result))
 
     def close(self) -> None:
-        """Count what went on until now."""
+        """End the episodes that still go on."""
         self._add(self._episodes.finish())
 
     def faces(self) -> list[FaceSummary]:
@@ -157,7 +157,7 @@ class TallySink(BaseSink):
 WORDS = 3
 """Leading words of each face."""
 ENOUGH_S = 10.0
-"""A face's blinks per minute are told where they were watched for so long, seconds."""
+"""Blinks per minute are given for a face whose eyes were watched for so long, seconds."""
 # Frames of no length, as of single pictures, still count alike.
 _LEAST_S = 1e-6
 
@@ -166,7 +166,7 @@ _MEASURES = ("valence", "arousal", "intensity")
 
 @dataclass(slots=True)
 class _Sums:
-    """One face so far, weighted by time."""
+    """Sums of one face so far, weighted by time."""
 
     seen_s: float = 0.0
     weight_s: float = 0.0
@@ -196,7 +196,7 @@ class _Sums:
 
 
 class ClipSink(TallySink):
-    """A tally that also sums up how long each face showed what."""
+    """A `TallySink` that also sums up how long each face showed each expression."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -205,7 +205,7 @@ class ClipSink(TallySink):
         self._step_s = 0.0
 
     def open(self, info: SinkInfo) -> None:
-        """Begin anew."""
+        """Start over."""
         super().open(info)
         self._sums, self._waiting, self._step_s = {}, None, 0.0
 
@@ -218,7 +218,7 @@ class ClipSink(TallySink):
         self._waiting = result
 
     def close(self) -> None:
-        """Count what went on until now; the last frame stands as long as the one before."""
+        """End the episodes that still go on; the last frame lasts as long as the one before."""
         super().close()
         self._count()
         self._waiting = None
@@ -228,7 +228,7 @@ class ClipSink(TallySink):
             self._sums.setdefault(found.id, _Sums()).add(found, self._step_s)
 
     def over_time(self, face_id: int) -> dict[str, Any]:
-        """What a face showed over the time it was seen: plain types, for `rows`."""
+        """What a face showed over the time it was seen, as plain types for `rows`."""
         sums = self._sums[face_id]
         return {
             "seen_s": round(sums.seen_s, 4),
@@ -242,7 +242,7 @@ class ClipSink(TallySink):
 
 
 def _blinks(sums: _Sums) -> dict[str, Any]:
-    """How often, and of how long that is known; nothing of what nobody could have seen."""
+    """Number and rate of blinks, and over how long; None where they could not be seen."""
     if not sums.watched_s:
         return {"count": None, "per_min": None, "watched_s": 0.0}
     enough = sums.watched_s >= ENOUGH_S
@@ -254,7 +254,7 @@ def _blinks(sums: _Sums) -> dict[str, Any]:
 
 
 def columns(labels: Labels) -> list[Column]:
-    """Those of the table, for a bundle's labels."""
+    """Columns of the table of clips, for a bundle's labels."""
     words = [(Column(f"word{n}", "text"), Column(f"word{n}_p")) for n in range(1, WORDS + 1)]
     measured = [Column(f"{name}_{of}") for name in _MEASURES for of in ("mean", "peak")]
     return [
@@ -272,8 +272,8 @@ def columns(labels: Labels) -> list[Column]:
 
 
 def rows(document: Mapping[str, Any], labels: Labels) -> Iterator[Row]:
-    """The rows of a clip, of its part of the JSON document: `report.summary_json`, its faces with
-    `over_time`, or `report.failure_json`."""
+    """The table's rows for a clip, given its part of the JSON document: `report.summary_json` with
+    `over_time` of each face, or `report.failure_json`."""
     source, error = document["source"], document.get("error")
     error = " ".join(error.split()) if error else None
     for face in document["faces"]:
@@ -299,7 +299,7 @@ def rows(document: Mapping[str, Any], labels: Labels) -> Iterator[Row]:
 def write_clips(
     place: Place, documents: Sequence[Mapping[str, Any]], labels: Labels, about: Mapping[str, Any]
 ) -> None:
-    """Write the table of the clips with these parts of the JSON document. Raises `SinkError`."""
+    """Write the table of clips, given their parts of the JSON document. Raises `SinkError`."""
     file = place.format.opener(Path(place.unfinished.target))(columns(labels), about)
     with closing(file):
         for document in documents:
