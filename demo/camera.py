@@ -38,8 +38,8 @@ from ferstream.stream.frame import Frame
 from ferstream.stream.pipeline import Pipeline
 from ferstream.stream.result import Result
 from ferstream.stream.run import Route, run_through
+from ferstream.stream.serve.guard import client_network
 from ferstream.stream.serve.live import live_json
-from ferstream.stream.serve.turns import client_network
 from ferstream.stream.sinks.base import BaseSink, Sink
 from ferstream.stream.sinks.blur import BlurSink
 from ferstream.stream.sources import Source, open_live

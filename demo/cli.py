@@ -100,7 +100,7 @@ def demo(
     if importlib.util.find_spec("gradio") is None:
         raise ModuleNotFoundError("no gradio", name="gradio")
 
-    from ferstream.stream.serve.guard import check_tls
+    from ferstream.stream.serve.cli import check_tls
 
     user = None if login is None else (login, _password(password_file))
     cameras, proxies = _cameras(allow_sources), _list(trust_proxy)
@@ -177,7 +177,7 @@ def _listen(host: str, port: int) -> socket.socket:
 
 def _password(file: Path | None) -> str:
     """The password for --login: of a file, the environment, or typed."""
-    from ferstream.stream.serve.guard import read_secret
+    from ferstream.stream.serve.cli import read_secret
 
     if file is not None:
         lines = read_secret(file, "password").splitlines()

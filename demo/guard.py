@@ -31,7 +31,7 @@ from starlette.requests import ClientDisconnect, HTTPConnection, Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ferstream.stream.serve.turns import Turns, client_network
+from ferstream.stream.serve.guard import Turns, client_network
 
 _OURS = re.compile(r"/(page|live|v1)/|/(login|logout|healthz|readyz|version)$")
 _GRADIO = re.compile(

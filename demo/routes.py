@@ -18,9 +18,8 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
-from ferstream.stream.serve.guard import Limits
-from ferstream.stream.serve.turns import client_network
-from ferstream.stream.serve.uploads import may_take_s
+from ferstream.stream.serve.guard import Limits, client_network
+from ferstream.stream.serve.uploads import longest_upload_s
 
 from .clip import DOWNLOADS, DRAWN, SAMPLE, VIEW, Clips, Job, harmless
 from .errors import Busy, PageError, SessionGone, TooMuch
@@ -110,7 +109,7 @@ class PageRoutes:
         chunks = request.stream().__aiter__()
         with file.open("wb") as out:
             while True:
-                allowed_s = may_take_s(size, self._limits.upload_s)
+                allowed_s = longest_upload_s(size, self._limits.upload_s)
                 left_s = begun_s + allowed_s - time.monotonic()
                 try:
                     chunk = await asyncio.wait_for(anext(chunks, b""), max(left_s, 0.01))

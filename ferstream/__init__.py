@@ -34,12 +34,12 @@ if TYPE_CHECKING:
 
     from .stream.faces.options import FaceOptions as FaceOptions
     from .stream.frame import Frame as Frame
-    from .stream.frames import Results as Results
-    from .stream.frames import save_table as save_table
-    from .stream.frames import to_df as to_df
     from .stream.recognize import Recognizer as Recognizer
     from .stream.result import FaceResult as FaceResult
     from .stream.result import Result as Result
+    from .stream.result import Results as Results
+    from .stream.result import save_table as save_table
+    from .stream.result import to_df as to_df
     from .stream.sinks.spans import events as events
     from .stream.sources import open_live as open_live
     from .stream.sources import open_source as open_source
@@ -68,12 +68,12 @@ _PUBLIC = {
     "Frame": "stream.frame",
     "Recognizer": "stream.recognize",
     "Result": "stream.result",
-    "Results": "stream.frames",
+    "Results": "stream.result",
     "events": "stream.sinks.spans",
     "open_live": "stream.sources",
     "open_source": "stream.sources",
-    "save_table": "stream.frames",
-    "to_df": "stream.frames",
+    "save_table": "stream.result",
+    "to_df": "stream.result",
 }
 
 

@@ -12,8 +12,7 @@ from ferstream.engines.labels import Labels
 
 from .errors import FrameFailed, PartInvalid
 from .faces.options import FaceOptions
-from .frame import Frame
-from .picture import Taken, take_one
+from .frame import Frame, PictureFrame, picture_frame
 from .result import Result
 from .sources import open_source
 from .sources.base import Source
@@ -51,7 +50,7 @@ class Call:
         several = isinstance(self.given, list | tuple | Iterator)
         items = self.given if several else [self.given]
         among = len(items) if isinstance(items, list | tuple) else None
-        batch: list[Taken] = []
+        batch: list[PictureFrame] = []
         seen = 0
         with ExitStack() as closing:
             pipeline: Pipeline | None = None
@@ -59,7 +58,7 @@ class Call:
                 if not _is_source(item):
                     seen += 1
                     if (seen - 1) % self.part.stride == 0:
-                        batch.append(self._taken(item, at, among))
+                        batch.append(self._picture_frame(item, at, among))
                     if len(batch) == AT_ONCE:
                         yield from self._scored(batch)
                         batch = []
@@ -96,7 +95,7 @@ class Call:
             for result in whole:
                 yield result.with_ids(ids)
 
-    def _scored(self, batch: Sequence[Taken]) -> Iterator[Result]:
+    def _scored(self, batch: Sequence[PictureFrame]) -> Iterator[Result]:
         """The results of pictures."""
         results = self.recognizer.score_pictures(batch, self.faces) if batch else []
         for one, result in zip(batch, results, strict=True):
@@ -105,10 +104,10 @@ class Call:
     def _keeps(self, usual: bool) -> bool:
         return usual if self.pictures is None else self.pictures
 
-    def _taken(self, item: object, at: int, among: int | None) -> Taken:
+    def _picture_frame(self, item: object, at: int, among: int | None) -> PictureFrame:
         if self.part.start_s or self.part.end_s is not None:
             raise PartInvalid("start_s and end_s are for clips and cameras: a picture has no time")
-        one = take_one(item, at, among)
+        one = picture_frame(item, at, among)
         size = (one.frame.width_px, one.frame.height_px)
         region = self.part.region_px(size, one.name or one.frame.source)
         return one if region is None else one._replace(frame=replace(one.frame, region=region))

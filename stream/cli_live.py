@@ -55,8 +55,8 @@ from .options import (
 )
 
 if TYPE_CHECKING:
+    from .formats import Place
     from .outputs import Notify, Outputs
-    from .place import Place
     from .sinks.base import Sink
     from .sinks.prometheus import Metrics
     from .sources.base import SourceEvent
@@ -198,7 +198,7 @@ def live(
 
     stop = Stop()
 
-    def hang_up(line: str) -> None:
+    def on_reader_gone(line: str) -> None:
         complain(line)
         stop.set()
 
@@ -208,13 +208,13 @@ def live(
         manifest = recognizer.bundle.manifest
         routes = []
         for source, places in zip(opened, each, strict=True):
-            sinks = _sinks(outputs, places, served, hang_up)
+            sinks = _sinks(outputs, places, served, on_reader_gone)
             if windowed:
                 from .sinks.screen import WindowSink
 
                 sinks.append(outputs.masked(WindowSink(stop.set, min(top, 10))))
             elif not (outputs.any or as_json or served):
-                sinks.append(_on_terminal(outputs, hang_up))
+                sinks.append(_on_terminal(outputs, on_reader_gone))
             routes.append(Route(source, sinks))
         # The times of live frames are a clock's that says nothing by itself.
         now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
@@ -286,10 +286,10 @@ def _sinks(
     outputs: Outputs,
     places: list[Place],
     metrics: Metrics | None,
-    hang_up: Notify,
+    on_reader_gone: Notify,
 ) -> list[Sink]:
     """The sinks of one source."""
-    sinks = outputs.sinks(places, complain, live=True, on_hang_up=hang_up)
+    sinks = outputs.sinks(places, complain, live=True, on_hang_up=on_reader_gone)
     if metrics is None:
         return sinks
     from .sinks.metrics_sink import MetricsSink
@@ -298,14 +298,13 @@ def _sinks(
     return [MetricsSink(metrics, deliveries), *sinks]
 
 
-def _on_terminal(outputs: Outputs, hang_up: Notify) -> Sink:
+def _on_terminal(outputs: Outputs, on_reader_gone: Notify) -> Sink:
     """What is printed where nothing else was asked for."""
     if outputs.aggregate_only:
-        from .formats import LINES, STANDARD_OUTPUT
-        from .place import Place
+        from .formats import LINES, STANDARD_OUTPUT, Place
 
         place = Place(LINES, STANDARD_OUTPUT)
-        (sink,) = outputs.sinks([place], complain, live=True, on_hang_up=hang_up)
+        (sink,) = outputs.sinks([place], complain, live=True, on_hang_up=on_reader_gone)
         return sink
     from .sinks.screen import LinesSink
 

@@ -1,18 +1,88 @@
-"""One face over the last seconds: features of its frames, and its motion.
+"""One face over the last seconds: features of its frames, and its motion (optical flow).
 
 Memory and cost per frame are fixed, however long the face is watched and however fast the camera.
+Motion is estimated between aligned crops: alignment has already taken head motion out, so what is
+left is the face's own.
 """
 
 # T frames a clip keeps, D features, L motion fields, P side of a field
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
+import numpy.typing as npt
 from numpy.typing import NDArray
 
 from ferstream.engines.views import Reading
 
-from .flow import MOTION_FIELD_PX, MotionEstimator
+from .faces.align import FACE_WIDTH_IN_CROP, Image
+
+MotionField = npt.NDArray[np.float32]
+
+MOTION_CROP_PX = 64
+"""Side of the crops between which motion is estimated."""
+MOTION_FIELD_PX = 32
+"""Side of the motion field that the temporal network sees."""
+
+
+class MotionEstimator:
+    """Dense inverse search (DIS) optical flow on small crops.
+
+    OpenCV's medium preset works down to half resolution here: its default finest scale of a
+    quarter would leave a 64-pixel face 16 pixels wide.
+    """
+
+    def __init__(self) -> None:
+        self._dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+        self._dis.setFinestScale(1)
+
+    def field(self, previous_crop: Image, crop: Image, gap_s: float) -> MotionField:
+        """Motion from one crop to the next: (2, 32, 32) float32, x right and y down.
+
+        Args:
+            previous_crop: the earlier aligned grey crop (64, 64).
+            crop: the later one.
+            gap_s: seconds between them; velocities do not depend on the frame rate.
+
+        Raises:
+            ValueError: the gap is not positive.
+        """
+        if gap_s <= 0:
+            raise ValueError(f"motion needs a positive time gap, got {gap_s} s")
+        flow_px = self._dis.calc(previous_crop, crop, None)
+        small = cv2.resize(
+            flow_px, (MOTION_FIELD_PX, MOTION_FIELD_PX), interpolation=cv2.INTER_AREA
+        )
+        face_px = FACE_WIDTH_IN_CROP * previous_crop.shape[1]
+        return np.ascontiguousarray(small.transpose(2, 0, 1), dtype=np.float32) / np.float32(
+            face_px * gap_s
+        )
+
+
+# The crop's rim, where alignment invents pixels, in cells of the field.
+_RIM = 4
+
+
+def motion_weight(stack: npt.NDArray[np.float32], still: float, moving: float) -> float:
+    """How far a stack (2 L, P, P) of motion fields shows a moving face, 0..1.
+
+    0 up to a mean speed of `still` face widths per second, 1 from `moving` on. A common shift of
+    the whole crop is alignment's trembling and does not count; empty fields do not either. A still
+    face says nothing about what it expresses: held smile and resting face look the same then.
+    """
+    size = stack.shape[-1]
+    field_L2PP = stack.reshape(-1, 2, size, size)[:, :, _RIM:-_RIM, _RIM:-_RIM]
+    filled = field_L2PP.any(axis=(1, 2, 3))
+    if not filled.any():
+        return 0.0
+    own = field_L2PP[filled] - field_L2PP[filled].mean(axis=(2, 3), keepdims=True)
+    speed = float(np.sqrt((own * own).sum(axis=1)).mean())
+    return min(max((speed - still) / (moving - still), 0.0), 1.0)
+
+
+# T frames a clip keeps, D features, L motion fields, P side of a field
+
 
 MOTION_RESTART_S = 0.3
 """Motion over a longer gap is no motion: the fields start afresh."""
@@ -23,7 +93,8 @@ APART_S = 0.5
 CLOSE_S = 0.12
 """Frames of a recording this close share their views; a live camera's do always, so that a slow
 machine is not made slower."""
-_CLOCK_S = 1e-3  # cameras' times are this exact; a gap a hair too short is long enough
+CLOCK_S = 1e-3
+"""Cameras' times are this exact: a gap that is too short by less is long enough."""
 
 
 class FaceClip:
@@ -75,7 +146,7 @@ class FaceClip:
     def begins(self, time_s: float) -> bool:
         """Whether a feature of this time begins the clip anew: its time does not follow the last
         one, or follows it late (`APART_S`)."""
-        return not 0 < time_s - self.time_s <= APART_S + _CLOCK_S
+        return not 0 < time_s - self.time_s <= APART_S + CLOCK_S
 
     def reading(self, time_s: float, ahead: bool) -> Reading:
         """In which views a frame of this time is to be read; ``ahead`` in a recording.
@@ -85,7 +156,7 @@ class FaceClip:
         """
         if self.begins(time_s):
             return Reading.ALONE
-        if ahead and time_s - self.time_s > CLOSE_S + _CLOCK_S:
+        if ahead and time_s - self.time_s > CLOSE_S + CLOCK_S:
             return Reading.BOTH
         return Reading.AS_IS if self._mirrored_T[self._row(time_s) - 1] else Reading.MIRRORED
 
@@ -111,7 +182,7 @@ class FaceClip:
         row = self._newest
         if np.isfinite(self.time_s):
             since_s = self.time_s - self._time_T[row - 1]
-            if since_s >= self._spacing_s - _CLOCK_S:
+            if since_s >= self._spacing_s - CLOCK_S:
                 row = (row + 1) % len(self._time_T)
         return row
 
@@ -121,7 +192,7 @@ class FaceClip:
 
         Valid is what is no older than the duration, seen from the newest.
         """
-        valid_T = self._time_T >= self.time_s - self._duration_s - _CLOCK_S
+        valid_T = self._time_T >= self.time_s - self._duration_s - CLOCK_S
         valid_T &= np.isfinite(self._time_T)
         feature_TD[:] = self._feature_TD
         feature_TD[~valid_T] = 0
@@ -138,9 +209,9 @@ class FaceClip:
         runs backwards, motion begins anew.
         """
         elapsed_s = time_s - self._reference_s
-        if self._reference is None or not 0 < elapsed_s <= MOTION_RESTART_S + _CLOCK_S:
+        if self._reference is None or not 0 < elapsed_s <= MOTION_RESTART_S + CLOCK_S:
             self._fields = 0
-        elif elapsed_s < self._gap_s - _CLOCK_S:
+        elif elapsed_s < self._gap_s - CLOCK_S:
             return False
         else:
             self._stack[:-2] = self._stack[2:]

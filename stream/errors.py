@@ -20,6 +20,9 @@
     ├── TablesMissing          also ImportError         no library for tables is installed
     ├── FrontEndUnavailable    also ImportError         what finds faces is not here
     ├── RecognizerUnusable     also RuntimeError        it is closed, or the process was forked
+    ├── PipelineFull                                    there is no room for another client
+    ├── PipelineClosed                                  the client has left, or it is closed
+    ├── FrameFailed                                     a frame could not be recognised
     └── GstreamerMissing       also ImportError         GStreamer is not installed
 
 Every message says what happened, names the value it was given and what to do next.
@@ -87,7 +90,7 @@ class SourceUntrusted(SourceRefused):
 
 
 class SourceRedirected(SourceRefused):
-    """The camera sends its visitors in a circle, to no camera, or to where they may not go."""
+    """The camera redirects without end, to no camera, or to an address that is not allowed."""
 
     code = "REDIRECTED"
 

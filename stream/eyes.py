@@ -29,9 +29,9 @@ SHORTEST_S, LONGEST_S = 0.05, 0.4
 DIP = 0.25
 """So much of the opening a blink takes away at the least."""
 _LEVEL_S = 0.5
-"""The level that an eye dips from is the median of so long before."""
+"""The level before a dip is the median over so long, seconds."""
 _SETTLED_S = 0.1
-"""A face is watched for so long before the first dip counts."""
+"""Time that a face is watched before the first dip counts, seconds."""
 _BACK = 2 / 3
 """The eye is open again where it has regained so much of the dip."""
 _LEAST_OPEN, _MOST_YAW_DEG = 0.4, 45.0
@@ -102,14 +102,9 @@ def opening(blendshapes: Mapping[str, float]) -> Opening | None:
 
 
 class Blinks:
-    """Finds the blinks of one source's faces, frame by frame; knows nothing of what is to come.
+    """Finds the blinks of one source's faces, frame by frame, without looking ahead."""
 
-    Args:
-        dip: how much of the opening a blink takes away at the least, 0..1.
-    """
-
-    def __init__(self, dip: float = DIP) -> None:
-        self._dip = dip
+    def __init__(self) -> None:
         self._faces: dict[int, _Lids] = {}
 
     def add(
@@ -121,35 +116,34 @@ class Blinks:
             time_s: the frame's, on the source's clock.
             seen: id, opening (None: not known) and whether the view is good enough for blinks.
         """
-        told: list[Eyes | None] = []
+        eyes: list[Eyes | None] = []
         watched: dict[int, _Lids] = {}
         for identity, open_, clearly in seen:
             if open_ is None:
-                told.append(None)
+                eyes.append(None)
                 continue
             right, left = open_
             if not clearly:
-                told.append(Eyes(right, left))
+                eyes.append(Eyes(right, left))
                 continue
             lids = self._faces.get(identity)
             if lids is None or not 0 < time_s - lids.time_s <= GAP_S:
-                lids = _Lids(self._dip)
+                lids = _Lids()
             watched_s = time_s - lids.time_s if lids.settled else 0.0
             blink = lids.add(time_s, (right + left) / 2)
-            told.append(Eyes(right, left, watched_s, blink))
+            eyes.append(Eyes(right, left, watched_s, blink))
             watched[identity] = lids
         recent = {i: one for i, one in self._faces.items() if 0 < time_s - one.time_s <= GAP_S}
         self._faces = {**recent, **watched}
-        return told
+        return eyes
 
 
 class _Lids:
     """One face's lids over the last moment, without gaps."""
 
-    __slots__ = ("_dip", "_dipped", "_level", "_open")
+    __slots__ = ("_dipped", "_level", "_open")
 
-    def __init__(self, dip: float) -> None:
-        self._dip = dip
+    def __init__(self) -> None:
         self._open: deque[tuple[float, float]] = deque()  # time and opening, while nothing dips
         self._dipped: list[tuple[float, float]] = []  # since just before a dip began
         self._level = 0.0
@@ -162,15 +156,15 @@ class _Lids:
 
     @property
     def settled(self) -> bool:
-        """Whether a blink that begins now would be told."""
+        """Whether a blink that begins now would be found."""
         return bool(self._open) and self.time_s - self._open[0][0] >= _SETTLED_S
 
     def add(self, time_s: float, open_: float) -> Blink | None:
-        """Take the next frame; the blink that it ends."""
+        """Add the next frame; returns the blink that it ends, if any."""
         now = (time_s, open_)
         if not self._dipped:
             level = median(value for _, value in self._open) if self._open else open_
-            if not self.settled or level - open_ < self._dip:
+            if not self.settled or level - open_ < DIP:
                 self._open.append(now)
                 while time_s - self._open[0][0] > _LEVEL_S:
                     self._open.popleft()

@@ -1,34 +1,145 @@
-"""The inputs of a pipeline: sources, each read by a thread, and clients that submit frames.
+"""The inputs of a pipeline, and the slots in which their frames wait.
 
-Both have a slot in which frames wait for their turn: `Every` loses nothing and makes the producer
-wait, `Latest` keeps the newest and counts what it drops.
+    Latest  the newest wins: the producer never waits; what was not taken in time is dropped and
+            counted. For cameras and clients.
+    Every   back-pressure: the producer waits for room, nothing is lost. For files.
+
+Both slots are bounded. A producer's failure travels with `close(error)`: the consumer first gets
+what was put before it, then `take` raises that error with its traceback.
+
+An input is a source (`run.SourceWorker`, read by a thread of its own) or a client, who submits
+frames and is called back with results.
 """
 
 from __future__ import annotations
 
 import logging
-import math
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Literal, Protocol
+from typing import Generic, Literal, Protocol, TypeVar
 
-from .errors import FrameFailed, PipelineClosed, SourceError, StreamError
+from .errors import FrameFailed, PipelineClosed, StreamError
 from .frame import Frame
 from .result import Result
-from .slot import Every, Latest, Slot, SlotClosed, SlotEmpty
-from .sources.base import Source, SourceEvent
-from .summary import Counts, Summary
 
-CLIENT_FRAMES = 2
-"""Frames of a client with the policy `every` that may wait: one is decoded, another scored."""
+T = TypeVar("T")
 
-# Decoded frames of a source that may wait for the recogniser: enough to even out, little memory.
-_WAITING_FRAMES = 8
-_WAITING_BYTES = 96_000_000
-_JOIN_S = 1.0
+
+class SlotClosed(Exception):
+    """The other side has closed the slot: no more items come, or nobody takes them."""
+
+
+class SlotEmpty(TimeoutError):
+    """No item came within the time limit."""
+
+
+class Slot(Protocol[T]):
+    """What `Latest` and `Every` have in common."""
+
+    @property
+    def dropped(self) -> int:
+        """Items put and never taken because newer ones came."""
+
+    def put(self, item: T) -> None:
+        """Hand an item over; raises `SlotClosed` once the slot is closed."""
+
+    def take(self, timeout_s: float | None = None) -> T:
+        """The next item; `SlotEmpty` after `timeout_s`, the closing error or `SlotClosed`."""
+
+    def close(self, error: BaseException | None = None) -> None:
+        """No more items, because of `error` if one is given; may be called by either side."""
+
+    def discard(self) -> None:
+        """Close the slot and drop what was put but not taken."""
+
+
+class _Queue(Generic[T]):
+    """A bounded queue under one condition variable; subclasses decide what a full queue means."""
+
+    def __init__(self, capacity: int, clock: Callable[[], float] = time.monotonic) -> None:
+        if capacity < 1:
+            raise ValueError(f"a slot holds at least one item, not {capacity}")
+        self._items: deque[T] = deque()
+        self._capacity = capacity
+        self._clock = clock
+        self._changed = threading.Condition()
+        self._closed = False
+        self._error: BaseException | None = None
+        self._dropped = 0
+
+    @property
+    def dropped(self) -> int:
+        """Items put and never taken because newer ones came."""
+        return self._dropped
+
+    def take(self, timeout_s: float | None = None) -> T:
+        """The oldest item held.
+
+        Raises `SlotEmpty` after `timeout_s` seconds without one (None waits for ever); once
+        the slot is closed and empty, the error it was closed with, else `SlotClosed`.
+        """
+        deadline_s = None if timeout_s is None else self._clock() + timeout_s
+        with self._changed:
+            while not self._items:
+                if self._closed:
+                    raise SlotClosed if self._error is None else self._error
+                left_s = None if deadline_s is None else deadline_s - self._clock()
+                if left_s is not None and left_s <= 0:
+                    raise SlotEmpty(f"no item within {timeout_s} s")
+                self._changed.wait(left_s)
+            item = self._items.popleft()
+            self._changed.notify_all()
+            return item
+
+    def close(self, error: BaseException | None = None) -> None:
+        """End the hand-over; the first call counts. Items already put can still be taken."""
+        with self._changed:
+            if not self._closed:
+                self._closed = True
+                self._error = error
+            self._changed.notify_all()
+
+    def discard(self) -> None:
+        """End the hand-over and drop what was put."""
+        with self._changed:
+            self._items.clear()
+            self._closed = True
+            self._changed.notify_all()
+
+
+class Latest(_Queue[T]):
+    """Holds one item; a newer one replaces it and the older is counted in `dropped`."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__(1, clock)
+
+    def put(self, item: T) -> None:
+        """Offer an item, never waiting; raises `SlotClosed` once closed."""
+        with self._changed:
+            if self._closed:
+                raise SlotClosed
+            self._dropped += len(self._items)
+            self._items.clear()
+            self._items.append(item)
+            self._changed.notify_all()
+
+
+class Every(_Queue[T]):
+    """Holds up to `capacity` items; a full slot makes the producer wait."""
+
+    def put(self, item: T) -> None:
+        """Hand over an item, waiting for room; raises `SlotClosed` once closed."""
+        with self._changed:
+            while len(self._items) >= self._capacity and not self._closed:
+                self._changed.wait()
+            if self._closed:
+                raise SlotClosed
+            self._items.append(item)
+            self._changed.notify_all()
+
 
 _log = logging.getLogger(__name__)
 
@@ -64,15 +175,15 @@ class Input:
         self, owner: Owner, name: str, key: str, policy: Policy, slot: Slot[Frame], ahead: bool
     ) -> None:
         self.name = name
-        """What frames and results call it where they are delivered."""
+        """The source name of delivered frames and results."""
         self.key = key
-        """What the recogniser calls it: never another input's."""
+        """The source name for the recogniser; unique."""
         self.policy = policy
         self._owner = owner
         self.slot = slot
         self._ahead = ahead
         self.gone = threading.Event()
-        """Set once it is over: nothing more is to be delivered."""
+        """Set once the input is over: nothing more is delivered."""
         self.exhausted = False
         """Whether its last frame was taken."""
         self.waiting: deque[Frame] = deque()
@@ -92,7 +203,7 @@ class Input:
         """The next frame if there is one; notices the end."""
         while not self.exhausted:
             try:
-                frame = self._passed(self.slot.take(timeout_s=0))
+                frame = self._admitted(self.slot.take(timeout_s=0))
             except SlotEmpty:
                 return None
             except SlotClosed:
@@ -106,7 +217,7 @@ class Input:
         """A frame as the recogniser gets it."""
         return replace(frame, source=self.key, ahead=self._ahead)
 
-    def _passed(self, frame: Frame) -> Frame | None:
+    def _admitted(self, frame: Frame) -> Frame | None:
         """A frame that was taken; None where it is not to be recognised."""
         return frame
 
@@ -127,141 +238,6 @@ class Input:
         raise NotImplementedError
 
 
-class Outlet(Protocol):
-    """Where the results of sources go; see `stream.run.Run`."""
-
-    strict: bool
-    """Whether a frame that cannot be recognised ends everything."""
-
-    def has_room(self, one: Input) -> bool:
-        """Whether results of this input are taken fast enough."""
-
-    def put(self, one: SourceWorker, frame: Frame, result: Result) -> None:
-        """Take a result without waiting."""
-
-    def put_event(self, one: SourceWorker, event: SourceEvent) -> None:
-        """Take a change of a live source's state; called by its reading thread."""
-
-    def fail(self, error: FrameFailed) -> None:
-        """Take a failure of the recogniser."""
-
-    def ended(self, one: SourceWorker, closed: bool) -> None:
-        """An input has ended, or its pipeline is closed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """How a source is read."""
-
-    policy: Policy | None = None
-    """None: `latest` for live sources, `every` for files."""
-    max_staleness_s: float | None = None
-    """Live frames that waited longer for their turn are dropped."""
-    clock: Callable[[], float] = time.monotonic
-
-    def policy_of(self, source: Source) -> Policy:
-        """The policy for this source."""
-        return self.policy or ("latest" if source.live else "every")
-
-
-class SourceWorker(Input):
-    """A source read by a thread of its own."""
-
-    def __init__(
-        self, owner: Owner, key: str, source: Source, outlet: Outlet, reading: Reading
-    ) -> None:
-        policy = reading.policy_of(source)
-        slot: Slot[Frame] = Every(_room_for(source.size)) if policy == "every" else Latest()
-        super().__init__(owner, source.name, key, policy, slot, ahead=not source.live)
-        self.source = source
-        self.counts = Counts()
-        self.failure: BaseException | None = None
-        self._outlet = outlet
-        self._reading = reading
-        self._restarts_at = -1  # index of the last frame that begins anew, by the reading thread
-        self._taken = -1
-        source.listen(lambda event: outlet.put_event(self, event))
-        self._thread = threading.Thread(target=self._read, name=f"read {source.name}", daemon=True)
-
-    def start(self) -> None:
-        """Begin to read."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Stop reading; results of frames under way are still delivered."""
-        self.slot.discard()
-        self.source.close()
-        self._owner.wake()
-
-    def join(self) -> None:
-        """Wait a moment for the thread."""
-        if self._thread.ident is not None:
-            self._thread.join(_JOIN_S)
-
-    def drops(self) -> dict[str, int]:
-        """Frames not recognised so far, per cause."""
-        slow = {"too slow": self.slot.dropped} if self.slot.dropped else {}
-        return {**self.source.drops, **slow, **self.counts.meter.drops}
-
-    def summary(self, wall_s: float, interrupted: bool) -> Summary:
-        """The counts so far."""
-        failure = self.failure if isinstance(self.failure, SourceError) else None
-        return self.counts.summary(self.source, wall_s, self.drops(), interrupted, failure)
-
-    def _read(self) -> None:
-        """Frames into the slot, a failure to the other side."""
-        source = self.source
-        try:
-            frames = source.frames()
-            while True:
-                start_s = time.perf_counter()
-                frame = next(frames, None)
-                if frame is None:
-                    break
-                # A live source's time is mostly waiting for light.
-                if not source.live:
-                    self.counts.meter.add("decode", (time.perf_counter() - start_s) * 1e3)
-                if frame.restart:
-                    self._restarts_at = frame.index
-                self.slot.put(frame)
-                self._owner.wake()
-        except SlotClosed:
-            pass
-        except BaseException as error:
-            self.failure = error
-        finally:
-            self.slot.close()
-            self._owner.wake()
-
-    def _passed(self, frame: Frame) -> Frame | None:
-        late_s = self._reading.max_staleness_s
-        if late_s is None or not self.source.live:
-            late_s = math.inf
-        if late_s < math.inf and self._reading.clock() - frame.time_s > late_s:
-            self.counts.meter.drop("stale")
-            return None
-        # The frame that said so may have been dropped for a newer one.
-        restart = self._taken < self._restarts_at <= frame.index
-        self._taken = frame.index
-        return replace(frame, restart=True) if restart and not frame.restart else frame
-
-    def has_room(self) -> bool:
-        return self._outlet.has_room(self)
-
-    def deliver(self, frame: Frame, result: Result) -> None:
-        late_s = self._reading.clock() - frame.time_s if self.source.live else None
-        self.counts.add(frame, result, late_s)
-        self._outlet.put(self, frame, result)
-
-    def fail(self, error: FrameFailed) -> None:
-        if not self._outlet.strict:
-            _log.error("%s: %s", self.name, error, exc_info=error.__cause__)
-        self._outlet.fail(error)
-
-    def end(self, closed: bool) -> None:
-        self._outlet.ended(self, closed)
-
-
 @dataclass(frozen=True, slots=True)
 class Callbacks:
     """Functions that a client is notified through.
@@ -274,13 +250,13 @@ class Callbacks:
     on_failure: Callable[[StreamError], None] | None = None
     """A `FrameFailed` for a frame that could not be recognised."""
     on_taken: Callable[[], None] | None = None
-    """The frame that waited is being worked on: the next may be decoded."""
+    """The frame that waited is being processed: the next may be decoded."""
     on_end: Callable[[], None] | None = None
     """The pipeline has closed; from any thread."""
 
 
 class Client(Input):
-    """One who hands frames over and is called back with results; made by `Pipeline.join`."""
+    """Submits frames and is called back with results; made by `Pipeline.join`."""
 
     counted = True
 
@@ -289,10 +265,10 @@ class Client(Input):
         self._callbacks = callbacks
 
     def submit(self, frame: Frame) -> None:
-        """Hand a frame over; whatever its source is called, it counts as this client's.
+        """Submit a frame; its `source` is replaced by the client's name.
 
-        It replaces the one that waits. Frames come in the order of their times. Raises
-        PipelineClosed after `leave`, or once the pipeline is closed.
+        It replaces the frame that waits, if there is one. Frames come in the order of their times.
+        Raises PipelineClosed after `leave`, or once the pipeline is closed.
         """
         try:
             self.slot.put(replace(frame, source=self.name))
@@ -301,9 +277,9 @@ class Client(Input):
         self._owner.wake()
 
     def leave(self) -> None:
-        """Go; what is kept of the client is dropped soon. May be called twice, by any thread.
+        """Leave the pipeline, which then forgets the client; safe from any thread, more than once.
 
-        No call back begins after this returns, except from the batch that is under way.
+        No callback begins after this returns, except from the batch in progress.
         """
         self._owner.remove(self)
 
@@ -334,7 +310,7 @@ class Client(Input):
                 _log.exception("%s cannot be told of the end", self.name)
 
     def _call(self, callback: Callable[..., None], *arguments: object) -> None:
-        """Call back; a client whose callback fails is sent away, the others go on."""
+        """Call back; a client whose callback fails is removed, the others go on."""
         if self.left:
             return
         try:
@@ -342,10 +318,3 @@ class Client(Input):
         except Exception:
             _log.exception("%s cannot take its results", self.name)
             self.leave()
-
-
-def _room_for(size: tuple[int, int] | None) -> int:
-    """How many decoded frames of this size may wait."""
-    if size is None:
-        return CLIENT_FRAMES
-    return max(1, min(_WAITING_FRAMES, _WAITING_BYTES // (3 * size[0] * size[1])))

@@ -1,5 +1,4 @@
-"""What is remembered of the faces that are being watched: their clips, their motion, and the frames
-around a moment.
+"""State of the faces being followed: their clips, their motion, and the frames around a moment.
 
 A live reading looks back and therefore comes late: half a second after a smile has gone it may
 still be read. In a recording the window reaches as far ahead as back, and ends where the face's
@@ -20,20 +19,18 @@ from numpy.typing import NDArray
 from ferstream.engines.contract import motion_input
 from ferstream.engines.manifest import Manifest
 
-from .clip import APART_S, FaceClip
+from .clip import APART_S, CLOCK_S, FaceClip, MotionEstimator
 from .eyes import Blinks
 from .faces.track import Face
-from .flow import MotionEstimator
 from .result import Stages
 
 # B faces of all sources, T frames a clip keeps, D features
 
 
 FORGET_S = 4.0
-"""The clip of a face that has not been seen for so long is dropped."""
+"""A face's clip is dropped after so long without the face, seconds."""
 WAITING_BYTES = 96_000_000
 """Pictures of a recording that wait for what follows them; larger ones look less far ahead."""
-_CLOCK_S = 1e-3
 
 Tensors = dict[str, NDArray[Any]]
 
@@ -52,13 +49,13 @@ class DetectedFaces:
     restart: bool = False
     """Whether the source's clips begin anew with this frame."""
     left_out: int = 0
-    """Faces seen beyond those that are followed at most."""
+    """Faces beyond the most that are followed."""
     ahead: bool = False
     """Whether its reading waits for what follows."""
     picture_bytes: int = 0
-    """How much memory waiting for it costs."""
+    """Size of its picture, which stays in memory while the frame waits."""
     joined: Mapping[int, int] = field(default_factory=dict)
-    """Ids in the frames before that are of somebody known already, and that one's id."""
+    """Ids of earlier frames that belong to a known face, each with that face's id."""
 
 
 class FaceState:
@@ -71,7 +68,7 @@ class FaceState:
         self.around = around
         self.fresh = False
         self.label: str | None = None
-        """What it was last read as."""
+        """Its last label."""
         self.motion: Tensors | None = None
         """The temporal network's predictions, by head."""
         self.motion_weight = 0.0
@@ -84,12 +81,12 @@ class FaceState:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """A frame whose faces have been seen by the networks, yet to be read."""
+    """A frame whose faces went through the spatial and temporal networks, yet to be fused."""
 
     detected: DetectedFaces
-    watched: list[FaceState]
+    states: list[FaceState]
     seen: list[Seen]
-    """As `watched`: of each face, in order."""
+    """As `states`: of each face, in order."""
     stages_ms: Stages
 
 
@@ -101,7 +98,7 @@ class Ahead:
         self._waiting: deque[Waiting] = deque()
 
     def add(self, one: Waiting) -> list[Waiting]:
-        """Take a frame; those whose time has come, in order."""
+        """Add a frame; returns the frames that are due, in order."""
         now_s = one.detected.time_s
         anew = self._waiting and (
             one.detected.restart or now_s <= self._waiting[-1].detected.time_s
@@ -111,7 +108,7 @@ class Ahead:
         held = sum(waits.detected.picture_bytes for waits in self._waiting)
         while self._waiting:
             first = self._waiting[0].detected
-            followed = now_s - first.time_s >= self._half_s - _CLOCK_S
+            followed = now_s - first.time_s >= self._half_s - CLOCK_S
             if first.ahead and not followed and held <= WAITING_BYTES:
                 break
             held -= first.picture_bytes
@@ -119,13 +116,13 @@ class Ahead:
         return due
 
     def join(self, joined: Mapping[int, int]) -> None:
-        """Give faces that wait the ids of those who they are."""
+        """Replace ids of waiting faces by those of the known faces they belong to."""
         for waits in self._waiting:
             faces = waits.detected.faces
             faces[:] = [replace(face, id=joined.get(face.id, face.id)) for face in faces]
 
     def finish(self) -> list[Waiting]:
-        """All that wait: nothing follows them."""
+        """All waiting frames: nothing follows them."""
         due = list(self._waiting)
         self._waiting.clear()
         return due
@@ -145,7 +142,7 @@ class Memory:
         self._ahead: dict[str, Ahead] = {}
         self._blinks: dict[str, Blinks] = {}
 
-    def watch(self, detected: DetectedFaces) -> list[FaceState]:
+    def states(self, detected: DetectedFaces) -> list[FaceState]:
         """The states of a frame's faces, in order, with its motion added."""
         if detected.restart:
             self._faces.pop(detected.source, None)
@@ -158,7 +155,7 @@ class Memory:
             self._ahead[detected.source].join(detected.joined)
         for identity in [i for i, f in faces.items() if abs(now_s - f.clip.time_s) > FORGET_S]:
             del faces[identity]
-        watched = []
+        states = []
         for face in detected.faces:
             one = faces.get(face.id)
             if one is None:
@@ -166,20 +163,20 @@ class Memory:
             one.fresh = one.clip.add_crop(now_s, face.crop)
             if not one.clip.has_motion:
                 one.motion = None
-            watched.append(one)
-        return watched
+            states.append(one)
+        return states
 
     def due(self, one: Waiting) -> list[Waiting]:
-        """What can be read now that this frame is there: itself, unless it waits."""
+        """Add a frame; returns the frames that can be fused now."""
         half_s = self._manifest.clip_duration_s / 2
         return self._ahead.setdefault(one.detected.source, Ahead(half_s)).add(one)
 
     def blinks(self, source: str) -> Blinks:
-        """What finds the blinks of a source's faces, of its frames in order."""
+        """The blink detector of a source's faces."""
         return self._blinks.setdefault(source, Blinks())
 
     def finish(self, source: str) -> list[Waiting]:
-        """What still waits of a source that has ended."""
+        """The frames of an ended source that still wait."""
         ahead = self._ahead.pop(source, None)
         return [] if ahead is None else ahead.finish()
 
@@ -195,16 +192,16 @@ class Memory:
         has_motion = np.zeros((size, 1), np.float32)
         own: list[int] = []
         faces = [
-            (one.detected.ahead, watched, seen)
+            (one.detected.ahead, state, seen)
             for one in due
-            for watched, seen in zip(one.watched, one.seen, strict=True)
+            for state, seen in zip(one.states, one.seen, strict=True)
         ]
-        for row, (ahead, watched, seen) in enumerate(faces):
+        for row, (ahead, state, seen) in enumerate(faces):
             if ahead:
-                own.append(watched.around.read_features(seen, feature_BTD[row], mask_BT[row]))
+                own.append(state.around.read_features(seen, feature_BTD[row], mask_BT[row]))
             else:
-                watched.clip.read_features(feature_BTD[row], mask_BT[row])
-                own.append(watched.clip.newest)
+                state.clip.read_features(feature_BTD[row], mask_BT[row])
+                own.append(state.clip.newest)
             if seen.motion is not None:
                 has_motion[row] = seen.motion_weight
                 for head, predicted in seen.motion.items():
@@ -254,7 +251,7 @@ _MOST = 256
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Seen:
-    """One face in one frame, its networks run, yet to be read together with the frames around."""
+    """One face in one frame: the networks' outputs, to be fused with the frames around it."""
 
     time_s: float
     outputs: Mapping[str, NDArray[Any]]
@@ -314,10 +311,10 @@ class Around:
         at = self._seen.index(centre)
         time_N = np.array([seen.time_s for seen in self._seen])
         basic8_NK = np.stack([seen.basic8 for seen in self._seen])
-        near_NN = np.abs(time_N[:, None] - time_N) <= BLIP_S + _CLOCK_S
+        near_NN = np.abs(time_N[:, None] - time_N) <= BLIP_S + CLOCK_S
         steady_NK = (near_NN @ basic8_NK) / near_NN.sum(1, keepdims=True)
         apart_N = np.abs(steady_NK - steady_NK[at]).sum(1) / 2
-        like_N = (apart_N <= OTHERWISE) & (np.abs(time_N - centre.time_s) <= self.half_s + _CLOCK_S)
+        like_N = (apart_N <= OTHERWISE) & (np.abs(time_N - centre.time_s) <= self.half_s + CLOCK_S)
         before = self._walk(range(at - 1, -1, -1), at, time_N, like_N)
         after = self._walk(range(at + 1, len(time_N)), at, time_N, like_N)
         return [self._seen[row] for row in (*reversed(before), at, *after)]
@@ -333,7 +330,7 @@ class Around:
             if not like_N[row] or abs(time_s - last_s) > APART_S or len(chosen) == self._most:
                 break
             last_s = time_s
-            if abs(time_s - kept_s) >= self._spacing_s - _CLOCK_S:
+            if abs(time_s - kept_s) >= self._spacing_s - CLOCK_S:
                 chosen.append(row)
                 kept_s = time_s
         return chosen

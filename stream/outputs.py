@@ -1,22 +1,32 @@
-"""What a run writes, decided and checked before anything is loaded, and the sinks that do it."""
+"""What a run writes, decided and checked before anything is loaded, and the sinks that do it.
+
+No output takes the place of an input, of another output, or of another run's output: claims are
+compared over all sources and all files that a sink will make, before anything is opened.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import hashlib
+import os
+import re
+import socket
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from .errors import SinkError
-from .formats import FORMATS, STANDARD_OUTPUT, named
-from .place import SOURCE, Claim, Place, files_of, place_of, places_for, stems
-from .sinks.base import Making, Sink, make_folder
-from .sinks.columns import Columns
+from .formats import FORMATS, SOURCE, STANDARD_OUTPUT, Place, named, place_of, places_for, stems
+from .sinks.base import Sink, SinkOptions, draft, make_folder
 from .sinks.rows import FrameRows, RowMaker, RowSink
+from .sinks.table import Columns
 from .sources.base import is_address
 
 if TYPE_CHECKING:
     from .sinks.table import SharedTable
+
 
 Rows = Literal["frames", "events", "windows"]
 Notify = Callable[[str], None]
@@ -31,7 +41,7 @@ class Outputs:
     """The places asked for, and how results are written there.
 
     `jsonl`, `csv` and `video` name a file, or a folder with more than one source, for which `csv`
-    may also be one table; `to` holds any places that `stream.place` knows.
+    may also be one table; `to` holds any places that `stream.formats` knows.
     """
 
     jsonl: Path | None = None
@@ -43,11 +53,11 @@ class Outputs:
     top: int = 10
     """Words per face."""
     columns: tuple[Columns, ...] = ()
-    """What rows of frames and CSV tell beside."""
+    """Columns added to tables and rows of frames."""
     rows: Rows = "frames"
-    """What a row of JSON tells of."""
+    """What a row of JSON is about."""
     window_s: float = 10.0
-    """Length of a window, where rows tell of those."""
+    """Length of a window, for rows of windows, seconds."""
     blur: bool = False
     """Whether faces are masked in every picture that is written or shown."""
     aggregate_only: bool = False
@@ -71,8 +81,8 @@ class Outputs:
         return STANDARD_OUTPUT in (*self.to, str(self.jsonl))
 
     def beside(self, name: str) -> Path | None:
-        """Where a file of that name belongs to the outputs of several sources: in their folder, or
-        beside their table; None where nothing is written to files."""
+        """The path of a further file of this run: in the folder of its outputs, or beside their
+        table; None where nothing is written to files."""
         files = (self.jsonl, self.csv, self.video, self.summary)
         for text in (*self.to, *(str(path) for path in files if path)):
             if text == STANDARD_OUTPUT or is_address(text):
@@ -89,12 +99,15 @@ class Outputs:
     def for_sources(
         self, sources: Sequence[str], again: bool = False, share: slice | None = None
     ) -> list[list[Place]]:
-        """The places of each source; makes folders and checks that files can be made; what exists
-        may be replaced where a run is gone on with `again`.
+        """The places of each source; makes folders and checks that files can be written.
 
-        The files are this object's alone from then on: see `Claim`. Of a batch in shards only the
-        places of the sources in `share` are given, and what is written once for all sources is
-        claimed by nobody.
+        The files are reserved for this object from then on: see `Claim`.
+
+        Args:
+            sources: names of all sources.
+            again: whether a run is resumed, so that existing files may be replaced.
+            share: of a batch in shards, the sources whose places are returned; files that are
+                written once for all sources are then not reserved.
 
         Raises `SinkError`.
         """
@@ -152,10 +165,15 @@ class Outputs:
     ) -> list[Sink]:
         """The sinks for one source's places.
 
-        Those of a live source, and those that reach over the network, work in threads of their
-        own and never make the capture wait; `say` is told in one line where they fail, and
-        `on_hang_up` instead where it is the reader of standard output who has gone. Annotated
-        video has the sound of the clip `sound_of`.
+        Those of a live source and those over the network run in threads of their own and never
+        delay the capture.
+
+        Args:
+            places: as `for_sources` gives them.
+            say: called with one line where an output fails, and when it is back.
+            live: whether the source is live.
+            on_hang_up: called instead of `say` where the reader of standard output has gone.
+            sound_of: the clip whose sound is added to annotated video.
         """
         hung_up = on_hang_up or say
         return [
@@ -223,7 +241,7 @@ class Outputs:
                 return sink
         else:
             tables = self._tables if place.shared else None
-            sink = form.make(Making(place.target, self.top, self.columns, sound_of, tables))
+            sink = form.make(SinkOptions(place.target, self.top, self.columns, sound_of, tables))
             if form.pictures:
                 sink = self.masked(sink)
             if not (live or form.served):
@@ -239,3 +257,109 @@ class Outputs:
             on_return=say,
             close_s=within_s,
         )
+
+
+_MOST_PLAYLIST_BYTES = 4 * 2**20
+
+
+class Claim:
+    """Reserves a file for this run, until the object is deleted or the process ends.
+
+    It is a socket name in Linux's abstract namespace, which leaves nothing on disk and which the
+    kernel frees however the process ends. It holds among runs on one machine. Raises `SinkError`
+    where another run has reserved the file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._handle = -1
+        if not sys.platform.startswith("linux"):
+            return
+        folder = path.parent.stat()
+        key = f"{folder.st_dev} {folder.st_ino} {path.name}".encode("utf-8", "surrogateescape")
+        name = hashlib.sha256(key).hexdigest()
+        with socket.socket(socket.AF_UNIX) as held:
+            try:
+                held.bind(f"\0ferstream-output-{name}")
+            except OSError:
+                raise SinkError(
+                    f"{path} is being written by another run: wait for it, or name another file"
+                ) from None
+            self._handle = held.detach()
+
+    def __del__(self) -> None:
+        if self._handle >= 0:
+            os.close(self._handle)
+
+
+def files_of(
+    each: Sequence[Sequence[Place]], sources: Sequence[str], inputs: Sequence[str | Path] = ()
+) -> list[Path]:
+    """The files of all places, `each` holding those of one of the sources.
+
+    Raises `SinkError` where one that would be made or deleted is a source or a part of one, or one
+    of `inputs` (files that are read beside; of folders, all in them), or would be made twice.
+    """
+    read = [path for name in inputs for path in _within(Path(name))]
+    taken_by = {_identity(path): f"{path}, which is read" for path in read}
+    sourced = [path for source in sources for path in _parts(source)]
+    taken_by |= {_identity(path): f"the source {path}" for path in sourced}
+    taken_by.pop(None, None)
+    made: dict[Path, Place] = {}
+    files = []
+    for place in (place for places in each for place in places if place.is_file):
+        for path in _made_by(place):
+            taken = taken_by.get(_identity(path))
+            if taken is not None:
+                raise SinkError(f"{place.name} would replace {taken}: name another file")
+            if path in made and made[path] is not place:
+                raise SinkError(f"{place.name} and {made[path].name} are the same file: name two")
+            if place not in made.values():
+                files.append(path)
+            made[path] = place
+    return files
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Device and inode of a file; None where there is no file."""
+    with suppress(OSError, ValueError):
+        found = path.stat()
+        if path.is_file():
+            return found.st_dev, found.st_ino
+    return None
+
+
+def _within(path: Path) -> Iterator[Path]:
+    """A file, or the files in a folder."""
+    with suppress(OSError, ValueError):
+        yield from path.iterdir() if path.is_dir() else (path,)
+
+
+def _parts(source: str) -> Iterator[Path]:
+    """The files of a source: itself, and what a playlist names."""
+    path = Path(source)
+    if is_address(source) or _identity(path) is None:
+        return
+    yield path
+    if path.suffix.lower() in (".m3u8", ".m3u") and path.stat().st_size < _MOST_PLAYLIST_BYTES:
+        for line in path.read_text("utf-8", "replace").splitlines():
+            named = re.search(r'URI="([^"]*)"', line) if line.startswith("#") else None
+            part = named[1] if named else "" if line.startswith("#") else line.strip()
+            if part and not is_address(part):
+                yield path.parent / part
+
+
+def _made_by(place: Place) -> Iterator[Path]:
+    """Files that a sink creates, replaces or deletes; none for devices and pipes."""
+    target = Path(os.path.realpath(place.target))
+    if target.exists() and not target.is_file():
+        return
+    yield target
+    if place.format.name == "hls":
+        # The name counts, not whether it is there: another playlist's segments would be the same.
+        yield target.with_suffix("")
+        yield from place.segments
+        return
+    unfinished = Path(place.unfinished.target)
+    yield unfinished
+    if place.format.drafted:
+        yield from (draft(target), draft(unfinished))

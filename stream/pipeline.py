@@ -2,7 +2,7 @@
 
     source or client -> slot -> [find faces] -> queue -> [score] -> results
 
-Sources are read by a thread each, clients hand frames over. One thread finds the faces of at most
+Sources are read by a thread each, clients submit frames. One thread finds the faces of at most
 one frame of each, a second scores those of all in one batch, so that both halves overlap. Live
 inputs (`latest`) come first and take turns: nobody starves, however fast another one sends. Those
 that lose nothing (`every`) share what room is left, one frame of all of them together while live
@@ -23,14 +23,13 @@ from ferstream.engines.labels import Labels
 
 from .errors import FrameFailed, PipelineClosed, PipelineFull, StreamError
 from .frame import Frame
-from .inputs import Callbacks, Client, Input, OnResult, Policy, Reading, SourceWorker
+from .inputs import Callbacks, Client, Every, Input, OnResult, Policy, SlotClosed
 from .result import Result
-from .run import Run
-from .slot import Every, SlotClosed
+from .run import Reading, Run, SourceWorker
 from .sources.base import Source
 
 MOST_EVERY = 8
-"""Uploads at once that a service lets into its pipeline."""
+"""Uploads at once in a service's pipeline."""
 BATCH = 8
 """Frames of one batch. More inputs take turns; larger batches would only make each wait."""
 
@@ -164,7 +163,7 @@ class Pipeline:
         on_taken: Callable[[], None] | None = None,
         on_end: Callable[[], None] | None = None,
     ) -> Client:
-        """Let a client in, who hands over live frames; see `Callbacks`.
+        """Add a client, which submits live frames; see `Callbacks`.
 
         Raises PipelineFull, or PipelineClosed once `close` was called.
         """
@@ -217,7 +216,7 @@ class Pipeline:
             self._inputs[one.policy].append(one)
 
     def remove(self, one: Input) -> None:
-        """Take an input out; the scoring thread forgets it after what is under way."""
+        """Remove an input; the scoring thread forgets it after the batch in progress."""
         with self._lock:
             if one.gone.is_set():
                 return
@@ -228,7 +227,7 @@ class Pipeline:
         self.wake()
 
     def _dismiss(self) -> None:
-        """Let nobody in any more, and everybody out."""
+        """Close for new inputs, and remove all."""
         with self._lock:
             self._closed = True
             everybody = [*self._inputs["latest"], *self._inputs["every"]]
@@ -238,7 +237,7 @@ class Pipeline:
         self.wake()
 
     def _drop(self, one: Input) -> None:
-        """No more turns for an input. The lock is held."""
+        """Take an input out of the queue. The lock is held."""
         if one in self._inputs[one.policy]:
             self._inputs[one.policy].remove(one)
 
@@ -275,13 +274,13 @@ class Pipeline:
         return [(one, frame, faces) for (one, frame), faces in zip(turn, found, strict=True)]
 
     def _turn(self) -> list[tuple[Input, Frame]]:
-        """One frame of each live input in turn, and of one or all of those that lose nothing."""
+        """The frames of the next batch: see the module."""
         turn = self._served("latest", self._batch)
         room = self._batch - len(turn)
         return turn + self._served("every", 1 if turn else room)
 
     def _served(self, policy: Policy, most: int) -> list[tuple[Input, Frame]]:
-        """Frames of up to `most` inputs; who is served goes to the queue's end."""
+        """Frames of up to `most` inputs, which then go to the end of the queue."""
         with self._lock:
             waiting = list(self._inputs[policy])
         served: list[tuple[Input, Frame]] = []
@@ -307,7 +306,7 @@ class Pipeline:
         return over
 
     def _score(self) -> None:
-        """The thread that scores, and hands results on."""
+        """The thread that scores, and delivers results."""
         try:
             while True:
                 found, over = self._found.take()
@@ -359,7 +358,7 @@ class Pipeline:
             one.deliver(frame, result.named(one.name))
 
     def _fail(self, one: Input, why: str, cause: Exception) -> None:
-        """Nothing half done is kept of an input whose frame failed."""
+        """Report a failed frame; the recogniser forgets the input."""
         self._recognizer.forget(one.key)
         one.waiting.clear()
         failure = FrameFailed(why)
@@ -367,7 +366,7 @@ class Pipeline:
         one.fail(failure)
 
     def _end(self, one: Input) -> None:
-        """What still waits of an input comes now, unless it was removed; then it is forgotten."""
+        """Deliver an input's last results, unless it was removed, and forget it."""
         removed = one.left
         if one.waiting and not removed:
             try:

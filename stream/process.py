@@ -1,10 +1,9 @@
 """What a process needs to run for weeks: memory limits, forks, signals.
 
-Memory: few arenas for many threads, so that it stays where it is; and enough address space. Forks:
-networks run in threads of C++, which a forked child lacks: to use them there, to close them or only
-to let go of them waits for ever, and where MediaPipe has run before the fork, to start it anew
-aborts the process. So a fork is told what it may not do; a spawned child has none of this. Ctrl-C:
-the frame in hand is finished.
+Memory: few arenas for many threads, so that memory does not grow, and enough address space. Forks:
+networks run in C++ threads, which a forked child lacks. To use, close or delete a network there
+waits for ever, and to start MediaPipe again aborts the process. So a forked child raises an error
+instead; a spawned child has no such limits. Signals: Ctrl-C finishes the frame in progress.
 """
 
 from __future__ import annotations
@@ -55,8 +54,8 @@ class Tidy:
         self._begun = False
 
     def __call__(self) -> None:
-        """Collect. The first time, what is there from then on counts as lasting, and memory that
-        opening networks took goes back to the system."""
+        """Collect. The first call also excludes all that exists by then from later collections,
+        and returns memory that opening networks took to the system."""
         gc.collect()
         if not self._begun:
             self._begun = True
@@ -65,7 +64,7 @@ class Tidy:
                 ctypes.CDLL(None).malloc_trim(0)
 
     def close(self) -> None:
-        """Nothing counts as lasting any more."""
+        """Let Python's collector look through everything again."""
         gc.unfreeze()
 
 
@@ -89,7 +88,7 @@ _started_in: int | None = None
 
 
 def hold(*natives: object) -> None:
-    """Note what runs threads of its own in this process; a forked child never lets go of it."""
+    """Register objects with C++ threads in this process; a forked child never deletes them."""
     for native in natives:
         _held.add(native)
 
@@ -115,13 +114,13 @@ def check_owner(process: int) -> None:
         )
 
 
-def _never_let_go() -> None:
+def _keep_alive_in_child() -> None:
     for native in list(_held):
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(native))
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_never_let_go)
+    os.register_at_fork(after_in_child=_keep_alive_in_child)
 
 
 SIGNALS = tuple(
@@ -130,14 +129,14 @@ SIGNALS = tuple(
 
 
 class Stop(threading.Event):
-    """Set where a run is to end; knows the signal that asked for it."""
+    """Set when a run is to end; knows the signal that caused it."""
 
     number = 0
     """Of the first signal; 0 where none came."""
 
     @property
     def status(self) -> int | None:
-        """The exit status that tells of the signal, 130 for Ctrl-C; None without one."""
+        """The exit status for the signal, 130 for Ctrl-C; None without one."""
         return 128 + self.number if self.number else None
 
 

@@ -11,7 +11,6 @@ from dataclasses import replace
 from typing import Any, Literal, NoReturn, overload
 
 import cv2
-from numpy.typing import NDArray
 
 from ferstream.engines.bundle import Bundle, load_bundle
 from ferstream.engines.engine import Engine, open_engine
@@ -25,18 +24,14 @@ from .faces.align import TEMPLATES
 from .faces.front import Opening, front_end
 from .faces.options import FaceOptions
 from .finding import FaceFinder
-from .frame import Frame
-from .frames import Results
+from .frame import Frame, Picture, PictureFrame, picture_frames
 from .memory import FORGET_S, DetectedFaces
-from .picture import Picture, Taken, take
 from .process import check_owner, hold, require_address_space
-from .result import FaceResult, Result
+from .result import FaceResult, Result, Results
 from .scoring import FaceScorer
 from .sources.part import Part, Region
 
 __all__ = ["FORGET_S", "DetectedFaces", "FaceResult", "Recognizer", "Result", "network_threads"]
-
-Tensors = dict[str, NDArray[Any]]
 
 
 class Recognizer:
@@ -137,7 +132,7 @@ class Recognizer:
 
         Raises ValueError for two frames of one source: the second needs the first one's result.
         """
-        return self._at_once(list(take(frames)))
+        return self._at_once(list(picture_frames(frames)))
 
     @overload
     def __call__(
@@ -237,22 +232,24 @@ class Recognizer:
     def _in_turn(self, pictures: Iterable[Picture]) -> list[Result]:
         """Score in batches, so that of many pictures few are in memory at a time."""
         results: list[Result] = []
-        batch: list[Taken] = []
-        for one in take(pictures):
+        batch: list[PictureFrame] = []
+        for one in picture_frames(pictures):
             if len(batch) == AT_ONCE or any(o.frame.source == one.frame.source for o in batch):
                 results += self._at_once(batch)
                 batch = []
             batch.append(one)
         return results + self._at_once(batch)
 
-    def score_pictures(self, batch: Sequence[Taken], faces: FaceOptions) -> list[Result]:
+    def score_pictures(self, batch: Sequence[PictureFrame], faces: FaceOptions) -> list[Result]:
         """Score pictures, frames of one source in turn; for `stream.call`."""
         sources = [one.frame.source for one in batch]
         if len(set(sources)) == len(sources):
             return self._at_once(batch, faces)
         return [result for one in batch for result in self._at_once([one], faces)]
 
-    def _at_once(self, batch: Sequence[Taken], faces: FaceOptions | None = None) -> list[Result]:
+    def _at_once(
+        self, batch: Sequence[PictureFrame], faces: FaceOptions | None = None
+    ) -> list[Result]:
         """Score a batch as one, so that no other thread's frames come between."""
         self._check()
         with self._finding, self._scoring:

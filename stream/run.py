@@ -1,48 +1,180 @@
-"""Sources that are read to their end through a pipeline, and where their results go."""
+"""Sources that are read to their end through a pipeline, and where their results go.
+
+A thread of its own reads each source into a slot; the caller's thread takes the results and writes
+them to the sinks.
+"""
 
 from __future__ import annotations
 
+import logging
+import math
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from .errors import FrameFailed, PipelineClosed, SourceError
 from .frame import Frame
+from .inputs import Every, Input, Latest, Owner, Policy, Slot, SlotClosed, SlotEmpty
 from .result import Result
 from .sinks.base import Sink, SinkInfo
-from .slot import SlotClosed, SlotEmpty
 from .sources.base import Source, SourceEvent
-from .summary import Summary
+from .summary import Counts, Summary
 
 if TYPE_CHECKING:
-    from .inputs import Input, Owner, Policy, SourceWorker
     from .pipeline import Pipeline, TwoStage
 
-# How long a stop may go unnoticed while no frame comes.
-_LOOK_UP_S = 0.1
-# Results that may wait to be taken: of a live source one, of a file so many in so much memory.
+
+# Decoded frames of a source that wait for the recogniser: enough to even out, in little memory.
+_WAITING_FRAMES = 8
+_WAITING_FRAMES_BYTES = 96_000_000
+# The same of a source that does not know its size: one frame is found, another one scored.
+_WAITING_OF_UNKNOWN_SIZE = 2
+# Results that wait to be taken: one of a live source; of a file so many, in so much memory.
 _WAITING_RESULTS = 16
-_WAITING_BYTES = 32_000_000
+_WAITING_RESULTS_BYTES = 32_000_000
+# How long a stop may go unnoticed while no frame comes.
+_POLL_S = 0.1
+_JOIN_S = 1.0
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How a source is read."""
+
+    policy: Policy | None = None
+    """None: `latest` for live sources, `every` for files."""
+    max_staleness_s: float | None = None
+    """Live frames that waited longer for their turn are dropped."""
+    clock: Callable[[], float] = time.monotonic
+
+    def policy_of(self, source: Source) -> Policy:
+        """The policy for this source."""
+        return self.policy or ("latest" if source.live else "every")
+
+
+class SourceWorker(Input):
+    """A source read by a thread of its own."""
+
+    def __init__(self, owner: Owner, key: str, source: Source, run: Run, reading: Reading) -> None:
+        policy = reading.policy_of(source)
+        slot: Slot[Frame] = Every(_room_for(source.size)) if policy == "every" else Latest()
+        super().__init__(owner, source.name, key, policy, slot, ahead=not source.live)
+        self.source = source
+        self.counts = Counts()
+        self.failure: BaseException | None = None
+        self._run = run
+        self._reading = reading
+        self._restarts_at = -1  # index of the last frame that begins anew, by the reading thread
+        self._taken = -1
+        source.listen(lambda event: run.put_event(self, event))
+        self._thread = threading.Thread(target=self._read, name=f"read {source.name}", daemon=True)
+
+    def start(self) -> None:
+        """Begin to read."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop reading; results of frames under way are still delivered."""
+        self.slot.discard()
+        self.source.close()
+        self._owner.wake()
+
+    def join(self) -> None:
+        """Wait a moment for the thread."""
+        if self._thread.ident is not None:
+            self._thread.join(_JOIN_S)
+
+    def drops(self) -> dict[str, int]:
+        """Frames not recognised so far, per cause."""
+        slow = {"too slow": self.slot.dropped} if self.slot.dropped else {}
+        return {**self.source.drops, **slow, **self.counts.meter.drops}
+
+    def summary(self, wall_s: float, interrupted: bool) -> Summary:
+        """The counts so far."""
+        failure = self.failure if isinstance(self.failure, SourceError) else None
+        return self.counts.summary(self.source, wall_s, self.drops(), interrupted, failure)
+
+    def _read(self) -> None:
+        """Read frames into the slot; runs in the thread."""
+        source = self.source
+        try:
+            frames = source.frames()
+            while True:
+                start_s = time.perf_counter()
+                frame = next(frames, None)
+                if frame is None:
+                    break
+                # A live source's time is mostly waiting for light.
+                if not source.live:
+                    self.counts.meter.add("decode", (time.perf_counter() - start_s) * 1e3)
+                if frame.restart:
+                    self._restarts_at = frame.index
+                self.slot.put(frame)
+                self._owner.wake()
+        except SlotClosed:
+            pass
+        except BaseException as error:
+            self.failure = error
+        finally:
+            self.slot.close()
+            self._owner.wake()
+
+    def _admitted(self, frame: Frame) -> Frame | None:
+        late_s = self._reading.max_staleness_s
+        if late_s is None or not self.source.live:
+            late_s = math.inf
+        if late_s < math.inf and self._reading.clock() - frame.time_s > late_s:
+            self.counts.meter.drop("stale")
+            return None
+        # The frame that said so may have been dropped for a newer one.
+        restart = self._taken < self._restarts_at <= frame.index
+        self._taken = frame.index
+        return replace(frame, restart=True) if restart and not frame.restart else frame
+
+    def has_room(self) -> bool:
+        return self._run.has_room(self)
+
+    def deliver(self, frame: Frame, result: Result) -> None:
+        late_s = self._reading.clock() - frame.time_s if self.source.live else None
+        self.counts.add(frame, result, late_s)
+        self._run.put(self, frame, result)
+
+    def fail(self, error: FrameFailed) -> None:
+        if not self._run.strict:
+            _log.error("%s: %s", self.name, error, exc_info=error.__cause__)
+        self._run.fail(error)
+
+    def end(self, closed: bool) -> None:
+        self._run.ended(self, closed)
+
+
+def _room_for(size: tuple[int, int] | None) -> int:
+    """How many decoded frames of this size may wait."""
+    if size is None:
+        return _WAITING_OF_UNKNOWN_SIZE
+    return max(1, min(_WAITING_FRAMES, _WAITING_FRAMES_BYTES // (3 * size[0] * size[1])))
 
 
 class Run:
-    """What is under way of some sources; made by `Pipeline.score`.
+    """Sources being read through a pipeline; made by `Pipeline.score`.
 
     A context manager: reading begins when it is entered, which raises PipelineFull or
     PipelineClosed, and all of it has ended when it is left. Iterating gives frames with their
-    results, each source's in order, until all have ended; then a source's failure is raised. Who
-    does not take them makes files wait and live sources drop frames. The sources are closed.
+    results, each source's in order, until all have ended; then a source's failure is raised. While
+    results are not taken, files wait and live sources drop frames. The sources are closed.
     """
 
     def __init__(self, owner: Owner, strict: bool) -> None:
         self.strict = strict
         self.workers: list[SourceWorker] = []
         self.events: deque[tuple[SourceWorker, SourceEvent]] = deque()
-        """Changes of state of live sources that nobody has taken yet; few, as outages are."""
+        """Changes of state of live sources, not taken yet; they are few."""
         self._owner = owner
         self._results: deque[tuple[SourceWorker, Frame, Result]] = deque()
         self._bytes = 0
@@ -107,12 +239,12 @@ class Run:
             raise SlotClosed
 
     def stop(self) -> None:
-        """Read no more; what is being recognised still comes."""
+        """Stop reading; results of frames in progress still come."""
         for worker in self.workers:
             worker.stop()
 
     def close(self) -> None:
-        """End all of it at once; the sources are closed."""
+        """End at once, and close the sources."""
         for worker in self.workers:
             self._owner.remove(worker)
             worker.source.close()
@@ -129,7 +261,7 @@ class Run:
         with self._changed:
             if one.policy == "latest":
                 return all(worker is not one for worker, _, _ in self._results)
-            return len(self._results) < _WAITING_RESULTS and self._bytes < _WAITING_BYTES
+            return len(self._results) < _WAITING_RESULTS and self._bytes < _WAITING_RESULTS_BYTES
 
     def put(self, one: SourceWorker, frame: Frame, result: Result) -> None:
         """Take a result in."""
@@ -180,7 +312,7 @@ def run(
 
 
 def run_many(routes: Sequence[Route], recognizer: TwoStage[Any], **options: Any) -> list[Summary]:
-    """`run_through` a pipeline of one's own, which makes way for the caller at the end."""
+    """`run_through` with a pipeline of its own."""
     from .pipeline import Pipeline
 
     with Pipeline(recognizer) as pipeline:
@@ -250,7 +382,7 @@ def run_through(
                 run.stop()
             pass_events_on()
             try:
-                worker, frame, result = run.take(_LOOK_UP_S)
+                worker, frame, result = run.take(_POLL_S)
             except SlotEmpty:
                 continue
             except SlotClosed:

@@ -18,11 +18,11 @@ from ferstream.engines.labels import Labels
 from ferstream.engines.manifest import Manifest
 from ferstream.engines.views import Reading, Views
 
+from .clip import motion_weight
 from .emotions import EmotionReader, Emotions, steady
 from .eyes import Eyes, opening, seen_well
 from .faces.gaze import gaze_deg
 from .faces.quality import TRUSTED
-from .flow import motion_weight
 from .memory import DetectedFaces, FaceState, Memory, Seen, Waiting
 from .result import FaceResult, Result, Stages
 
@@ -55,10 +55,10 @@ class FaceScorer:
         for faces in detected:
             stages = dict(faces.stages_ms)
             with timed(stages, "flow"):
-                watched = self.memory.watch(faces)
-            waiting.append(Waiting(faces, watched, [], stages))
+                states = self.memory.states(faces)
+            waiting.append(Waiting(faces, states, [], stages))
         shared: Stages = {}
-        if any(one.watched for one in waiting):
+        if any(one.states for one in waiting):
             self._see(waiting, shared)
         for stage, ms in shared.items():
             for one in waiting:
@@ -71,16 +71,13 @@ class FaceScorer:
 
     def _see(self, waiting: list[Waiting], stages: Stages) -> None:
         """Run the spatial and the temporal network over all faces."""
-        faces = [(one, watched) for one in waiting for watched in one.watched]
-        moved = [
-            (watched, stack) for _, watched in faces if (stack := watched.fresh_stack()) is not None
-        ]
+        faces = [(one, state) for one in waiting for state in one.states]
+        moved = [(state, stack) for _, state in faces if (stack := state.fresh_stack()) is not None]
         motion = {"motion": np.stack([stack for _, stack in moved])} if moved else None
         spatial, temporal = self._engines["spatial"], self._engines["temporal"]
         with timed(stages, "spatial"):
             readings = [
-                watched.clip.reading(one.detected.time_s, one.detected.ahead)
-                for one, watched in faces
+                state.clip.reading(one.detected.time_s, one.detected.ahead) for one, state in faces
             ]
             found = np.concatenate([one.detected.crops for one in waiting])
             crops = self._views.crops(found, readings)
@@ -94,19 +91,19 @@ class FaceScorer:
             if motion is not None:
                 self._keep_motion(moved, logits or temporal.run(motion))
         basic8_BK = self._reader.basic8(frames["basic8"])
-        for row, (one, watched) in enumerate(faces):
+        for row, (one, state) in enumerate(faces):
             seen = Seen(
                 one.detected.time_s,
                 {name: tensor[row] for name, tensor in frames.items()},
                 basic8_BK[row],
-                watched.motion,
-                watched.motion_weight,
+                state.motion,
+                state.motion_weight,
             )
             one.seen.append(seen)
             mirrored = readings[row] is Reading.MIRRORED
-            watched.clip.add_feature(seen.time_s, seen.outputs["feature"], mirrored=mirrored)
+            state.clip.add_feature(seen.time_s, seen.outputs["feature"], mirrored=mirrored)
             if one.detected.ahead:
-                watched.around.add(seen)
+                state.around.add(seen)
 
     def _read(self, due: list[Waiting]) -> list[Result]:
         """Fuse what was seen over time, and read it."""
@@ -133,12 +130,12 @@ class FaceScorer:
 
     def _eyes(self, one: Waiting) -> list[Eyes | None]:
         """The eyes of a frame's faces; frames of a source come in order."""
-        told = []
+        lids = []
         for face, seen in zip(one.detected.faces, one.seen, strict=True):
             named = dict(zip(self._blendshapes, seen.outputs["au"].tolist(), strict=True))
             open_ = None if face.posed else opening(named)
-            told.append((face.id, open_, face.quality.score >= TRUSTED))
-        found = self.memory.blinks(one.detected.source).add(one.detected.time_s, told)
+            lids.append((face.id, open_, face.quality.score >= TRUSTED))
+        found = self.memory.blinks(one.detected.source).add(one.detected.time_s, lids)
         for at, (face, eyes) in enumerate(zip(one.detected.faces, found, strict=True)):
             if eyes is not None and seen_well((eyes.right, eyes.left), face.quality):
                 pose = face.quality.yaw_deg, face.quality.pitch_deg
@@ -157,11 +154,11 @@ class FaceScorer:
                 for head in self._reader.heads
             }
         )
-        faces = [watched for one in due for watched in one.watched]
+        states = [state for one in due for state in one.states]
         trusted = [f.quality.score >= TRUSTED for one in due for f in one.detected.faces]
-        for row, watched in enumerate(faces):
-            read[row] = steady(read[row], watched.label)
-            watched.label = read[row].label
+        for row, state in enumerate(states):
+            read[row] = steady(read[row], state.label)
+            state.label = read[row].label
             if not trusted[row]:
                 for at in (row, len(seen) + row):
                     read[at] = replace(read[at], uncertain=True)

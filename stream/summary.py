@@ -103,16 +103,16 @@ class Meter:
         for name, duration_ms in stages_ms.items():
             self.add(name, duration_ms)
 
-    def drop(self, cause: str, count: int = 1) -> None:
-        """Count frames that were not used, by cause."""
+    def drop(self, cause: str) -> None:
+        """Count a frame that was not used, by cause."""
         with self._lock:
-            self._drops[cause] += count
+            self._drops[cause] += 1
 
     @property
     def drops(self) -> dict[str, int]:
-        """Frames dropped so far, per cause; causes without drops are absent."""
+        """Frames dropped so far, per cause."""
         with self._lock:
-            return {cause: count for cause, count in self._drops.items() if count}
+            return dict(self._drops)
 
     def stages(self) -> dict[str, StageTimes]:
         """Times per stage, in the order in which the stages were first seen."""

@@ -27,13 +27,12 @@ from ferstream.engines.errors import EnginesError
 from ferstream.engines.graph import screen
 from ferstream.engines.terminal import plain
 from ferstream.stream.errors import SinkError, SourceError, StreamError
-from ferstream.stream.picture import decoding_cost, picture_head
-from ferstream.stream.place import place_of, places_for, stems
-from ferstream.stream.sandbox.process import printable
-from ferstream.stream.sandbox.protocol import ProtocolBroken, Receiver, read_message
+from ferstream.stream.formats import place_of, places_for, stems
+from ferstream.stream.sandbox.process import ProtocolBroken, Receiver, printable, read_message
 from ferstream.stream.sinks.prometheus import _host_and_port
 from ferstream.stream.sinks.rows import Address
 from ferstream.stream.sources.base import without_password
+from ferstream.stream.sources.image import decoding_cost, picture_head
 from ferstream.stream.sources.live import H264Numbers
 from ferstream.stream.sources.specs import (
     camera_device,

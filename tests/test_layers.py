@@ -22,13 +22,12 @@ MAY_IMPORT = {
     "training": {
         "engines",
         "calibration",
+        "stream.clip",
         "stream.emotions",
         "stream.errors",
         "stream.eyes",
         "stream.faces",
-        "stream.flow",
         "stream.frame",
-        "stream.picture",
         "stream.recognize",
         "stream.result",
         "stream.sinks.base",
@@ -149,7 +148,7 @@ def test_labelled_faces_stand_alone(repository: Path) -> None:
 
 
 SIGNALS = {
-    *("_Leave", "Abandoned", "LineFull", "PipelineEnd", "PipelineError", "Refusal"),
+    *("_Disconnect", "Cancelled", "QueueFull", "PipelineEnd", "PipelineError", "Refusal"),
     *("SlotClosed", "SlotEmpty", "ProtocolBroken"),
 }
 """Exceptions that one part of the program raises for another, which catches them."""
@@ -207,7 +206,7 @@ def test_breach_is_seen(package: str, source: str) -> None:
             "training.datasets",
             "from ferstream.stream.faces.align import crop\nimport ferstream.engines.ort",
         ),
-        ("training", "from ferstream.stream import faces, flow"),
+        ("training", "from ferstream.stream import clip, faces"),
         (
             "stream.sources",
             "from ..frame import Frame\nimport av\nimport ferstream.engines.ort",

@@ -20,7 +20,7 @@ from ferstream.stream.frame import Frame
 from ferstream.stream.outputs import Outputs
 from ferstream.stream.result import Result
 from ferstream.stream.run import run
-from ferstream.stream.sinks.base import BaseSink, Making
+from ferstream.stream.sinks.base import BaseSink, SinkOptions
 from ferstream.stream.sources.base import GivenFrames
 
 from .stream.fakes import FakeRecognizer, FakeSource
@@ -44,8 +44,8 @@ def test_an_output_format(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         def close(self) -> None:
             self._path.write_text(f"{self._faces}\n")
 
-    def make(making: Making) -> Counting:
-        return Counting(making.path)
+    def make(options: SinkOptions) -> Counting:
+        return Counting(options.path)
 
     new_file(monkeypatch, "ferstream.stream.sinks.counted", make=make)
     line = formats.Format("counted", suffixes=(".counted",))

@@ -23,7 +23,7 @@ from ..outputs import Outputs
 from ..process import Stop, few_arenas, stopping_on_signals
 from ..recognize import Recognizer
 from ..result import SCHEMA
-from ..sinks.clips import write_clips
+from ..sinks.tally import write_clips
 from .plan import Plan, Running
 from .runner import Watcher, run_batch
 from .task import Settings, Task

@@ -14,7 +14,7 @@ from typing import Any
 
 from .. import report
 from ..errors import SinkError, StreamError
-from ..place import Place
+from ..formats import Place
 from ..sinks.base import PART, make_folder, write_failure
 from .ledger import DONE, FAILED, Ledger
 from .task import Task

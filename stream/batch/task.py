@@ -12,13 +12,11 @@ from typing import TYPE_CHECKING, Any, Literal
 from .. import report
 from ..errors import SourceError
 from ..faces.options import FaceOptions
-from ..formats import named
+from ..formats import Place, named
 from ..outputs import Outputs
-from ..place import Place
 from ..run import run
-from ..sinks.clips import ClipSink
 from ..sinks.settled import SettledSink
-from ..sinks.tally import FaceSummary
+from ..sinks.tally import ClipSink, FaceSummary
 from ..sources import open_clip
 from ..sources.part import Part
 

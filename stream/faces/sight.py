@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..flow import MOTION_CROP_PX
+from ..clip import MOTION_CROP_PX
 from .align import crop as aligned_crop
 from .detect import overlap
 from .looks import Looks, Views

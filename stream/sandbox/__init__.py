@@ -1,1 +1,1 @@
-"""Files of strangers, decoded in a process that may do nothing else."""
+"""Decoding of untrusted files in a process that may do nothing else."""

@@ -1,7 +1,8 @@
-"""The decoder that runs in a process of its own; `sandbox` starts it.
+"""The program of a decoder process, started by `process.DecoderProcess`.
 
-It gets a file as its standard input, opened by the one who started it, says what it decodes on
-its standard output, and has taken every other right away from itself before it reads a byte.
+The parent opens the file and passes it as standard input. The decoder writes messages with the
+decoded frames to standard output. Before it reads a byte it gives up every other right
+(`seccomp.confine`).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from ..errors import SourceError, SourceTooLarge, SourceUnreadable
-from .protocol import END, ERROR, HEAD, PICTURE, read_message, send_frame, send_json
+from .process import END, ERROR, HEAD, PICTURE, read_message, send_frame, send_json
 from .seccomp import confine
 
 if TYPE_CHECKING:
@@ -23,14 +24,14 @@ FORMATS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,"
     "jpeg_pipe,png_pipe,webp_pipe,bmp_pipe,tiff_pipe,gif,apng"
 )
-"""FFmpeg's names of the containers and images that are read. None of them is a list of others."""
+"""Containers and images that are read, by FFmpeg's names. None of them refers to other files."""
 _MOVING = (
     *("h264", "hevc", "vp8", "vp9", "libvpx", "libvpx-vp9", "av1", "libdav1d", "mpeg4", "h263"),
     *("mpeg1video", "mpeg2video", "mjpeg", "prores", "dvvideo", "rawvideo"),
 )
 _STILL = ("png", "apng", "webp", "gif", "bmp", "tiff")
 CODECS = frozenset((*_MOVING, *_STILL))
-"""Decoders of pictures that are used."""
+"""Names of the video and image decoders that are allowed."""
 
 _INPUT, _OUTPUT = 0, 1
 # Threads of a codec: each holds frames in memory, which is limited.
@@ -39,7 +40,7 @@ _MAX_REQUEST_BYTES = 256 * 2**20
 
 
 class _Input(io.RawIOBase):
-    """Standard input as a file that can be read and sought; it outlives those who close it."""
+    """Standard input as a seekable file object; closing it leaves standard input open."""
 
     name = "clip"
 
@@ -67,7 +68,10 @@ class _Input(io.RawIOBase):
 
 
 def main(config: str) -> None:
-    """Decode as the JSON in `config` says: a clip, or pictures one after the other."""
+    """Decode a clip, or pictures one after the other, as the JSON object `config` says.
+
+    Errors go to the parent as messages.
+    """
     limits: dict[str, Any] = json.loads(config)
     work = _pictures if limits["kind"] == "pictures" else _clip
     try:
@@ -140,7 +144,7 @@ def _load_all() -> None:
 
 
 def _load_pictures() -> None:
-    """The same for Pillow."""
+    """Load Pillow's plugins, for the same reason."""
     from PIL import Image
 
     from ..sources.image import open_image
@@ -153,7 +157,7 @@ def _load_pictures() -> None:
 
 
 def _open(name: str) -> Any:
-    """The container on standard input; anything it names beside itself is refused."""
+    """Open the container on standard input; other files that it refers to are refused."""
     import av
     import av.error
 
@@ -177,7 +181,7 @@ def _open(name: str) -> Any:
 
 
 def _check_stream(source: Any, limits: dict[str, Any]) -> None:
-    """Raise where it is known in advance that the clip is of no use."""
+    """Raise a `SourceUnreadable` where the headers say that the clip cannot be read."""
     name, codec = limits["name"], source._stream.codec_context
     if codec.codec.name not in CODECS:
         raise SourceUnreadable(
@@ -202,7 +206,7 @@ def _too_long(name: str, limits: dict[str, Any]) -> SourceTooLarge:
 
 def _pictures(limits: dict[str, Any]) -> None:
     """Answer each picture on standard input with its pixels or an error, until the end."""
-    from ..picture import decode_picture
+    from ..sources.image import decode_picture
 
     _load_pictures()
     filtered = confine(limits["memory_bytes"], limits["cpu_s"])

@@ -1,11 +1,11 @@
-"""Taking away from the running process what a decoder has no use for.
+"""Confines the running process: resource limits, a seccomp filter, Landlock.
 
-Limits of the kernel (memory, processor time, files, no core dumps) hold on every Unix. On Linux
-with x86-64 or ARM64 a seccomp filter is added: the process can read and write what it has open, use
-memory and start threads, and nothing else. It opens no file, makes no socket, starts no program and
-sends no signal; such calls fail as if there were nothing there. Landlock forbids files and networks
-once more, in another part of the kernel. None of them can be taken back. Where memory runs out, a
-decoder is the first to go.
+Resource limits (memory, CPU time, files, no core dumps) hold on every Unix. On Linux with x86-64 or
+ARM64 a seccomp filter is added: the process can read and write what is open, allocate memory and
+start threads, and nothing else. It cannot open files, create sockets, start programs or send
+signals; such calls fail as if nothing were there. Landlock forbids files and networks a second
+time, in another part of the kernel. None of these can be undone. When memory runs out, the kernel
+kills a decoder first.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ _NO_NEW_PRIVILEGES = 38
 
 
 def landlock_version() -> int:
-    """The version this kernel offers; 0 where it has none or it is switched off."""
+    """The version of Landlock in this kernel; 0 where it has none or it is switched off."""
     return max(int(_call(_CREATE, None, 0, _VERSION_ONLY)), 0)
 
 
 def give_up_files() -> bool:
-    """From now on this process opens no file and reaches no network; what is open stays.
+    """Forbid this process to open files and to use the network; what is open stays open.
 
-    Returns whether the kernel holds it to that.
+    Returns whether the kernel enforces it.
     """
     version = landlock_version()
     if version < 1:
@@ -72,14 +72,14 @@ def _call(number: int, *arguments: object) -> int:
 
 @dataclass(frozen=True)
 class _Machine:
-    """One architecture's numbers of system calls."""
+    """Numbers of the system calls of one architecture."""
 
     audit: int
-    """What the kernel calls it in a filter."""
+    """The architecture's number in a filter."""
     allowed: dict[str, int]
-    """What decoding needs."""
+    """System calls that decoding needs."""
     nothing_there: dict[str, int]
-    """Looking for a file finds none; code that tries several places goes on."""
+    """System calls that fail with ENOENT: code that looks for a file in several places goes on."""
     clone: int
 
 
@@ -209,15 +209,16 @@ _NO_NEW_PRIVILEGES, _SECCOMP, _FILTER = 38, 22, 2
 
 
 def can_confine() -> bool:
-    """Whether this machine can do more than limit a decoder; changes nothing."""
+    """Whether seccomp or Landlock is available on this machine; changes nothing."""
     return _on_linux() and (_machine() is not None or landlock_version() > 0)
 
 
 def confine(memory_bytes: int, cpu_s: int) -> bool:
-    """Limit this process for good; returns whether seccomp or Landlock hold it, too.
+    """Confine this process for good; returns whether seccomp or Landlock is in force too.
 
-    `memory_bytes` may be taken beyond what is in use now, `cpu_s` seconds of processor time be
-    used up from the start of the process on: after that the kernel kills it.
+    Args:
+        memory_bytes: address space beyond what is in use now.
+        cpu_s: CPU time since the start of the process, seconds; then the kernel kills it.
     """
     if _on_linux():
         with suppress(OSError):
@@ -248,7 +249,7 @@ def _machine() -> _Machine | None:
 
 
 def _filter_calls() -> bool:
-    """Put the filter in force; False where this machine knows none."""
+    """Install the seccomp filter; returns False where there is none for this machine."""
     machine = _machine()
     if not _on_linux() or machine is None:
         return False
@@ -266,7 +267,7 @@ def _filter_calls() -> bool:
 
 
 def _program(machine: _Machine) -> bytes:
-    """The filter in the kernel's small machine language, eight bytes an instruction."""
+    """The filter as BPF instructions of eight bytes each."""
     steps = [
         _step(_LOAD, _ARCHITECTURE_AT),
         _step(_JUMP_IF_EQUAL, machine.audit, 1, 0),

@@ -1,9 +1,9 @@
-"""Strangers' files, decoded where they can do no harm.
+"""Decodes untrusted videos and images in a confined process.
 
-A video or an image that a stranger sends is decoded by a process of its own (see `child` and
-`seccomp`): no shell, no environment, no network, no file but the one that it is handed opened,
-bounds on memory and time; killed when it goes silent or is no longer wanted. What comes back are
-plain pixels, and even their sizes are not believed before they are checked.
+Each file is decoded by a process of its own (see `child` and `seccomp`), without shell, environment
+or network, with no file but the one that is passed to it, and with limits on memory and time. The
+process is killed when it sends nothing for too long or is no longer needed. Only pixels come back,
+and their sizes are checked before they are used.
 """
 
 from __future__ import annotations
@@ -31,16 +31,20 @@ from ..errors import (
 )
 from ..frame import Frame
 from ..sources.base import BaseSource, is_dense
-from .process import START_S, DecoderProcess, failure, printable, require_confined
-from .protocol import (
+from .process import (
     END,
     ERROR,
     FRAME,
     HEAD,
     PICTURE,
+    START_S,
+    DecoderProcess,
     ProtocolBroken,
     ProtocolSilent,
     Receiver,
+    failure,
+    printable,
+    require_confined,
     send_request,
 )
 
@@ -49,15 +53,15 @@ _CPU_S = 3600
 
 
 class PictureDecoder:
-    """Decodes strangers' JPEG, PNG and WebP pictures, many of them in one process.
+    """Decodes untrusted JPEG, PNG and WebP pictures, many of them in one process.
 
-    For live pictures, where a process for each would be too slow. Processes are started when
-    first needed, and again after one was ended by a picture. Safe to call from several threads.
+    For live pictures, where a process for each would be too slow. Processes are started on first
+    use, and again after a picture has ended one. Safe to call from several threads.
 
     Args:
-        workers: processes, so many pictures are decoded at once; further calls wait.
-        timeout_s: for one picture.
-        memory_bytes: of a process, beyond what Python and its libraries take.
+        workers: processes, and so pictures that are decoded at once; further calls wait.
+        timeout_s: time limit for one picture, seconds.
+        memory_bytes: memory of a process, beyond what Python and its libraries take.
     """
 
     def __init__(self, workers: int = 2, timeout_s: float = 2.0, memory_bytes: int = 2**30) -> None:
@@ -69,19 +73,19 @@ class PictureDecoder:
             self._idle.put(None)  # a process yet to be started
 
     def decode(self, data: bytes, max_pixels: int) -> NDArray[np.uint8]:
-        """(H, W, 3) RGB pixels, upright.
+        """Decode a picture file's bytes to (H, W, 3) RGB pixels, upright.
 
-        Raises `SourceUnreadable`, `SourceTooLarge`, `SourceTimeout`, and `SourceRefused` once
-        closed.
+        Raises `SourceUnreadable`, `SourceTooLarge` for more than `max_pixels` pixels,
+        `SourceTimeout`, and `SourceRefused` after `close` or where no decoder can be started.
         """
-        cell, healthy = self._idle.get(), None
+        process, healthy = self._idle.get(), None
         try:
             if self._closed:
                 raise SourceRefused("the service is closing: try again later")
-            if cell is None:
-                cell = self._start()
-            pixels = self._ask(cell, data, max_pixels)
-            healthy = cell
+            if process is None:
+                process = self._start()
+            pixels = self._ask(process, data, max_pixels)
+            healthy = process
         except ProtocolSilent:
             raise SourceTimeout("this picture takes too long to decode: send another") from None
         except (ProtocolBroken, OSError) as error:
@@ -89,21 +93,21 @@ class PictureDecoder:
                 raise
             raise SourceUnreadable("this picture cannot be decoded: send another") from None
         except SourceUnreadable:
-            healthy = cell
+            healthy = process
             raise
         finally:
-            if healthy is None and cell is not None:
-                cell.kill()
+            if healthy is None and process is not None:
+                process.kill()
             self._idle.put(healthy)
         return pixels
 
     def close(self) -> None:
-        """End the processes, once the pictures in hand are done; call it once."""
+        """End the processes once the pictures that are being decoded are done; call it once."""
         self._closed = True
         for _ in range(self.workers):
-            cell = self._idle.get()
-            if cell is not None:
-                cell.kill()
+            process = self._idle.get()
+            if process is not None:
+                process.kill()
         for _ in range(self.workers):
             self._idle.put(None)
 
@@ -116,9 +120,9 @@ class PictureDecoder:
     def __del__(self) -> None:
         with suppress(AttributeError, queue.Empty):
             while True:
-                cell = self._idle.get_nowait()
-                if cell is not None:
-                    cell.kill()
+                process = self._idle.get_nowait()
+                if process is not None:
+                    process.kill()
 
     def _start(self) -> DecoderProcess:
         config = {
@@ -127,25 +131,25 @@ class PictureDecoder:
             "cpu_s": _CPU_S,
             "memory_bytes": self._memory_bytes,
         }
-        cell = DecoderProcess(config, subprocess.PIPE)
+        process = DecoderProcess(config, subprocess.PIPE)
         try:
-            kind, head, _ = Receiver(cell.output, START_S, 1).receive()
+            kind, head, _ = Receiver(process.output, START_S, 1).receive()
         except (ProtocolBroken, OSError):
             kind, head = b"", {}
         if kind != HEAD:
-            cell.kill()
+            process.kill()
             raise SourceRefused("nothing can be decoded now: try again in a moment")
         try:
             require_confined(head.get("filtered") is True)
         except SourceRefused:
-            cell.kill()
+            process.kill()
             raise
-        return cell
+        return process
 
-    def _ask(self, cell: DecoderProcess, data: bytes, max_pixels: int) -> NDArray[np.uint8]:
-        receiver = Receiver(cell.output, self._timeout_s, max_pixels)
+    def _ask(self, process: DecoderProcess, data: bytes, max_pixels: int) -> NDArray[np.uint8]:
+        receiver = Receiver(process.output, self._timeout_s, max_pixels)
         request = max_pixels.to_bytes(4, "big") + data
-        send_request(cell.input, PICTURE, request, self._timeout_s)
+        send_request(process.input, PICTURE, request, self._timeout_s)
         kind, content, pixels = receiver.receive()
         if kind == ERROR:
             raise failure(content)
@@ -161,23 +165,20 @@ _MAX_SIDE_PX = 16_384
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What decoding one file may cost.
-
-    Raises ValueError for a bound that is not above 0.
-    """
+    """Limits for decoding one file. Raises ValueError for a limit that is not above 0."""
 
     max_bytes: int = 64 * 2**20
-    """Of the file."""
+    """Size of the file."""
     max_pixels: int = 3840 * 2160
-    """Of a frame, or of an image."""
+    """Pixels of a frame or an image."""
     max_duration_s: float = 120.0
     max_frames: int = 8_000
     silence_s: float = 10.0
-    """Time in which the next frame has to come while one is waited for."""
+    """Time in which the next frame must arrive while one is awaited, seconds."""
     cpu_s: int = 300
-    """Processor time of the decoder."""
+    """CPU time of the decoder, seconds."""
     memory_bytes: int = 2**30
-    """Beyond what Python and its libraries take."""
+    """Memory of the decoder, beyond what Python and its libraries take."""
 
     def __post_init__(self) -> None:
         for name in self.__slots__:
@@ -191,13 +192,17 @@ def open_untrusted(
     *,
     name: str | None = None,
 ) -> UntrustedSource:
-    """Open a stranger's video or image; the file may be deleted once this has returned.
+    """Open an untrusted video or image; blocks until it is known to hold a picture.
 
-    `file` is a path or an open file with a descriptor, whose place is moved. `name` is what
-    results and messages call it, the file's own name by default; it is shown without control
-    characters, shortened. Blocks until the file is known to hold a picture.
+    The file may be deleted once this has returned.
 
-    Raises `SourceMissing`, `SourceTooLarge` for one beyond `limits`, `SourceUnreadable` for one
+    Args:
+        file: a path, or an open file with a descriptor, whose position is moved.
+        limits: None: as `Limits` stand.
+        name: what results and messages call it, shortened and without control characters; None:
+            the file's own name.
+
+    Raises `SourceMissing`, `SourceTooLarge` for a file beyond `limits`, `SourceUnreadable` for one
     that is no video or image of a known kind, `SourceTimeout`, `SourceRefused`.
     """
     bounds = limits or Limits()
@@ -225,7 +230,7 @@ def open_untrusted(
 
 
 def _open(path: str | os.PathLike[str], shown: str) -> int:
-    """A descriptor of a file that is no link; never waits."""
+    """Open a file that is no link, without waiting; returns its descriptor."""
     try:
         return os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -236,7 +241,7 @@ def _open(path: str | os.PathLike[str], shown: str) -> int:
 
 
 class UntrustedSource(BaseSource):
-    """A file being decoded elsewhere, as a `Source`; made by `open_untrusted`."""
+    """A file that a confined process decodes, as a `Source`; made by `open_untrusted`."""
 
     live = False
 
@@ -265,24 +270,24 @@ class UntrustedSource(BaseSource):
             self._child.kill()
             raise
         self.confined = head.get("filtered") is True
-        """Whether the decoder can make no system calls but harmless ones; see `seccomp`."""
+        """Whether seccomp or Landlock confines the decoder."""
         self.rate_hz = _number(head.get("rate_hz"), 1000.0)
         self.duration_s = _number(head.get("duration_s"), 1e9)
         self.size = _size(head.get("size"))
-        """Width and height; upright from the first frame on."""
+        """Width and height in pixels; upright from the first frame on."""
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Damage met while reading."""
+        """Damage found while reading."""
         return tuple(self._notes)
 
     @property
     def pid(self) -> int:
-        """The decoder's process."""
+        """Process id of the decoder."""
         return self._child.pid
 
     def frames(self) -> Iterator[Frame]:
-        """The frames to the end; the process is gone afterwards, however it ends.
+        """Frames to the end of the file; the process has ended afterwards in every case.
 
         Raises `SourceTooLarge`, `SourceUnreadable`, `SourceTimeout`.
         """
@@ -311,7 +316,7 @@ class UntrustedSource(BaseSource):
             self.close()
 
     def close(self) -> None:
-        """End the process; may be called from any thread, and more than once."""
+        """End the process; safe from any thread, more than once."""
         self._closed = True
         self._child.kill()
 
@@ -320,7 +325,7 @@ class UntrustedSource(BaseSource):
             self._child.kill()
 
     def _receive(self, expected: bytes, receiver: Receiver) -> dict[str, Any]:
-        """The next message if it is as expected, or the end where a frame is."""
+        """The next message of the expected kind; where that is a frame, also the end."""
         try:
             kind, content, pixels = receiver.receive()
         except ProtocolSilent:

@@ -6,7 +6,6 @@ import threading
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import asdict
-from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated, Any
 
 from fastapi import FastAPI, Query, Request, Response
@@ -16,6 +15,7 @@ from ..options import MOST_WORDS
 from ..result import SCHEMA
 from ..sandbox.untrusted import PictureDecoder
 from ..sinks.base import NOTICE as ESTIMATES
+from ..sinks.base import package_version
 from . import models
 from .guard import Guard
 from .live import live_router
@@ -47,12 +47,12 @@ def create_app(
     Args:
         scoring: pipeline, limits and facts.
         watch: the sources named at the start.
-        metrics: served at /metrics; without them there is no such path.
+        metrics: served at /metrics; None: there is no such path.
         token, allow_origins, allow_hosts: as for `Guard`.
     """
     app = FastAPI(
         title="ferstream",
-        version=_version(),
+        version=package_version(),
         description=NOTICE,
         docs_url=None,  # its page asks other servers for scripts
         redoc_url=None,
@@ -96,7 +96,7 @@ def create_app(
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    """Nothing of the application's own is to be started; routes leave what is to be ended."""
+    """Close at the end what routes have registered in `app.state.closing`."""
     async with AsyncExitStack() as closing:
         for close in app.state.closing:
             closing.callback(close)
@@ -126,7 +126,7 @@ def _add_health(app: FastAPI, scoring: Scoring, watch: Watch | None) -> None:
     @app.get("/v1/about", tags=["service"], response_model=models.ServiceAbout)
     async def about() -> Response:
         """What the answers come from, and what the service takes."""
-        facts = {"notice": NOTICE, "limits": asdict(scoring.limits), "version": _version()}
+        facts = {"notice": NOTICE, "limits": asdict(scoring.limits), "version": package_version()}
         return answer({"schema": SCHEMA, **scoring.about, **facts})
 
 
@@ -222,10 +222,3 @@ _UPLOAD_ERRORS: dict[int | str, dict[str, Any]] = {
     415: _error("The file is of no kind that is read."),
     503: _error("Too many ask at once: try again."),
 }
-
-
-def _version() -> str:
-    try:
-        return version("ferstream")
-    except PackageNotFoundError:  # a checkout that was not installed
-        return "unknown"

@@ -1,9 +1,11 @@
-"""`ferstream serve`."""
+"""`ferstream serve`, and what it reads before it starts: certificate, key, token."""
 
 from __future__ import annotations
 
 import os
 import socket
+import ssl
+import stat
 import sys
 from contextlib import ExitStack
 from importlib.util import find_spec
@@ -12,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..errors import StreamError
 from ..faces.options import FaceOptions
 from ..options import (
     BackendName,
@@ -28,7 +31,6 @@ from ..options import (
     facts,
     leave,
 )
-from .guard import ServeError, check_tls, read_secret
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
     from ..sources import Source
     from .guard import Limits
     from .watch import Watch
+
 
 _TOKEN_CHARACTERS = 16
 _TOKEN_VARIABLE = "FERSTREAM_TOKEN"
@@ -280,3 +283,47 @@ def _listening(host: str, port: int) -> socket.socket:
 def _address(listening: socket.socket, scheme: str) -> str:
     host, port = listening.getsockname()[:2]
     return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+
+
+class ServeError(StreamError, OSError):
+    """The service cannot be started as asked."""
+
+
+def read_secret(file: Path, what: str) -> str:
+    """A small text file that only its owner can read, without the space around its text.
+
+    `what` is what it holds, for the message. Raises `ServeError`.
+    """
+    try:
+        with file.open("rb") as opened:
+            mode = os.fstat(opened.fileno()).st_mode
+            data = opened.read(65_536)
+        if stat.S_ISREG(mode) and stat.S_IMODE(mode) & 0o077:
+            raise ServeError(f"others can read the {what} in {file}: chmod 600 {file}")
+        return data.decode("utf-8").strip()
+    except (OSError, UnicodeError) as error:
+        if isinstance(error, ServeError):
+            raise
+        words = getattr(error, "strerror", None) or "it is no text"
+        raise ServeError(f"cannot read the {what} in {file}: {words.lower()}") from None
+
+
+def check_tls(certificate: Path | None, key: Path | None) -> None:
+    """Raise `ServeError`, naming the file, where TLS cannot be spoken with these."""
+    if certificate is None and key is None:
+        return
+    if certificate is None or key is None:
+        raise ServeError("TLS needs both: give --certificate and --key")
+    for file in (certificate, key):
+        try:
+            file.open("rb").close()
+        except OSError as error:
+            words = (error.strerror or str(error)).lower()
+            raise ServeError(f"cannot read {file}: {words}") from None
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key)
+    except ssl.SSLError as error:
+        why = (error.reason or str(error)).replace("_", " ").lower()
+        raise ServeError(
+            f"{certificate} and {key} are no certificate and its key, both in PEM ({why})"
+        ) from None

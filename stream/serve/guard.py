@@ -1,40 +1,40 @@
-"""Who may ask and how much: a bearer token, no pages from elsewhere, limits, secrets from files.
+"""Who may ask, and how much: a token, origins and names of the service, limits, turns by address.
 
 A browser sends requests to this service for any page that its user happens to open. Three checks
-keep such pages out: the Origin of a request has to be the service itself or an origin that was
-allowed; the Host has to be one under which the service is known, so that a name that was made to
-point here (DNS rebinding) is of no use; and whoever serves beyond the own machine asks for a token.
+keep such pages out. The Origin of a request has to be the service itself or an origin that was
+allowed. The Host has to be a name of the service, so that a name that was made to point here (DNS
+rebinding) is of no use. Whoever serves other machines asks for a token.
+
+What is scarce is shared out among network addresses (`Turns`): a client with many or costly
+requests waits behind its own.
 """
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import ipaddress
 import json
 import logging
-import os
-import ssl
-import stat
 import time
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ..errors import StreamError
 from ..sources.specs import is_known, own_names
-from .turns import client_network
 
 SUBPROTOCOL = "ferstream.v1"
-"""What a WebSocket client may offer; one that has to give a token offers `bearer.TOKEN` too."""
+"""Subprotocol of WebSocket clients; one with a token offers `bearer.TOKEN` as well."""
 OPEN_PATHS = frozenset({"/healthz", "/readyz"})
 """Answered without a token."""
 
 _TOKEN_PREFIX = "bearer."
-_TELL_S = 5.0
+_LOG_EVERY_S = 5.0
 _log = logging.getLogger(__name__)
 _PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 
@@ -51,15 +51,14 @@ _HSTS = "max-age=31536000"
 class Guard:
     """ASGI middleware that answers 401, 403 or 421 instead of the application.
 
-    Every answer has the headers that keep a browser from taking it for more than it is, where the
-    application does not set them itself; over TLS browsers are told to stay with it.
+    Every answer gets headers that keep a browser from running or embedding it, unless the
+    application sets them; over TLS also the one that keeps browsers on TLS.
 
     Args:
-        token: what `Authorization: Bearer TOKEN` has to hold; None asks for nothing.
+        token: required as `Authorization: Bearer TOKEN`; None: no token is required.
         origins: further origins whose pages may ask, such as https://example.org.
         hosts: further names of this service, where it is reached by one; addresses, localhost
             and the machine's own name are known.
-        open_paths: paths answered without a token.
     """
 
     def __init__(
@@ -68,14 +67,12 @@ class Guard:
         token: str | None = None,
         origins: Sequence[str] = (),
         hosts: Sequence[str] = (),
-        open_paths: Iterable[str] = OPEN_PATHS,
     ) -> None:
         self._app = app
         self._token = token
         self._origins = tuple(origins)
         self._hosts = own_names(hosts)
-        self._open_paths = frozenset(open_paths)
-        self._refused, self._next_s = 0, 0.0
+        self._refused, self._log_next_s = 0, 0.0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request or WebSocket."""
@@ -88,20 +85,20 @@ class Guard:
             await _refuse(scope, receive, send, 421, "unknown_host", _UNKNOWN_HOST)
         elif not origin_allowed(headers, self._origins):
             await _refuse(scope, receive, send, 403, "origin", _FOREIGN_ORIGIN)
-        elif not (scope["path"] in self._open_paths or self._is_known_token(scope, headers)):
-            self._tell(scope)
+        elif not (scope["path"] in OPEN_PATHS or self._is_known_token(scope, headers)):
+            self._log_refusal(scope)
             await _refuse(scope, receive, send, 401, "token", _NO_TOKEN)
         else:
             await self._app(scope, receive, send)
 
-    def _tell(self, scope: Scope) -> None:
-        """A line about who had no token that fits; of a flood of them one now and then."""
+    def _log_refusal(self, scope: Scope) -> None:
+        """Log requests without a valid token, once in `_LOG_EVERY_S` at most."""
         self._refused += 1
         now_s = time.monotonic()
-        if now_s >= self._next_s:
+        if now_s >= self._log_next_s:
             who = client_network(scope.get("client")) or "somewhere"
             _log.warning("refused for want of the token: %d, the last from %s", self._refused, who)
-            self._refused, self._next_s = 0, now_s + _TELL_S
+            self._refused, self._log_next_s = 0, now_s + _LOG_EVERY_S
 
     def _is_known_token(self, scope: Scope, headers: Headers) -> bool:
         if self._token is None:
@@ -141,7 +138,7 @@ def origin_allowed(headers: Headers, allowed: Sequence[str] = ()) -> bool:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach an address that is bound to."""
+    """Whether a server at this address can be reached from this machine alone."""
     if host == "localhost":
         return True
     try:
@@ -151,7 +148,7 @@ def is_loopback(host: str) -> bool:
 
 
 def error_json(code: str, message: str) -> dict[str, dict[str, str]]:
-    """How every failure looks."""
+    """The JSON body of every failure."""
     return {"error": {"code": code, "message": message}}
 
 
@@ -193,44 +190,44 @@ async def _refuse(
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """All bounds in one place; the service's memory and time follow from them.
+    """The service's limits, from which its memory and time follow.
 
-    Raises ValueError for a bound that is not above 0.
+    Raises ValueError for a limit that is not above 0.
     """
 
     upload_bytes: int = 64 * 2**20
-    """Body of an uploaded image or clip."""
+    """Size of an uploaded image or clip."""
     upload_s: float = 60.0
-    """Time that an upload's bytes may take to arrive."""
+    """Time in which an upload must arrive, seconds."""
     uploads: int = 4
-    """Uploads received or scored at once; others are told to come again."""
+    """Uploads scored at once; more wait, and beyond that they are refused (503)."""
     image_pixels: int = 40_000_000
     """Pixels of an uploaded image."""
     clip_pixels: int = 3840 * 2160
     """Pixels of a clip's frame."""
     clip_duration_s: float = 120.0
-    """Length of a clip; longer ones are refused, not cut."""
+    """Length of a clip, seconds; longer ones are refused, not cut."""
     clip_frames: int = 8_000
     """Frames of a clip."""
     score_s: float = 240.0
-    """Time from the end of an upload to its answer."""
+    """Time from the end of an upload to its answer, seconds."""
     message_bytes: int = 2 * 2**20
     """One message over the WebSocket: one picture."""
     live_pixels: int = 1920 * 1080
     """Pixels of a live picture."""
     live_rate_hz: float = 60.0
-    """Pictures a second looked at; more are dropped and counted."""
+    """Pictures per second that are accepted; more are dropped and counted."""
     live_per_address: int = 8
-    """Live visitors of one network address."""
+    """Live clients of one network address."""
     idle_s: float = 60.0
-    """A live visitor who sends nothing for so long is sent away."""
+    """A live client that sends nothing for so long is disconnected, seconds."""
     send_s: float = 10.0
-    """A live visitor who takes no answer for so long is sent away."""
+    """A live client that reads no answer for so long is disconnected, seconds."""
 
     connections: int = 512
-    """Connections at once, of all; one network address may hold as many as are still free."""
+    """Connections at once; one network address may hold as many as are still free."""
     head_s: float = 10.0
-    """How long a connection may be without a request in hand, the first one's head included."""
+    """How long a connection may be without a request in progress, seconds."""
 
     def __post_init__(self) -> None:
         for name in self.__slots__:
@@ -238,45 +235,117 @@ class Limits:
                 raise ValueError(f"{name} has to be above 0, not {getattr(self, name)}")
 
 
-class ServeError(StreamError, OSError):
-    """The service cannot be started as asked."""
+def client_network(client: tuple[str, int] | None) -> str:
+    """The network address that clients are counted by; "" where none is known.
 
-
-def read_secret(file: Path, what: str) -> str:
-    """A small text file that only its owner can read, without the space around its text.
-
-    `what` is what it holds, for the message. Raises `ServeError`.
+    Of IPv6 it is the /64 network: a client with one address in it has all of them.
     """
+    host = client[0] if client else ""
     try:
-        with file.open("rb") as opened:
-            mode = os.fstat(opened.fileno()).st_mode
-            data = opened.read(65_536)
-        if stat.S_ISREG(mode) and stat.S_IMODE(mode) & 0o077:
-            raise ServeError(f"others can read the {what} in {file}: chmod 600 {file}")
-        return data.decode("utf-8").strip()
-    except (OSError, UnicodeError) as error:
-        if isinstance(error, ServeError):
-            raise
-        words = getattr(error, "strerror", None) or "it is no text"
-        raise ServeError(f"cannot read the {what} in {file}: {words.lower()}") from None
+        address = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return host
+    if isinstance(address, ipaddress.IPv4Address):
+        return host
+    if address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)
+    return str(ipaddress.IPv6Network((address, 64), strict=False))
 
 
-def check_tls(certificate: Path | None, key: Path | None) -> None:
-    """Raise `ServeError`, naming the file, where TLS cannot be spoken with these."""
-    if certificate is None and key is None:
-        return
-    if certificate is None or key is None:
-        raise ServeError("TLS needs both: give --certificate and --key")
-    for file in (certificate, key):
+class QueueFull(Exception):
+    """Too many requests of this address wait already."""
+
+
+@dataclass(eq=False, slots=True)
+class _Waiting:
+    address: str
+    heavy: bool
+    granted: asyncio.Future[None] = field(default_factory=lambda: _future())
+
+
+class Turns:
+    """Fair turns at something scarce, shared out among network addresses; for one event loop.
+
+    Each address has a queue of bounded length. A free turn goes to the address that holds fewest,
+    and among those to the one that has used least time so far.
+
+    Args:
+        at_once: turns held at the same time.
+        line: requests of one address that may wait.
+    """
+
+    def __init__(
+        self,
+        at_once: int,
+        line: int,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._at_once, self._line = at_once, line
+        self._heavy_at_once = max(at_once - 1, 1)
+        self._clock = clock
+        self._waiting: list[_Waiting] = []  # in the order they came
+        self._held: Counter[str] = Counter()
+        self._heavy = 0
+        self._spent_s: dict[str, float] = {}  # of those who wait or hold
+
+    @asynccontextmanager
+    async def turn(self, address: str, heavy: bool = False) -> AsyncIterator[None]:
+        """Wait for a turn and hold it for the block. Raises `QueueFull`.
+
+        Heavy requests never hold all turns, where there are several.
+        """
+        if sum(one.address == address for one in self._waiting) >= self._line:
+            raise QueueFull(address)
+        # A new address starts with the least time of the others, else it would be first for long.
+        self._spent_s.setdefault(address, min(self._spent_s.values(), default=0.0))
+        one = _Waiting(address, heavy)
+        self._waiting.append(one)
         try:
-            file.open("rb").close()
-        except OSError as error:
-            words = (error.strerror or str(error)).lower()
-            raise ServeError(f"cannot read {file}: {words}") from None
-    try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key)
-    except ssl.SSLError as error:
-        why = (error.reason or str(error)).replace("_", " ").lower()
-        raise ServeError(
-            f"{certificate} and {key} are no certificate and its key, both in PEM ({why})"
-        ) from None
+            self._grant()
+            await one.granted
+        except BaseException:
+            if one in self._waiting:
+                self._waiting.remove(one)
+                self._forget(address)
+            elif not one.granted.cancelled():  # it was granted and is not needed any more
+                self._release(one, 0.0)
+            raise
+        begun_s = self._clock()
+        try:
+            yield
+        finally:
+            self._release(one, self._clock() - begun_s)
+
+    def _grant(self) -> None:
+        """Grant the turns that are free."""
+        while self._held.total() < self._at_once:
+            ready = [
+                one for one in self._waiting if not one.heavy or self._heavy < self._heavy_at_once
+            ]
+            if not ready:
+                return
+            one = min(ready, key=lambda w: (self._held[w.address], self._spent_s[w.address]))
+            self._waiting.remove(one)
+            if one.granted.cancelled():
+                self._forget(one.address)
+                continue
+            self._held[one.address] += 1
+            self._heavy += one.heavy
+            one.granted.set_result(None)
+
+    def _release(self, one: _Waiting, took_s: float) -> None:
+        self._held[one.address] -= 1
+        self._heavy -= one.heavy
+        self._spent_s[one.address] += took_s
+        self._forget(one.address)
+        self._grant()
+
+    def _forget(self, address: str) -> None:
+        if not self._held[address]:
+            del self._held[address]
+            if all(one.address != address for one in self._waiting):
+                self._spent_s.pop(address, None)
+
+
+def _future() -> asyncio.Future[None]:
+    return asyncio.get_running_loop().create_future()

@@ -1,4 +1,4 @@
-"""Uploads: an image or clip is scored within its bounds, and answered in JSON."""
+"""Scores uploaded images and clips within limits, and answers in JSON."""
 
 from __future__ import annotations
 
@@ -28,7 +28,6 @@ from ..errors import (
     SourceUnreadable,
 )
 from ..frame import Frame
-from ..picture import picture_head
 from ..pipeline import Pipeline
 from ..report import summary_json
 from ..result import SCHEMA, Result
@@ -37,36 +36,36 @@ from ..sinks.base import BaseSink, SinkInfo
 from ..sinks.settled import SettledSink
 from ..sinks.tally import TallySink
 from ..sources.base import GivenFrames
-from .guard import Limits, error_json
+from ..sources.image import picture_head
+from .guard import Limits, QueueFull, Turns, client_network, error_json
 from .live import live_json
-from .turns import LineFull, Turns, client_network
 from .uploads import Refusal, Upload, received
 
 # Rows of a clip that stay in memory until all are there.
 _MAX_ROWS_BYTES = 64 * 2**20
 
 
-class Abandoned(Exception):
-    """Nobody waits for the answer any more."""
+class Cancelled(Exception):
+    """The client has gone: nobody waits for the answer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scoring:
-    """What it takes to answer an upload; its methods block, and are safe in several threads."""
+    """Scores uploads. Its methods block, and may be called from several threads."""
 
     pipeline: Pipeline
     about: Mapping[str, Any]
-    """Facts that stand in every answer."""
+    """Facts that every answer holds."""
     limits: Limits = field(default_factory=Limits)
     decoder: sandbox.PictureDecoder = field(
         default_factory=lambda: sandbox.PictureDecoder(workers=1, timeout_s=15)
     )
-    """For images; apart from the live one's, so that a large image holds nobody up."""
+    """Decodes images; not shared with live pictures, which a large image would delay."""
 
     def image(self, upload: Upload, top: int) -> bytes:
         """The answer to a JPEG, PNG or WebP.
 
-        Raises Refusal for what is no picture, SourceUnreadable and its kin, PipelineFull,
+        Raises Refusal for what is no picture, SourceUnreadable, SourceTooLarge, PipelineFull,
         PipelineClosed, FrameFailed.
         """
         data = upload.file.read()
@@ -85,10 +84,10 @@ class Scoring:
         return as_json({"schema": SCHEMA, **self.about, **content})
 
     def clip(self, upload: Upload, top: int, rows: bool, stop: threading.Event) -> bytes:
-        """The answer to a video or an image of any kind that is read from strangers.
+        """The answer to a video, or to an image of any kind that is accepted.
 
         Raises Refusal for what is no clip, SourceUnreadable for what turns out to be damaged,
-        SourceTooLarge, Abandoned once `stop` is set, SourceTimeout after `limits.score_s`, and
+        SourceTooLarge, Cancelled once `stop` is set, SourceTimeout after `limits.score_s`, and
         what a pipeline raises.
         """
         bounds = sandbox.Limits(
@@ -112,7 +111,7 @@ class Scoring:
             with self.pipeline.score(source, counted=True) as run:
                 for frame, result in run:
                     if stop.is_set():
-                        raise Abandoned
+                        raise Cancelled
                     if time.monotonic() - begun_s > self.limits.score_s:
                         raise SourceTimeout(
                             f"{upload.name} is not scored within {self.limits.score_s:g} s: "
@@ -121,8 +120,8 @@ class Scoring:
                     sink.write(frame, result)
             sink.close()
             (summary,) = run.summaries()
-        people = tally.faces()
-        clip = summary_json(replace(summary, faces=len(people)), people, top)
+        seen = tally.faces()
+        clip = summary_json(replace(summary, faces=len(seen)), seen, top)
         head = as_json({"schema": SCHEMA, **self.about, "clip": clip})
         return head[:-1] + b',"rows":[' + b",".join(written.rows) + b"]}" if rows else head
 
@@ -132,7 +131,7 @@ class Scoring:
 
 
 class _Rows(BaseSink):
-    """The rows of a clip, in memory."""
+    """Collects the rows of a clip in memory."""
 
     def __init__(self, top: int) -> None:
         self._top = top
@@ -167,7 +166,7 @@ def answer(content: dict[str, Any] | bytes) -> Response:
 
 
 def answer_errors(app: FastAPI) -> None:
-    """Every failure as one line of JSON."""
+    """Register handlers that answer every failure with one line of JSON."""
 
     @app.exception_handler(Refusal)
     async def refusal(_: Request, error: Refusal) -> Response:
@@ -202,7 +201,7 @@ def answer_errors(app: FastAPI) -> None:
         (PipelineFull, 503, "full"),
         (PipelineClosed, 503, "closing"),
         (FrameFailed, 500, "failed"),
-        (Abandoned, 503, "closing"),
+        (Cancelled, 503, "closing"),
     ):
         app.add_exception_handler(kind, _handler(status, code))
 
@@ -223,15 +222,15 @@ def _fail(status: int, code: str, message: str, headers: dict[str, str] | None =
 
 # Uploads that may arrive at once, for each that may be scored: arriving costs little but time.
 _ARRIVING = 4
-# How often it is looked whether somebody still waits for an answer.
-_LOOK_UP_S = 0.5
+# Interval at which the client's connection is checked.
+_POLL_S = 0.5
 
 Work = Callable[[Upload, threading.Event], bytes]
-"""An upload and the event that says that nobody waits any more, to the JSON of its answer."""
+"""Makes the JSON answer to an upload; the event is set when nobody waits for it any more."""
 
 
 class UploadQueue:
-    """Takes uploads in and has them scored, each within its bounds."""
+    """Receives uploads and scores them in threads, within limits."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
@@ -240,14 +239,14 @@ class UploadQueue:
         self._pool = ThreadPoolExecutor(limits.uploads, thread_name_prefix="score upload")
 
     def close(self) -> None:
-        """Release all that wait."""
+        """Cancel the uploads that wait."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     async def serve(self, request: Request, name: str, work: Work) -> Response:
-        """Receive a file, score it, answer; stops where the sender has gone."""
+        """Receive a file, score it, answer; stops where the client has gone."""
         address = client_network(request.client)
         all_full = self._arriving.total() >= _ARRIVING * self._limits.uploads
-        # Half of what there is, at most: a few slow ones are not to keep others out.
+        # One address gets half at most, so that a few slow clients do not keep others out.
         if all_full or self._arriving[address] >= _ARRIVING * self._limits.uploads // 2:
             raise _full()
         self._arriving[address] += 1
@@ -258,23 +257,23 @@ class UploadQueue:
             self._arriving -= Counter([address])
 
     async def _in_turn(self, request: Request, address: str, upload: Upload, work: Work) -> bytes:
-        """Wait for a thread, at most as long as scoring may take."""
+        """Score an upload once a thread is free; waits `score_s` at most."""
         async with AsyncExitStack() as holding:
             turn = self._turns.turn(address)
             try:
                 await asyncio.wait_for(holding.enter_async_context(turn), self._limits.score_s)
-            except (asyncio.TimeoutError, LineFull):
+            except (asyncio.TimeoutError, QueueFull):
                 raise _full() from None
-            return await self._attended(request, upload, work)
+            return await self._run_while_connected(request, upload, work)
 
-    async def _attended(self, request: Request, upload: Upload, work: Work) -> bytes:
-        """Run in a thread while somebody waits for it; the thread has ended afterwards."""
+    async def _run_while_connected(self, request: Request, upload: Upload, work: Work) -> bytes:
+        """Run in a thread while the client is connected; the thread has ended afterwards."""
         stop = threading.Event()
         loop = asyncio.get_running_loop()
         future = loop.run_in_executor(self._pool, work, upload, stop)
         try:
             while not future.done():
-                await asyncio.wait({future}, timeout=_LOOK_UP_S)
+                await asyncio.wait({future}, timeout=_POLL_S)
                 if not future.done() and await request.is_disconnected():
                     stop.set()
                     raise ClientDisconnect

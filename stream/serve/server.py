@@ -1,8 +1,8 @@
-"""The server below an application: uvicorn, with a limit of connections before it.
+"""The HTTP server: uvicorn with a limit on connections.
 
-uvicorn waits for a request's head as long as anybody likes, and says 503 to all where too many
-wait. Here a connection that has no request in hand is closed after a while, and where there are
-too many of them the one that has been silent longest makes room.
+uvicorn waits for a request's head without a time limit, and answers 503 to everybody while too many
+connections are open. Here a connection without a request in progress is closed after a while, and
+where there are too many the one that has been idle longest is closed.
 """
 
 from __future__ import annotations
@@ -28,8 +28,7 @@ from uvicorn.protocols.websockets.auto import AutoWebSocketsProtocol
 
 from ..pipeline import Pipeline
 from ..process import SIGNALS, Stop
-from .guard import Limits
-from .turns import client_network
+from .guard import Limits, client_network
 
 if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
@@ -37,7 +36,7 @@ if TYPE_CHECKING:
     from ..sinks.prometheus import Metrics
 
 
-_LOOK_UP_S = 0.1
+_POLL_S = 0.1
 _MOST_KINDS = 100
 _FULL = (
     b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\n"
@@ -52,15 +51,15 @@ class _Connection:
 
 
 class ConnectionLimit:
-    """Limits connections: in all, and for each address to as many as are still free.
+    """Limits connections in total, and those of each address to as many as are still free.
 
-    A single address, behind which there may be many people, gets half of all connections. However
-    many addresses take all they can, there is room for the next.
+    So a single address, behind which there may be many people, gets half of all connections, and
+    there is always room for another address.
 
     Args:
         total: connections at once.
-        head_s: how long one may be connected without a request in hand.
-        proxies: addresses behind which there are many.
+        head_s: how long a connection may be without a request in progress, seconds.
+        proxies: addresses of proxies, which are not limited by themselves.
     """
 
     def __init__(self, total: int, head_s: float, proxies: frozenset[str] = frozenset()) -> None:
@@ -112,49 +111,49 @@ class ConnectionLimit:
 
 
 def protocols(limit: ConnectionLimit) -> tuple[type[asyncio.Protocol], type[asyncio.Protocol]]:
-    """uvicorn's protocols of HTTP and WebSocket behind this limit."""
+    """uvicorn's protocol classes for HTTP and WebSocket, with this limit."""
 
     class Http(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
-        _inside = False
-        _late: asyncio.TimerHandle | None = None
+        _accepted = False
+        _head_timer: asyncio.TimerHandle | None = None
 
         def connection_made(self, transport: asyncio.Transport) -> None:
             super().connection_made(transport)
-            self._inside = limit.enter(transport, client_network(self.client))
-            if self._inside:
-                self._look()
+            self._accepted = limit.enter(transport, client_network(self.client))
+            if self._accepted:
+                self._update_timeout()
             else:
                 transport.write(_FULL)
                 transport.close()
 
         def data_received(self, data: bytes) -> None:
-            if self._inside:
+            if self._accepted:
                 super().data_received(data)
-                self._look()
+                self._update_timeout()
 
         def on_response_complete(self) -> None:
             super().on_response_complete()
-            self._look()
+            self._update_timeout()
 
         def connection_lost(self, exc: Exception | None) -> None:
-            self._wait_no_more()
+            self._cancel_timeout()
             limit.leave(self.transport)
             super().connection_lost(exc)
 
-        def _look(self) -> None:
-            """A connection without a request in hand is given so much time for the next."""
+        def _update_timeout(self) -> None:
+            """Start or cancel the time limit of a connection without a request in progress."""
             upgraded = self.transport.get_protocol() is not self
             busy = upgraded or (self.cycle is not None and not self.cycle.response_complete)
             limit.set_busy(self.transport, busy)
             if busy:
-                self._wait_no_more()
-            elif self._late is None:
-                self._late = self.loop.call_later(limit.head_s, self.transport.abort)
+                self._cancel_timeout()
+            elif self._head_timer is None:
+                self._head_timer = self.loop.call_later(limit.head_s, self.transport.abort)
 
-        def _wait_no_more(self) -> None:
-            if self._late is not None:
-                self._late.cancel()
-                self._late = None
+        def _cancel_timeout(self) -> None:
+            if self._head_timer is not None:
+                self._head_timer.cancel()
+                self._head_timer = None
 
     class Ws(AutoWebSocketsProtocol):  # type: ignore[misc, valid-type]
         def connection_lost(self, exc: Exception | None) -> None:
@@ -165,7 +164,7 @@ def protocols(limit: ConnectionLimit) -> tuple[type[asyncio.Protocol], type[asyn
 
 
 class _Server(uvicorn.Server):
-    """Ends when `stop` is set, by whichever signal; a second signal waits for nobody."""
+    """A server that ends when `stop` is set; a second signal ends it without waiting."""
 
     def __init__(self, config: uvicorn.Config, stop: Stop) -> None:
         super().__init__(config)
@@ -173,7 +172,7 @@ class _Server(uvicorn.Server):
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Signals stay the command's, but no exception is raised into the loop."""
+        """Leave signals to the command's handlers, without exceptions in the event loop."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -196,8 +195,8 @@ class _Server(uvicorn.Server):
                 signal.signal(number, before[number])
 
 
-class Sparing(logging.Filter):
-    """Lets a line through once in a while: a flood of requests that are none fills no disk."""
+class RateLimitedLog(logging.Filter):
+    """Passes a kind of log line once in `every_s` seconds, so that no flood fills the disk."""
 
     def __init__(self, every_s: float = 5.0, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
@@ -205,7 +204,7 @@ class Sparing(logging.Filter):
         self._next_s: dict[str, float] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether no line of this kind was written lately."""
+        """Whether no line of this kind was passed in the last `every_s` seconds."""
         now_s, kind = self._clock(), str(record.msg)[:80]
         if now_s < self._next_s.get(kind, now_s):
             return False
@@ -224,10 +223,10 @@ def server_config(
     key: Path | None = None,
     proxies: Sequence[str] = (),
 ) -> uvicorn.Config:
-    """uvicorn's configuration, so that its bounds are the service's.
+    """uvicorn's configuration with the service's limits.
 
     Args:
-        proxies: addresses whose word on where a request comes from (X-Forwarded-For) is taken.
+        proxies: addresses whose X-Forwarded-For header is trusted.
     """
     limit = ConnectionLimit(
         limits.connections, limits.head_s, frozenset(client_network((one, 0)) for one in proxies)
@@ -253,8 +252,8 @@ def server_config(
         ws=ws,
     )
     log = logging.getLogger("uvicorn.error")
-    if not any(isinstance(one, Sparing) for one in log.filters):
-        log.addFilter(Sparing())
+    if not any(isinstance(one, RateLimitedLog) for one in log.filters):
+        log.addFilter(RateLimitedLog())
     return config
 
 
@@ -264,22 +263,22 @@ def run(config: uvicorn.Config, listening: socket.socket, limits: Limits, stop: 
     asyncio.constants.SSL_HANDSHAKE_TIMEOUT = limits.head_s
     server, over = _Server(config, stop), threading.Event()
 
-    def watch() -> None:
-        while not (stop.wait(_LOOK_UP_S) or over.is_set()):
+    def wait_for_stop() -> None:
+        while not (stop.wait(_POLL_S) or over.is_set()):
             pass
         server.should_exit = True
 
-    watching = threading.Thread(target=watch, name="wait for the end", daemon=True)
-    watching.start()
+    waiting = threading.Thread(target=wait_for_stop, name="wait for the end", daemon=True)
+    waiting.start()
     try:
         server.run(sockets=[listening])
     finally:
         over.set()
-        watching.join()
+        waiting.join()
 
 
 class ServiceMetrics:
-    """Adds the pipeline to a process's metrics; asked when those are read.
+    """Adds the pipeline's counts to the process's metrics.
 
     | metric | labels | what |
     |---|---|---|
@@ -299,7 +298,7 @@ class ServiceMetrics:
         return self._metrics.text()
 
     def collect(self) -> Iterable[Metric]:
-        """The counts now."""
+        """The current counts."""
         from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
         visitors = GaugeMetricFamily("ferstream_service_visitors", "Visitors.", labels=["kind"])
@@ -313,5 +312,5 @@ class ServiceMetrics:
         yield GaugeMetricFamily("ferstream_service_up", "1 while frames are scored.", value=up)
 
     def describe(self) -> Iterable[Metric]:
-        """Nothing in advance."""
+        """No series in advance."""
         return []

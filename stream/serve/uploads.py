@@ -1,4 +1,4 @@
-"""Receiving a stranger's file: bounded in bytes and time, nameless on disk, gone when closed."""
+"""Receives uploaded files: limited in bytes and time, deleted when closed."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from ..sandbox.untrusted import printable
 from .guard import Limits
 
-# How long the rest of a file that is refused is still read, so that the answer can be.
-_LINGER_S = 2.0
-# A sender may be slow, but not so slow that waiting for it is all it is for.
+# How long the rest of a refused file is still read, so that the client reads the answer.
+_DRAIN_S = 2.0
+# The least rate: a client may be slow, but must not hold a connection for nothing.
 _GRACE_S = 5.0
 _LEAST_BYTES_PER_S = 8_000
 _MEMORY_BYTES = 2**20
@@ -43,7 +43,7 @@ class Upload(NamedTuple):
     file: IO[bytes]
     """At its beginning; it has no name on disk."""
     name: str
-    """What its sender calls it, without folders and control characters; for showing only."""
+    """The client's name for it, without folders and control characters; for display only."""
     size: int
 
 
@@ -51,13 +51,17 @@ class Upload(NamedTuple):
 async def received(request: Request, limits: Limits, most: int, name: str) -> AsyncIterator[Upload]:
     """The file in a request: the body itself, or the one file of a form.
 
-    `most` bytes; `name` is for a body without a name. The file is gone after the block.
+    Args:
+        most: bytes of the file at most.
+        name: what a body without a name is called.
+
+    The file is deleted after the block.
 
     Raises Refusal (400, 408, 413, 422, 507 where it cannot be kept), ClientDisconnect.
     """
     declared = request.headers.get("content-length", "")
     if declared.isdigit() and int(declared) > most + _MEMORY_BYTES:
-        await _linger(request.stream())
+        await _drain(request.stream())
         raise _too_large(most)
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     chunks = _bounded(request, limits.upload_s, most)
@@ -81,12 +85,12 @@ async def received(request: Request, limits: Limits, most: int, name: str) -> As
 
 
 async def _bounded(request: Request, most_s: float, most: int) -> AsyncGenerator[bytes, None]:
-    """The body's chunks while they stay within bytes and time."""
+    """The body's chunks, as long as they keep to the limits."""
     begun_s, got = time.monotonic(), 0
     stream = request.stream()
     while True:
         spent_s = time.monotonic() - begun_s
-        allowed_s = may_take_s(got, most_s)
+        allowed_s = longest_upload_s(got, most_s)
         try:
             chunk = await asyncio.wait_for(_next(stream), max(allowed_s - spent_s, 0.001))
         except asyncio.TimeoutError:
@@ -96,25 +100,25 @@ async def _bounded(request: Request, most_s: float, most: int) -> AsyncGenerator
         got += len(chunk)
         # A form has a little more than its file.
         if got > most + _MEMORY_BYTES:
-            await _linger(stream)
+            await _drain(stream)
             raise _too_large(most)
         yield chunk
 
 
-def may_take_s(got: int, most_s: float) -> float:
-    """Time that so many bytes may have taken to arrive, `most_s` at most."""
+def longest_upload_s(got: int, most_s: float) -> float:
+    """Seconds that a body may take until `got` bytes have arrived; `most_s` at most."""
     return min(most_s, _GRACE_S + got / _LEAST_BYTES_PER_S)
 
 
-async def _linger(stream: AsyncGenerator[bytes, None]) -> None:
-    """Throw away what still comes: one who is writing does not read the answer."""
+async def _drain(stream: AsyncGenerator[bytes, None]) -> None:
+    """Read and discard the rest for a moment: a client that still writes reads no answer."""
 
     async def read_on() -> None:
         async for _ in stream:
             pass
 
     with suppress(asyncio.TimeoutError):
-        await asyncio.wait_for(read_on(), _LINGER_S)
+        await asyncio.wait_for(read_on(), _DRAIN_S)
 
 
 async def _next(stream: AsyncGenerator[bytes, None]) -> bytes | None:
@@ -159,7 +163,7 @@ async def _from_form(request: Request, chunks: AsyncGenerator[bytes, None], name
 
 
 def plain_name(name: str) -> str:
-    """A file's own name out of whatever its sender calls it; for showing only."""
+    """A file's name without folders, from the name that a client sent; for display only."""
     last = PurePosixPath(printable(name, 1000).replace("\\", "/")).name
     return printable(last.lstrip("."), 80)
 

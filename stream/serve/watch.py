@@ -1,4 +1,4 @@
-"""The sources named at the start, watched in threads of their own, the latest result of each."""
+"""Watches the sources named at the start, and keeps the latest result of each."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import logging
 import re
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +25,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class _State:
-    """What is known of one source; changed under the watch's lock."""
+    """State of one source; changed under the watch's lock."""
 
     id: str
     source: str
@@ -35,7 +35,7 @@ class _State:
     frames: int = 0
     result: Result | None = None
     size: tuple[int, int] = (0, 0)
-    came_s: float = 0.0
+    arrived_s: float = 0.0
 
 
 class Watch:
@@ -44,9 +44,9 @@ class Watch:
     No picture is kept.
 
     Args:
-        sources: opened live sources, each of another name.
-        pipeline: what recognises them, among others.
-        sinks: for each source, where its results go beside.
+        sources: opened live sources with different names.
+        pipeline: recognises them, among others.
+        sinks: further sinks of each source's results.
         about: facts for the sinks' headers.
     """
 
@@ -56,25 +56,23 @@ class Watch:
         pipeline: Pipeline,
         sinks: Sequence[Sequence[Sink]] = (),
         about: Mapping[str, Any] | None = None,
-        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._pipeline = pipeline
-        self._clock = clock
         self._about = dict(about or {})
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._failure = ""
-        beside = [*sinks, *[()] * (len(sources) - len(sinks))]
-        self._routes = [Route(source, own) for source, own in zip(sources, beside, strict=True)]
+        all_sinks = [*sinks, *[()] * (len(sources) - len(sinks))]
+        self._routes = [Route(source, own) for source, own in zip(sources, all_sinks, strict=True)]
         ids = slugs([source.name for source in sources])
-        self._watched = {
+        self._sources = {
             source.name: _State(slug, source.name)
             for slug, source in zip(ids, sources, strict=True)
         }
         self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
 
     def start(self) -> None:
-        """Begin."""
+        """Start to watch."""
         self._thread.start()
 
     def close(self) -> None:
@@ -87,13 +85,13 @@ class Watch:
     def failure(self) -> str:
         """Why the watch ended before it was closed; "" while it goes on.
 
-        A source that is down is no failure: it is waited for.
+        A source that is down is no failure: it is opened again.
         """
         return self._failure
 
     def states(self) -> list[dict[str, Any]]:
         """Every source: its id, name, state and counts."""
-        now_s = self._clock()
+        now_s = time.monotonic()
         with self._lock:
             return [
                 {
@@ -103,9 +101,9 @@ class Watch:
                     "code": one.code,
                     "message": one.message,
                     "frames": one.frames,
-                    "age_s": None if one.result is None else round(now_s - one.came_s, 3),
+                    "age_s": None if one.result is None else round(now_s - one.arrived_s, 3),
                 }
-                for one in self._watched.values()
+                for one in self._sources.values()
             ]
 
     def latest(self, slug: str, top: int = 10) -> dict[str, Any] | None:
@@ -114,14 +112,14 @@ class Watch:
         Raises KeyError for an id that is none.
         """
         with self._lock:
-            one = next((one for one in self._watched.values() if one.id == slug), None)
+            one = next((one for one in self._sources.values() if one.id == slug), None)
             if one is None:
                 raise KeyError(slug)
-            result, size, state, came_s = one.result, one.size, one.state, one.came_s
+            result, size, state, arrived_s = one.result, one.size, one.state, one.arrived_s
         if result is None:
             return None
         row = live_json(result, size, top)
-        return {**row, "age_s": round(self._clock() - came_s, 3), "state": state.value}
+        return {**row, "age_s": round(time.monotonic() - arrived_s, 3), "state": state.value}
 
     def _run(self) -> None:
         try:
@@ -140,28 +138,28 @@ class Watch:
             return
         with self._lock:
             for summary in summaries:
-                one = self._watched[summary.source]
+                one = self._sources[summary.source]
                 one.state = State.ended
                 if summary.failure is not None:
                     one.code, one.message = summary.failure.code, str(summary.failure)
 
     def _take_result(self, frame: Frame, result: Result) -> None:
         with self._lock:
-            one = self._watched[result.source]
+            one = self._sources[result.source]
             one.result, one.size = result, (frame.width_px, frame.height_px)
             one.frames += 1
-            one.came_s = self._clock()
+            one.arrived_s = time.monotonic()
             if one.state is State.connecting:
                 one.state = State.live
 
     def _take_event(self, event: SourceEvent) -> None:
         with self._lock:
-            one = self._watched[event.source]
+            one = self._sources[event.source]
             one.state, one.code, one.message = event.state, event.code, event.message
 
 
 def slugs(names: Sequence[str]) -> list[str]:
-    """A short name for addresses for each source, all different, without user and password."""
+    """A short name of each source for URLs, all different, without user and password."""
     chosen: list[str] = []
     for name in names:
         plain = re.sub(r"^[a-z+]+://(?:[^@/]*@)?|[?#].*$", "", name, flags=re.I)

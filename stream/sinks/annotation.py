@@ -1,7 +1,7 @@
-"""Annotation files, which are one document: kept in memory, written whole now and then.
+"""Annotation files: one document, kept in memory and rewritten as a whole now and then.
 
-They are for clips and hours, not for months: what was read is kept until the end, some hundred
-bytes per change of a face's expression.
+They are meant for clips and hours, not for months: every episode is kept until the end, some
+hundred bytes for each change of a face's expression.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import mimetypes
 import os
 from collections.abc import Sequence
-from contextlib import suppress
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import Protocol
 
 from ..frame import Frame
 from ..result import Result
-from .base import BaseSink, SinkInfo, draft, write_failure
+from .base import BaseSink, SinkInfo, write_failure, write_whole
 from .episodes import Episode, Episodes, ShownEpisodes
 
 _SAVE_EVERY_S = 5.0
@@ -26,14 +25,14 @@ _SAVE_SHARE = 0.05
 
 
 class Document(Protocol):
-    """How a kind of annotation file is written."""
+    """A format of annotation files."""
 
     def text(self, info: SinkInfo, episodes: list[Episode], length_s: float) -> str:
         """The document for these episodes, in the order of their starts."""
 
 
 class AnnotationSink(BaseSink):
-    """Writes a document of a source's episodes, whole at every moment.
+    """Writes a document of a source's episodes; the file is complete at every moment.
 
     Where the program is killed, the last seconds are missing.
     """
@@ -49,12 +48,12 @@ class AnnotationSink(BaseSink):
         self._due_s = _SAVE_EVERY_S
 
     def open(self, info: SinkInfo) -> None:
-        """Write the document without episodes."""
+        """Write a document without episodes."""
         self._info, self._shown = info, ShownEpisodes(info, Episodes())
         self._save()
 
     def write(self, frame: Frame, result: Result) -> None:
-        """Take one frame; write the document again where it is due."""
+        """Add one frame; rewrite the document where that is due."""
         if self._shown is None:
             raise ValueError("open the sink before writing to it")
         if self._first_s is None:
@@ -68,7 +67,7 @@ class AnnotationSink(BaseSink):
             self._due_s = self._length_s + max(_SAVE_EVERY_S, _SAVE_SHARE * self._length_s)
 
     def close(self) -> None:
-        """Write the whole document."""
+        """Write the final document."""
         if self._shown is None:
             return
         self._keep(self._shown.finish())
@@ -79,36 +78,32 @@ class AnnotationSink(BaseSink):
         self._episodes += [replace(episode, top=(), mean=None) for episode in ended]
 
     def _save(self, going_on: Sequence[Episode] = ()) -> None:
-        """Write beside, then move into place: a reader never sees half a document."""
+        """Write the document, with the episodes that go on as if they ended here."""
         assert self._info is not None
         episodes = [*self._episodes, *(replace(episode, top=()) for episode in going_on)]
         episodes.sort(key=lambda episode: (episode.start_s, episode.face_id))
         text = self._document.text(self._info, episodes, self._length_s)
-        beside = draft(self._path)
         try:
-            beside.write_text(text, "utf-8")
-            beside.replace(self._path)
+            write_whole(self._path, text.encode())
         except OSError as error:
-            with suppress(OSError):
-                beside.unlink(missing_ok=True)
             raise write_failure(self._path, error) from error
 
 
-def media_file(info: SinkInfo, media: Path | None) -> Path | None:
-    """The file that an annotation is of: the one named, else the source if it is a file."""
+def media_file(info: SinkInfo) -> Path | None:
+    """The file that an annotation is of: the source, if that is a file."""
     try:
-        found = media or (Path(info.source) if Path(info.source).is_file() else None)
+        is_file = Path(info.source).is_file()
     except OSError:
         return None
-    return None if found is None else Path(os.path.abspath(found))
+    return Path(os.path.abspath(info.source)) if is_file else None
 
 
 def mime_type(media: Path) -> str:
-    """What kind of file it is, by its name."""
+    """The MIME type of a file, by its name."""
     return mimetypes.guess_type(media.name)[0] or "video/*"
 
 
-def beside(media: Path, document: Path) -> str:
-    """The way from a document to its media file, so that both can be moved together."""
-    way = os.path.relpath(media, document.absolute().parent).replace(os.sep, "/")
-    return way if way.startswith(".") else f"./{way}"
+def relative_url(media: Path, document: Path) -> str:
+    """The media file's URL relative to the document, so that both can be moved together."""
+    relative = os.path.relpath(media, document.absolute().parent).replace(os.sep, "/")
+    return relative if relative.startswith(".") else f"./{relative}"

@@ -1,8 +1,8 @@
-"""Sinks and writers that never make the capture wait: each works in a thread of its own.
+"""Sinks and row writers that run in a thread of their own, so that they never delay the capture.
 
-Rows are small, and many may wait: `BackgroundWriter` holds rows, and keeps them while a receiver
-is away. Frames are large, and an old one is not worth showing: `BackgroundSink` holds few, and
-does not give one twice.
+Rows are small: `BackgroundWriter` queues many of them and keeps them while a receiver is away.
+Frames are large, and an old one is not worth showing: `BackgroundSink` queues few of them and never
+writes one twice.
 """
 
 from __future__ import annotations
@@ -25,30 +25,31 @@ from .retrying import Notify, RetryingSender
 from .rows import BaseRowWriter, Row, RowWriter
 
 ROWS = 256
-"""Rows, or frames without their pixels, that may wait."""
+"""Rows, or frames without their pixels, in a queue."""
 FRAMES = 4
-"""Frames that may wait; one of 1920x1080 holds 6 MB."""
+"""Frames in a queue; one of 1920x1080 takes 6 MB."""
 IDLE_S = 2.0
-"""A connection without anything to say is looked after as often."""
+"""Interval at which an idle connection is checked, seconds."""
 _TAKES_ROWS = ", ".join(f"{scheme}://" for one in FORMATS if one.rows for scheme in one.schemes)
 CLOSE_S = 3.0
-"""How long the end of a run waits for what is left to be delivered."""
+"""How long the end of a run waits for queued items to be delivered, seconds."""
 
 
 class BackgroundSink(BaseSink):
     """Runs any sink in a thread of its own; nothing it does delays or ends the capture.
 
-    `open` opens the sink at once and raises what cannot be written; only a receiver over the
-    network that does not answer yet (`SinkLost`) is waited for in the thread.
+    `open` opens the sink in the caller's thread, so that an output that cannot be written raises at
+    once; only a receiver that does not answer yet (`SinkLost`) is waited for in the thread.
 
     Args:
-        sink: what to run. To be used by no one else.
-        capacity: results that may wait; None: `FRAMES`, or `ROWS` without pixels.
-        name: what reports call it; free of passwords.
-        pixels: whether the sink looks at the pictures. Where not, frames are handed on black,
-            their size as it was, and take no memory while they wait.
-        on_failure, on_return: are told in one line, in the sink's thread, when writing begins
-            to fail and when it succeeds again.
+        sink: the sink to run; nobody else may use it.
+        capacity: results in the queue; None: `FRAMES`, or `ROWS` without pixels.
+        name: its name in reports, without passwords.
+        pixels: whether the sink uses pictures. If not, frames are passed on black in their size
+            and take no memory in the queue.
+        on_failure, on_return: called with one line, in the sink's thread, when writing begins to
+            fail and when it succeeds again.
+        close_s: how long `close` waits for the queue to be written.
     """
 
     def __init__(
@@ -81,17 +82,17 @@ class BackgroundSink(BaseSink):
 
     @property
     def name(self) -> str:
-        """What reports call it."""
+        """Its name in reports."""
         return self._sender.name
 
     @property
     def dropped(self) -> int:
-        """Results that the sink was not given, so far."""
+        """Results dropped so far."""
         return self._sender.dropped
 
     @property
     def lost(self) -> int:
-        """Those of them that were lost because it could not write, not for want of time."""
+        """Those of them that were dropped because writing failed, not because it was slow."""
         return self._sender.lost
 
     @property
@@ -101,7 +102,7 @@ class BackgroundSink(BaseSink):
 
     @property
     def delivery(self) -> Delivery:
-        """Its own."""
+        """Itself."""
         return self
 
     def open(self, info: SinkInfo) -> None:
@@ -113,25 +114,25 @@ class BackgroundSink(BaseSink):
         self._sender.start()
 
     def write(self, frame: Frame, result: Result) -> None:
-        """Leave a frame and its result for the sink."""
+        """Queue a frame and its result; never waits."""
         if not self._pixels:
             black = np.broadcast_to(np.zeros((), np.uint8), frame.pixels.shape)
             frame = replace(frame, pixels=black)
         self._sender.put((frame, result))
 
     def on_event(self, event: SourceEvent) -> None:
-        """Leave a change of state for the sink."""
+        """Queue a change of the source's state."""
         self._sender.put(event)
 
     def close(self) -> None:
-        """Let the sink take what waits, for `close_s` at most, and close it."""
+        """Let the sink write what is queued, for `close_s` at most, and close it."""
         if self._sender.started:
             self._sender.close(self._close_s)
         else:
             self._sink.close()
 
     def _open_late(self) -> None:
-        """Open what did not answer in `open`."""
+        """Open a sink whose receiver did not answer in `open`."""
         if self._info is not None:
             self._sink.open(self._info)
 
@@ -145,29 +146,29 @@ class BackgroundSink(BaseSink):
 
 @runtime_checkable
 class BatchWriter(RowWriter, Protocol):
-    """A writer of rows that likes to be given several at once."""
+    """A row writer that sends several rows at once."""
 
     most: int
-    """Rows in one batch, at most."""
+    """Most rows in one batch."""
     every_s: float
-    """Time between two batches, at least."""
+    """Least time between two batches, seconds."""
 
     def write_all(self, rows: Sequence[Row]) -> None:
-        """Send all of the rows, or raise `SinkLost`: then all of them are given again.
+        """Send all rows, or raise `SinkLost`: then all of them are passed again.
 
-        Without rows: see that there is a connection, where the writer holds one.
+        Without rows: check the connection, where the writer holds one.
         """
 
 
 class BackgroundWriter(BaseRowWriter):
-    """Runs any writer of rows in a thread of its own; rows wait while their receiver is away.
+    """Runs any row writer in a thread of its own; rows are queued while their receiver is away.
 
-    `open` opens the writer at once and raises what cannot be written.
+    `open` opens the writer in the caller's thread and raises where that fails.
 
     Args:
-        writer: what to run. To be used by no one else.
-        capacity: rows that may wait.
-        name: what reports call it; free of passwords.
+        writer: the writer to run; nobody else may use it.
+        capacity: rows in the queue.
+        name: its name in reports, without passwords.
         on_failure, on_return: as for `BackgroundSink`.
     """
 
@@ -180,10 +181,8 @@ class BackgroundWriter(BaseRowWriter):
         on_failure: Notify | None = None,
         on_return: Notify | None = None,
         backoff: Backoff | None = None,
-        close_s: float = CLOSE_S,
     ) -> None:
         self._writer = writer
-        self._close_s = close_s
         batch = writer if isinstance(writer, BatchWriter) else None
         self._sender: RetryingSender[Row] = RetryingSender(
             name or type(writer).__name__,
@@ -201,17 +200,17 @@ class BackgroundWriter(BaseRowWriter):
 
     @property
     def name(self) -> str:
-        """What reports call it."""
+        """Its name in reports."""
         return self._sender.name
 
     @property
     def dropped(self) -> int:
-        """Rows that were not written, so far."""
+        """Rows dropped so far."""
         return self._sender.dropped
 
     @property
     def lost(self) -> int:
-        """Those of them that were lost because it could not write, not for want of time."""
+        """Those of them that were dropped because writing failed, not because it was slow."""
         return self._sender.lost
 
     @property
@@ -221,7 +220,7 @@ class BackgroundWriter(BaseRowWriter):
 
     @property
     def delivery(self) -> Delivery:
-        """Its own."""
+        """Itself."""
         return self
 
     def open(self, header: Row) -> None:
@@ -230,13 +229,13 @@ class BackgroundWriter(BaseRowWriter):
         self._sender.start()
 
     def write(self, row: Row) -> None:
-        """Leave a row for the writer."""
+        """Queue a row; never waits."""
         self._sender.put(row)
 
     def close(self) -> None:
-        """Let the writer take what waits, for `close_s` at most, and close it."""
+        """Let the writer send what is queued, for `CLOSE_S` at most, and close it."""
         if self._sender.started:
-            self._sender.close(self._close_s)
+            self._sender.close(CLOSE_S)
         else:
             self._writer.close()
 
@@ -255,12 +254,11 @@ def row_writer(
     on_failure: Notify | None = None,
     on_return: Notify | None = None,
 ) -> RowWriter:
-    """A writer of rows for `target`; writes nothing and connects to nobody before it is opened.
+    """A row writer for `target`; it writes nothing and does not connect before it is opened.
 
-    A file is written by the caller's own thread, each row at once. Standard output and the
-    network have threads of their own (`BackgroundWriter`): `capacity` rows may wait there, and
-    `on_failure` and `on_return` are told in one line when writing begins to fail and when it
-    succeeds again.
+    A file is written in the caller's thread, each row at once. Standard output and the network
+    have a thread of their own (`BackgroundWriter`) with a queue of `capacity` rows; `on_failure`
+    and `on_return` are called with one line when writing begins to fail and when it succeeds again.
 
     Raises `SinkError` for a place that cannot be written and an address of no known form,
     ModuleNotFoundError where a library is missing.

@@ -1,4 +1,4 @@
-"""What a sink is, and files of results that only ever hold whole pieces."""
+"""The protocol of sinks, and files that only ever hold whole pieces: lines, fragments."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
@@ -23,7 +24,7 @@ from ..result import Result
 from ..sources.base import SourceEvent
 
 if TYPE_CHECKING:
-    from .columns import Columns
+    from .table import Columns
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,25 +39,25 @@ class SinkInfo:
     about: Mapping[str, Any] = field(default_factory=dict)
     """Plain facts for a header: bundle, versions, how each head was supervised, the purpose."""
     labels: Labels = BUILT_IN
-    """What the bundle's readings are of."""
+    """The bundle's labels."""
     drops: Callable[[], Mapping[str, int]] = dict
-    """Frames of this source not recognised so far, per cause; may be called from any thread."""
+    """Returns the frames of this source dropped so far, by cause; safe from any thread."""
 
 
 @dataclass(frozen=True, slots=True)
-class Making:
-    """What a sink of one source is made of, as `stream.formats` asks for it."""
+class SinkOptions:
+    """What one source's sink is made with; `stream.formats` passes it to `make`."""
 
     target: str
     """A path or an address."""
     top: int = 10
     """Words per face."""
     columns: tuple[Columns, ...] = ()
-    """What is told beside."""
+    """Columns added on request: see `sinks.table.COLUMNS`."""
     sound_of: Path | None = None
-    """The clip whose sound belongs to the pictures."""
+    """The clip whose sound is added to annotated video."""
     tables: dict[str, Any] | None = None
-    """Where the source is one of several that share a file: the tables that are open, by target."""
+    """Open tables by target, where several sources share a file; else None."""
 
     @property
     def path(self) -> Path:
@@ -65,24 +66,24 @@ class Making:
 
     @property
     def shown(self) -> int:
-        """Words per face in a picture."""
+        """Words per face drawn into a picture."""
         return min(self.top, 10)
 
 
 class Delivery(Protocol):
-    """How an output that works in a thread of its own gets on."""
+    """The state of an output that writes in a thread of its own."""
 
     @property
     def name(self) -> str:
-        """What reports call it; free of passwords."""
+        """Its name in reports, without passwords."""
 
     @property
     def dropped(self) -> int:
-        """Items that it was not given, so far."""
+        """Items dropped so far."""
 
     @property
     def lost(self) -> int:
-        """Those of them that were lost because it could not write, not for want of time."""
+        """Those of them that were dropped because writing failed, not because it was slow."""
 
     @property
     def failure(self) -> str:
@@ -90,36 +91,36 @@ class Delivery(Protocol):
 
 
 class Sink(Protocol):
-    """Writes results down or shows them.
+    """Writes results or shows them.
 
     `close` is called once, also after Ctrl-C or a failure, and leaves what was written complete.
     Every method raises `SinkError` where the output cannot be written.
     """
 
     def open(self, info: SinkInfo) -> None:
-        """Begin; called before the first frame."""
+        """Open the output; called before the first frame."""
 
     def write(self, frame: Frame, result: Result) -> None:
-        """Take one frame and what was found in it; neither may be changed."""
+        """Write one frame and its result; both are read-only."""
 
     def on_event(self, event: SourceEvent) -> None:
-        """Take a change of a live source's state; called between `open` and `close`, by the thread
-        of `write`."""
+        """Handle a change of a live source's state; called between `open` and `close`, in the
+        thread of `write`."""
 
     def close(self) -> None:
-        """Finish."""
+        """Finish the output."""
 
     @property
     def delivery(self) -> Delivery | None:
-        """How it gets on; None where it writes in the caller's thread and raises."""
+        """The state of its thread; None where it writes in the caller's thread and raises."""
 
 
 class BaseSink:
-    """What most sinks have in common: they begin with nothing, do not care how their source fares,
-    and write in the caller's thread."""
+    """Defaults of a sink: nothing to open or finish, events are ignored, and it writes in the
+    caller's thread."""
 
     def open(self, info: SinkInfo) -> None:
-        """Nothing to begin."""
+        """Nothing to open."""
 
     def on_event(self, event: SourceEvent) -> None:
         """Nothing to do."""
@@ -129,22 +130,38 @@ class BaseSink:
 
     @property
     def delivery(self) -> Delivery | None:
-        """None: it raises where it cannot write."""
+        """None: it writes in the caller's thread and raises."""
         return None
 
 
 PART = ".part"
-"""What the name of a file ends with that is not whole yet."""
+"""Suffix of a file that is not complete yet."""
 
 
 def suffix_of(path: Path) -> str:
-    """The ending that tells what kind of file this is to be, in small letters."""
+    """The suffix that says what kind of file this is, in lower case, without `PART`."""
     return Path(path.name.removesuffix(PART)).suffix.lower()
 
 
 def draft(path: Path) -> Path:
-    """Where a document is written before it takes the place of the one before."""
+    """Where a file is written before it replaces the one of its name."""
     return path.with_name(f".{path.name}{PART}")
+
+
+def write_whole(path: Path, data: bytes | bytearray) -> None:
+    """Write a file that appears whole or not at all: a reader never sees half of it.
+
+    It is written beside its name (`draft`) and moved into place. Raises OSError, with the file
+    of that name as it was.
+    """
+    beside = draft(path)
+    try:
+        beside.write_bytes(data)
+        beside.replace(path)
+    except OSError:
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
+        raise
 
 
 def is_segment(playlist: Path, file: Path) -> bool:
@@ -154,7 +171,7 @@ def is_segment(playlist: Path, file: Path) -> bool:
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder where it is missing, and those that it is in. Raises `SinkError`."""
+    """Create a folder and its parents where they are missing. Raises `SinkError`."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except FileExistsError as error:
@@ -177,9 +194,9 @@ def check_writable(path: Path) -> None:
 
 
 def write_failure(path: Path, error: OSError, lost: str = "") -> SinkError:
-    """The operating system's reason, with the file it is about, and what is lost by it.
+    """A `SinkError` that names the file, the system's reason, and what is lost.
 
-    It is a `SinkLost` where the file may be written later: a disk that is full now.
+    It is a `SinkLost` where writing may succeed later, as on a disk that is full now.
     """
     why = (error.strerror or str(error)).lower()
     words = f"cannot write {path}: {why}" + (f"; {lost}" if lost else "")
@@ -192,13 +209,13 @@ NOTICE = (
     "Estimated facial expressions: how a face would read to people who see it, "
     "not what anybody feels."
 )
-"""One line; the least that goes with every reading."""
+"""The notice that every output carries, one line."""
 SHORT_NOTICE = "Estimated expressions, not feelings"
-"""For where a line must be short."""
+"""The notice where there is little room."""
 
 
 def notice_lines(info: SinkInfo) -> list[str]:
-    """Lines for the head of an output: notice, source, bundle, supervision, purpose."""
+    """Lines for the header of an output: notice, source, bundle, supervision, purpose."""
     lines = [NOTICE, f"Source: {info.source}"]
     bundle = info.about.get("bundle")
     if bundle:
@@ -213,6 +230,14 @@ def notice_lines(info: SinkInfo) -> list[str]:
     return [" ".join(line.split()) for line in lines]
 
 
+def package_version() -> str:
+    """The version of ferstream that is installed; "unknown" in a checkout that is not."""
+    try:
+        return version("ferstream")
+    except PackageNotFoundError:
+        return "unknown"
+
+
 STANDARD_OUTPUT = Path("-")
 """The path that stands for standard output."""
 
@@ -221,11 +246,11 @@ _SHARED = threading.Lock()
 
 
 class WholePieces:
-    """Hands each piece of a file to the operating system at once, whole or not at all.
+    """A file to which pieces are appended whole or not at all, each at once.
 
-    A piece that fails halfway is taken back, so that the next one can follow. Pipes and devices
-    take nothing back. The path `-` is standard output. Every method raises `SinkError` where the
-    file cannot be written, which is `SinkLost` where it may be possible later.
+    A piece that fails halfway is removed again, so that the next one can follow; on pipes and
+    devices that is not possible. The path `-` is standard output. Every method raises `SinkError`
+    where the file cannot be written: a `SinkLost` where that may succeed later.
     """
 
     def __init__(self, path: Path) -> None:
@@ -239,7 +264,7 @@ class WholePieces:
         self._length = self._file.tell() if self._takes_back else 0
 
     def append(self, piece: bytes | bytearray) -> None:
-        """Add a piece to the end."""
+        """Append a piece."""
         rest = memoryview(piece)
         try:
             with self._lock:
@@ -272,7 +297,7 @@ class WholePieces:
 
 
 class WholeLines(WholePieces):
-    """A text file that only ever holds whole lines; it is made with its first ones, `head`."""
+    """A text file that only ever holds whole lines; it is created with `head`, its first ones."""
 
     def __init__(self, path: Path, head: str = "") -> None:
         super().__init__(path)
@@ -283,7 +308,7 @@ class WholeLines(WholePieces):
             raise
 
     def write(self, text: str) -> None:
-        """Append `text`, which ends a line."""
+        """Append `text`, which ends with a line break."""
         self.append(text.encode())
 
 

@@ -1,9 +1,10 @@
 """Faces made unrecognisable in everything that a sink writes or shows.
 
-Under a mask some five colours across a face are left, smoothed into each other. A face missed in a
-frame stays masked where it was, and one just found is masked in the frames before, which wait for
-that: the detector looks for new faces only now and then. What is never found as a face stays
-visible, and colours alone can still tell two people apart who are known.
+A mask leaves about five blocks of colour across a face, smoothed into each other. A face that is
+missed in a frame stays masked at its last place. A face that was just found is masked in the frames
+before as well: frames are held back for that, as the detector looks for new faces only now and
+then. A face that is never found stays visible, and colours alone can still tell two known people
+apart.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ Image = NDArray[np.uint8]
 Box = tuple[float, float, float, float]
 
 LEAD_S = DETECT_S + 0.1
-"""How long frames wait for faces that are about to be found."""
+"""How long frames are held back for faces that are about to be found, seconds."""
 _MARGIN = 0.3
 """The mask reaches this far beyond the face's box on every side, in sides of the box."""
 _DRIFT_PER_S = 0.6
@@ -39,18 +40,17 @@ _MOST_WAITING_BYTES = 200_000_000
 
 
 class BlurSink(BaseSink):
-    """Gives frames to another sink with every face masked; results stay as they are.
+    """Passes frames to another sink with every face masked; results stay as they are.
 
     Args:
         sink: what writes or shows the frames.
-        keep_s: a face out of sight is masked at its last place for so long.
-        lead_s: frames are held back for so long, to mask faces before they are found. 0 gives
-            them on at once: a new face may then be seen for up to `LEAD_S`.
+        lead_s: how long frames are held back to mask faces before they are found. 0 passes them on
+            at once: a new face may then be visible for up to `LEAD_S`.
     """
 
-    def __init__(self, sink: Sink, *, keep_s: float = LOST_S, lead_s: float = LEAD_S) -> None:
+    def __init__(self, sink: Sink, *, lead_s: float = LEAD_S) -> None:
         self._sink = sink
-        self._keep_s, self._lead_s = keep_s, lead_s
+        self._lead_s = lead_s
         self._waiting: deque[tuple[Frame, Result]] = deque()
         self._waiting_bytes = 0
         self._seen: dict[int, deque[tuple[float, Box]]] = {}
@@ -60,7 +60,7 @@ class BlurSink(BaseSink):
         self._sink.open(info)
 
     def write(self, frame: Frame, result: Result) -> None:
-        """Take one frame; give on those whose faces are all known by now."""
+        """Take one frame; pass on those that need not be held back any longer."""
         if self._waiting and frame.time_s < self._waiting[-1][0].time_s:
             self._give_all()
             self._seen.clear()
@@ -84,7 +84,7 @@ class BlurSink(BaseSink):
         return self._sink.delivery
 
     def close(self) -> None:
-        """Give on what waits, and close the other sink."""
+        """Pass on the frames held back, and close the other sink."""
         try:
             self._give_all()
         finally:
@@ -95,17 +95,17 @@ class BlurSink(BaseSink):
             self._give()
 
     def _give(self) -> None:
-        """The oldest frame to the other sink, masked."""
+        """Pass the oldest frame on, masked."""
         frame, result = self._waiting.popleft()
         self._waiting_bytes -= frame.pixels.nbytes
-        self._forget(frame.time_s - self._keep_s)
+        self._forget(frame.time_s - LOST_S)
         masks = list(self._masks(frame.time_s))
         if masks:
             frame = replace(frame, pixels=masked(frame.pixels, masks))
         self._sink.write(frame, result)
 
     def _masks(self, now_s: float) -> Iterator[Box]:
-        """Where faces are at this time, were before it or will be after it."""
+        """Boxes of faces at this time, and of those seen before or after it."""
         for sights in self._seen.values():
             before = [sight for sight in sights if sight[0] <= now_s]
             here = [box for time_s, box in before if time_s == now_s]  # several where times repeat

@@ -16,7 +16,7 @@ from ferstream.engines.labels import Labels
 
 from ..emotions import colour_of, to_hex
 from .annotation import AnnotationSink, media_file
-from .base import NOTICE, Making, SinkInfo, notice_lines
+from .base import NOTICE, SinkInfo, SinkOptions, notice_lines
 from .episodes import Episode
 
 _FORMAT = "7.0"
@@ -26,19 +26,16 @@ _SURE, _UNCERTAIN = "sure", "uncertain"
 
 
 class BorisSink(AnnotationSink):
-    """Writes a .boris project; `media` is what was observed, else the source where it is a file.
+    """Writes a .boris project; the source is what was observed, where it is a file.
 
     A source that is no file, such as a camera, becomes a live observation.
     """
 
-    def __init__(self, path: Path, media: Path | None = None) -> None:
-        super().__init__(path, _Boris(media))
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, _Boris())
 
 
 class _Boris:
-    def __init__(self, media: Path | None) -> None:
-        self._media = media
-
     def text(self, info: SinkInfo, episodes: list[Episode], length_s: float) -> str:
         now = datetime.now().strftime("%Y-%m-%dT%H:%M:%S")
         families = {episode.family or "neutral" for episode in episodes}
@@ -64,7 +61,7 @@ class _Boris:
     def _observation(
         self, info: SinkInfo, episodes: list[Episode], length_s: float, now: str
     ) -> dict[str, Any]:
-        media = None if info.live else media_file(info, self._media)
+        media = None if info.live else media_file(info)
         files: dict[str, list[str]] = {str(place + 1): [] for place in range(_PLAYERS)}
         observation: dict[str, Any] = {
             "type": "LIVE" if media is None else "MEDIA",
@@ -132,7 +129,7 @@ def _behaviours(episodes: list[Episode], labels: Labels) -> dict[str, dict[str, 
 
 
 def _events(episodes: list[Episode], with_frame: bool) -> list[list[Any]]:
-    """A start and a stop per episode, by time; what stops stands before what starts then."""
+    """A start and a stop event for each episode, by time; stops come before starts."""
     events: list[list[Any]] = []
     for episode in episodes:
         start_s = round(episode.start_s, 3)
@@ -149,6 +146,6 @@ def _events(episodes: list[Episode], with_frame: bool) -> list[list[Any]]:
     return sorted(events, key=lambda event: float(event[0]))
 
 
-def make(making: Making) -> BorisSink:
+def make(options: SinkOptions) -> BorisSink:
     """For `stream.formats`."""
-    return BorisSink(making.path)
+    return BorisSink(options.path)

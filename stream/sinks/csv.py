@@ -16,13 +16,12 @@ from typing import Any
 
 from ferstream.engines.labels import Labels
 
-from .base import Making, WholeLines
-from .columns import Columns
-from .table import Column, FaceTable, Row, TableSink, Value, table_sink
+from .base import SinkOptions, WholeLines
+from .table import Column, Columns, FaceTable, Row, TableSink, Value, table_sink
 
 
 class CsvFile:
-    """A .csv file; it holds whole rows at every moment."""
+    """A .csv file that holds whole rows at every moment."""
 
     def __init__(self, path: Path, columns: Sequence[Column], about: Mapping[str, Any]) -> None:
         self._digits = [column.digits for column in columns]
@@ -44,7 +43,7 @@ class CsvFile:
 
 
 class CsvSink(TableSink):
-    """Writes a .csv file; `top` words per face, and what `columns` ask for."""
+    """Writes a .csv file with `top` words per face and the requested `columns`."""
 
     def __init__(self, path: Path, top: int = 10, *, columns: Sequence[Columns] = ()) -> None:
         super().__init__(partial(CsvFile, path), top, columns)
@@ -55,7 +54,7 @@ class CsvSink(TableSink):
 
 
 def _written(value: Value, digits: int) -> str:
-    """A number with its digits; nothing for what is not told."""
+    """A value as text: numbers with `digits` decimals, None as an empty cell."""
     if value is None:
         return ""
     return str(value) if isinstance(value, str | int) else f"{value:.{digits}f}"
@@ -70,13 +69,13 @@ def _text(rows: list[list[str]]) -> str:
 open_table = CsvFile
 
 
-def make(making: Making) -> TableSink:
+def make(options: SinkOptions) -> TableSink:
     """For `stream.formats`."""
-    return table_sink(making, open_table)
+    return table_sink(options, open_table)
 
 
 def join(parts: Sequence[Path], path: Path) -> None:
-    """One table of several with the same columns: the first one's head, then the rows of all."""
+    """Join tables with the same columns into one: the first one's header, then the rows of all."""
     with open(path, "wb") as whole:
         for number, part in enumerate(parts):
             with open(part, "rb") as rows:

@@ -18,8 +18,8 @@ from datetime import datetime
 from pathlib import Path
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
-from .annotation import AnnotationSink, beside, media_file, mime_type
-from .base import Making, SinkInfo, notice_lines
+from .annotation import AnnotationSink, media_file, mime_type, relative_url
+from .base import SinkInfo, SinkOptions, notice_lines
 from .episodes import Episode
 
 _SCHEMA = "http://www.mpi.nl/tools/elan/EAFv3.0.xsd"
@@ -39,15 +39,15 @@ _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 class EafSink(AnnotationSink):
-    """Writes an .eaf file; `media` is what it annotates, else the source where it is a file."""
+    """Writes an .eaf file, which links the source where that is a file."""
 
-    def __init__(self, path: Path, media: Path | None = None) -> None:
-        super().__init__(path, _Eaf(path, media))
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, _Eaf(path))
 
 
 class _Eaf:
-    def __init__(self, path: Path, media: Path | None) -> None:
-        self._path, self._media = path, media
+    def __init__(self, path: Path) -> None:
+        self._path = path
 
     def text(self, info: SinkInfo, episodes: list[Episode], length_s: float) -> str:
         root = Element(
@@ -72,12 +72,12 @@ class _Eaf:
 
     def _head(self, root: Element, info: SinkInfo, annotations: int) -> None:
         head = SubElement(root, "HEADER", {"MEDIA_FILE": "", "TIME_UNITS": "milliseconds"})
-        media = media_file(info, self._media)
+        media = media_file(info)
         if media is not None:
             descriptor = {
                 "MEDIA_URL": media.as_uri(),
                 "MIME_TYPE": mime_type(media),
-                "RELATIVE_MEDIA_URL": beside(media, self._path),
+                "RELATIVE_MEDIA_URL": relative_url(media, self._path),
             }
             SubElement(head, "MEDIA_DESCRIPTOR", descriptor)
         for place, line in enumerate(notice_lines(info)):
@@ -103,7 +103,7 @@ def _time_order(root: Element, episodes: list[Episode]) -> None:
 
 
 def _tiers(root: Element, face_id: int, episodes: list[tuple[int, Episode]]) -> None:
-    """A face's tiers: its expressions, and what is said of each."""
+    """A face's tiers: its expressions, and one for each attribute of them."""
     person = f"Face {face_id}"
     common = {"ANNOTATOR": "ferstream", "PARTICIPANT": person}
     parent = f"expression@{person}"
@@ -173,6 +173,6 @@ def _text(element: Element, text: str) -> None:
     element.text = _NOT_XML.sub("", text)
 
 
-def make(making: Making) -> EafSink:
+def make(options: SinkOptions) -> EafSink:
     """For `stream.formats`."""
-    return EafSink(making.path)
+    return EafSink(options.path)

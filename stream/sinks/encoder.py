@@ -1,4 +1,4 @@
-"""H.264 into a container: pictures in, at their times, also where those are uneven."""
+"""Encodes pictures as H.264 into a container, at their own times, even or not."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Encoder:
 
     @property
     def begun(self) -> bool:
-        """Whether there was a picture."""
+        """Whether a picture was encoded."""
         return self._stream is not None
 
     def write(self, pixels: NDArray[np.uint8], time_s: float) -> None:
@@ -84,7 +84,7 @@ class Encoder:
         self._mux(stream.encode(picture))
 
     def finish(self) -> None:
-        """Encode what is left; raises OSError."""
+        """Encode what the encoder still holds. Raises OSError."""
         if self._stream is not None:
             self._mux(self._stream.encode(None))
 
@@ -115,6 +115,26 @@ class Encoder:
     def _fitted(self, stream: VideoStream, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Pixels of the video's size."""
         return fitted(pixels, (stream.width, stream.height))
+
+
+class Muxed:
+    """What a muxer has written, in memory until it is taken: the file-like target of a container.
+
+    It has no `seek`, so that the muxer writes from the first byte to the last.
+    """
+
+    def __init__(self) -> None:
+        self._data = bytearray()
+
+    def write(self, data: bytes) -> int:
+        """Append what was muxed."""
+        self._data += data
+        return len(data)
+
+    def take(self) -> bytearray:
+        """All that was written since the last call."""
+        data, self._data = self._data, bytearray()
+        return data
 
 
 def fitted(pixels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:

@@ -19,11 +19,11 @@ from .base import SinkInfo
 from .mean import Mean, Numbers, weight_of
 
 SMOOTH_S = 0.4
-"""Readings are averaged over about this time."""
+"""Time over which readings are averaged, seconds."""
 MIN_S = 0.5
-"""For so long in all another expression must lead before it takes over."""
+"""How long another expression must lead in all before it takes over, seconds."""
 GONE_S = 1.5
-"""After so long out of sight a face's episode ends; the tracker's ids wait as long."""
+"""A face's episode ends after so long out of sight, as the tracker loses the face, seconds."""
 _ROUNDING_S = 1e-6
 
 Key = tuple[str, bool]
@@ -63,7 +63,7 @@ class Episode:
     gone: bool = False
     """Whether the face was out of sight afterwards, or the source at its end."""
     mean: Mean | None = None
-    """What the numbers are taken from."""
+    """The mean that the numbers are taken from."""
 
     @property
     def duration_s(self) -> float:
@@ -77,7 +77,6 @@ class Episodes:
     Args:
         min_s: how long another expression must lead; also the shortest time between two changes.
         smooth_s: time over which readings are averaged; 0 for not at all.
-        gone_s: how long a face may be out of sight before its episode ends.
         longest_s: an episode of this length ends and goes on as a new one.
     """
 
@@ -86,40 +85,39 @@ class Episodes:
         min_s: float = MIN_S,
         *,
         smooth_s: float = SMOOTH_S,
-        gone_s: float = GONE_S,
         longest_s: float = math.inf,
     ) -> None:
-        if min_s < 0 or smooth_s < 0 or gone_s <= 0 or longest_s <= min_s:
+        if min_s < 0 or smooth_s < 0 or longest_s <= min_s:
             raise ValueError(
-                f"times of episodes: min_s {min_s:g}, smooth_s {smooth_s:g}, gone_s {gone_s:g}, "
+                f"times of episodes: min_s {min_s:g}, smooth_s {smooth_s:g}, "
                 f"longest_s {longest_s:g}; give positive times, longest_s above min_s"
             )
         self._min_s, self._smooth_s = min_s, smooth_s
-        self._gone_s, self._longest_s = gone_s, longest_s
+        self._longest_s = longest_s
         self._faces: dict[int, _FaceState] = {}
         self._now_s = -math.inf
 
     @property
     def current(self) -> list[Episode]:
-        """The episodes that go on, up to now, by face; `start_s` may still move by a change that
-        is not yet sure, and `end_s` is when the face was last seen."""
+        """The current episodes by face. `start_s` may still change while another expression leads;
+        `end_s` is when the face was last seen."""
         return [self._faces[face_id].episode() for face_id in sorted(self._faces)]
 
     @property
     def starts_s(self) -> list[float]:
-        """When those episodes begin."""
+        """Start times of the current episodes."""
         return [state.start_s for state in self._faces.values()]
 
     def add(self, result: Result) -> list[Episode]:
-        """Take one frame's faces; the episodes that ended, in the order of their starts.
+        """Add one frame's faces; returns the episodes that ended, in the order of their starts.
 
-        A time before the last one begins anew: what was going on ends.
+        A time before the last one starts over: all current episodes end.
         """
         ended = self.finish() if result.time_s < self._now_s else []
         self._now_s = result.time_s
         for found in result.faces:
             state = self._faces.get(found.face.id)
-            if state is not None and result.time_s - state.seen_s > self._gone_s:
+            if state is not None and result.time_s - state.seen_s > GONE_S:
                 ended += state.last(self._min_s)
                 state = None
             if state is None:
@@ -130,13 +128,13 @@ class Episodes:
                 state.see(found, result.time_s, self._smooth_s)
                 ended += state.changed(self._min_s) or state.split(self._longest_s)
         for face_id, state in list(self._faces.items()):
-            if result.time_s - state.seen_s > self._gone_s:
+            if result.time_s - state.seen_s > GONE_S:
                 ended += state.last(self._min_s)
                 del self._faces[face_id]
         return _in_order(ended)
 
     def finish(self) -> list[Episode]:
-        """End what is going on and return it, in the order of the starts."""
+        """End the current episodes and return them, in the order of their starts."""
         ended = [one for state in self._faces.values() for one in state.last(self._min_s)]
         self._faces.clear()
         return _in_order(ended)
@@ -279,7 +277,7 @@ def _in_order(episodes: Iterable[Episode]) -> list[Episode]:
 
 _USUAL_RATE_HZ = 25.0
 _SHORTEST_S = 0.2
-"""A face seen for an instant is shown at least so long."""
+"""Shortest time for which an episode is shown, seconds."""
 
 
 class ShownEpisodes:
@@ -294,7 +292,7 @@ class ShownEpisodes:
         self._step_s = 1 / (info.rate_hz or _USUAL_RATE_HZ)
         self._zero_s: float | None = None if info.live else 0.0
         self.sure_s = 0.0
-        """No episode that starts before this can still come."""
+        """No episode that starts before this time can still follow."""
 
     def add(self, result: Result) -> list[Episode]:
         """The episodes that ended with this frame."""

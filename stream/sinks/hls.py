@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import re
 from collections import deque
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,14 +17,14 @@ from ..result import Result
 from .base import (
     SHORT_NOTICE,
     BaseSink,
-    Making,
     SinkInfo,
+    SinkOptions,
     check_writable,
-    draft,
     is_segment,
     write_failure,
+    write_whole,
 )
-from .encoder import USUAL_RATE_HZ, Encoder
+from .encoder import USUAL_RATE_HZ, Encoder, Muxed
 from .overlay import Timeline, draw
 
 if TYPE_CHECKING:
@@ -43,21 +42,21 @@ _ENCODER_OPTIONS = {"preset": "veryfast", "rc-lookahead": "10", "crf": "23", "bf
 
 @dataclass(frozen=True, slots=True)
 class _Segment:
-    """One that is on disk."""
+    """A segment on disk."""
 
     path: Path
     length_s: float
     after_gap: bool
-    """Whether what came before it could not be written."""
+    """Whether the segment before it could not be written."""
 
 
 class HlsSink(BaseSink):
     """Writes NAME.m3u8 and NAME-000000.ts and so on beside it; old segments are deleted.
 
-    What an earlier run of the same name left is deleted first. A segment for which there is no
-    room is left out, which the playlist says (EXT-X-DISCONTINUITY) and `write` raises as
+    Files of an earlier run with the same name are deleted first. A segment that finds no room on
+    the disk is left out: the playlist marks the gap (EXT-X-DISCONTINUITY), and `write` raises
     `SinkLost`. At the end the playlist is closed and keeps its last segments. Raises `SinkError`
-    for another ending of the name.
+    for a name with another suffix.
     """
 
     def __init__(self, path: Path, top: int = 5) -> None:
@@ -73,7 +72,7 @@ class HlsSink(BaseSink):
         self._step_s = 1 / USUAL_RATE_HZ
         self._last_s: float | None = None
         self._shown_s = 0.0
-        self._making = _Making()
+        self._muxed = Muxed()
         self._begun_s = 0.0  # of the segment in the making
         self._number = 0
         self._gap = False
@@ -81,7 +80,7 @@ class HlsSink(BaseSink):
         self._segments: deque[_Segment] = deque()
 
     def open(self, info: SinkInfo) -> None:
-        """Clear the place; the playlist appears with the first segment."""
+        """Delete old files; the playlist appears with the first segment."""
         check_writable(self._path)
         self._step_s = 1 / (info.rate_hz or USUAL_RATE_HZ)
         try:
@@ -91,7 +90,7 @@ class HlsSink(BaseSink):
             raise write_failure(self._path, error) from error
         # Each segment has to say anew what it holds.
         options = {"flush_packets": "1", "mpegts_flags": "pat_pmt_at_frames"}
-        self._container = av.open(self._making, "w", format="mpegts", container_options=options)
+        self._container = av.open(self._muxed, "w", format="mpegts", container_options=options)
         purpose = info.about.get("purpose")
         self._container.metadata["service_name"] = SHORT_NOTICE
         self._container.metadata["service_provider"] = f"ferstream: {purpose or info.source}"
@@ -110,7 +109,7 @@ class HlsSink(BaseSink):
             self._shown_s += passed_s if 0 < passed_s <= _PAUSE_S else self._step_s
         self._last_s = frame.time_s
         self._encoder.write(pixels, self._shown_s)
-        self._tell()
+        self._raise_failure()
 
     def close(self) -> None:
         """Write the last segment and close the playlist."""
@@ -123,24 +122,24 @@ class HlsSink(BaseSink):
         self._cut(self._shown_s + self._step_s)
         if self._failure is None:
             self._list(ended=True)
-        self._tell()
+        self._raise_failure()
 
-    def _tell(self) -> None:
+    def _raise_failure(self) -> None:
         """Raise what could not be written, once the encoder is done with the frame."""
         failure, self._failure = self._failure, None
         if failure is not None:
             raise failure
 
     def _cut(self, time_s: float) -> None:
-        """A key picture comes, or the end: what was muxed so far is a segment."""
-        data = self._making.take()
+        """Write what was muxed so far as a segment, at a key frame or at the end."""
+        data = self._muxed.take()
         begun_s, self._begun_s = self._begun_s, time_s
         if not data:
             return
         path = self._path.with_name(f"{self._path.stem}-{self._number:06d}.ts")
         self._number += 1
         try:
-            _put(path, data)
+            write_whole(path, data)
         except OSError as error:
             self._gap = True
             missing = f"{time_s - begun_s:.1f} s are missing"
@@ -153,7 +152,7 @@ class HlsSink(BaseSink):
             self._segments.popleft().path.unlink(missing_ok=True)
 
     def _list(self, ended: bool = False) -> None:
-        """Write the playlist anew."""
+        """Rewrite the playlist."""
         listed = list(self._segments)[-LISTED:]
         if not listed:
             return
@@ -166,45 +165,16 @@ class HlsSink(BaseSink):
             lines += [f"#EXTINF:{segment.length_s:.6f},", segment.path.name]
         lines += ["#EXT-X-ENDLIST"] * ended
         try:
-            _put(self._path, "".join(f"{line}\n" for line in lines).encode())
+            write_whole(self._path, "".join(f"{line}\n" for line in lines).encode())
         except OSError as error:
             self._failure = write_failure(self._path, error)
 
     def _files(self) -> list[Path]:
-        """The playlist and its segments, as far as they are there."""
+        """The playlist and its segments that exist."""
         own = [file for file in self._path.parent.iterdir() if is_segment(self._path, file)]
         return own + [self._path] * self._path.exists()
 
 
-class _Making:
-    """The segment in the making, as the muxer's file."""
-
-    def __init__(self) -> None:
-        self._data = bytearray()
-
-    def write(self, data: bytes) -> int:
-        """Take what was muxed."""
-        self._data += data
-        return len(data)
-
-    def take(self) -> bytearray:
-        """All of it; the next segment begins."""
-        data, self._data = self._data, bytearray()
-        return data
-
-
-def _put(path: Path, data: bytes | bytearray) -> None:
-    """A file that appears whole, or not at all."""
-    beside = draft(path)
-    try:
-        beside.write_bytes(data)
-        beside.replace(path)
-    except OSError:
-        with suppress(OSError):
-            beside.unlink(missing_ok=True)
-        raise
-
-
-def make(making: Making) -> HlsSink:
+def make(options: SinkOptions) -> HlsSink:
     """For `stream.formats`."""
-    return HlsSink(making.path, making.shown)
+    return HlsSink(options.path, options.shown)

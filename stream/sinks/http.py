@@ -1,4 +1,4 @@
-"""Rows over HTTP: a POST of some rows every half second, JSON lines or one array.
+"""Rows over HTTP: a POST of JSON lines every half second.
 
 Every body begins with the header row, so that each stands on its own.
 """
@@ -9,7 +9,6 @@ import base64
 import ssl
 from collections.abc import Sequence
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
-from typing import Literal
 from urllib.parse import quote
 
 from ..errors import SinkLost, SinkRefused
@@ -25,31 +24,21 @@ _MOVED = (301, 302, 303, 307, 308)
 
 
 class HttpPost(BaseRowWriter):
-    """Posts rows to an http:// or https:// address; a name and password in it are sent along.
+    """Posts rows to an http:// or https:// address, with the user name and password in it.
 
-    Redirections are not followed and no proxy is used. Certificates are checked against the
-    system's, or SSL_CERT_FILE. Rows that are too many at once (413) are sent in halves. Rows may
-    come twice where an answer is lost. Raises `SinkError` for an address of another form,
-    `SinkLost` where the server does not take the rows now, `SinkRefused` where it finds fault with
-    the rows themselves (400, 413, 415, 422).
-
-    Args:
-        form: "lines" (application/x-ndjson) or "array" (application/json).
+    Redirects are not followed and no proxy is used. Certificates are checked against the
+    system's, or SSL_CERT_FILE. A batch that is too large (413) is sent in halves. Rows may arrive
+    twice where an answer is lost. Raises `SinkError` for an address of another form, `SinkLost`
+    where the server does not accept the rows now, `SinkRefused` where it rejects the rows
+    themselves (400, 413, 415, 422).
     """
 
     most = 100
 
-    def __init__(
-        self,
-        address: str,
-        every_s: float = 0.5,
-        timeout_s: float = 5.0,
-        form: Literal["lines", "array"] = "lines",
-    ) -> None:
+    def __init__(self, address: str, every_s: float = 0.5, timeout_s: float = 5.0) -> None:
         self._address = Address.of(address, _FORM, {"http": 80, "https": 443})
         self.every_s = every_s
         self._timeout_s = timeout_s
-        self._form = form
         self._header: Row = {}
         self._connection: HTTPConnection | None = None
 
@@ -70,7 +59,7 @@ class HttpPost(BaseRowWriter):
         """Post all of the rows at once."""
         if not rows:
             return
-        body = self._body([self._header, *rows])
+        body = "".join(map(line, [self._header, *rows])).encode()
         try:
             status, location = self._post(body)
         except (OSError, HTTPException) as error:
@@ -97,7 +86,7 @@ class HttpPost(BaseRowWriter):
             self._connection = None
 
     def _post(self, body: bytes) -> tuple[int, str]:
-        """Status and Location of the answer; a connection that went stale is opened anew once."""
+        """Status and Location of the answer; a stale connection is reopened once."""
         stale = self._connection is not None
         try:
             return self._post_once(body)
@@ -110,8 +99,7 @@ class HttpPost(BaseRowWriter):
     def _post_once(self, body: bytes) -> tuple[int, str]:
         if self._connection is None:
             self._connection = self._connect()
-        kind = "application/x-ndjson" if self._form == "lines" else "application/json"
-        headers = {"Content-Type": kind, "User-Agent": "ferstream"}
+        headers = {"Content-Type": "application/x-ndjson", "User-Agent": "ferstream"}
         if self._address.user:
             pair = f"{self._address.user}:{self._address.password}".encode()
             headers["Authorization"] = f"Basic {base64.b64encode(pair).decode()}"
@@ -130,12 +118,6 @@ class HttpPost(BaseRowWriter):
             return HTTPConnection(host, port, timeout=self._timeout_s)
         context = ssl.create_default_context()
         return HTTPSConnection(host, port, timeout=self._timeout_s, context=context)
-
-    def _body(self, rows: Sequence[Row]) -> bytes:
-        lines = [line(row) for row in rows]
-        if self._form == "lines":
-            return "".join(lines).encode()
-        return f"[{','.join(text.rstrip() for text in lines)}]".encode()
 
 
 def make(target: str) -> HttpPost:

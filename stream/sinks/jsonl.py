@@ -1,17 +1,15 @@
 """JSON lines, schema 2, in a file or on standard output: a header, then a row per line.
 
-Each row is handed to the operating system as a whole before the next frame is looked at, so the
-file holds complete rows whenever and however the run ends.
+Each row is written as a whole before the next frame is processed, so the file holds complete rows
+however the run ends.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from .base import STANDARD_OUTPUT, WholeLines, check_writable
-from .columns import Columns
-from .rows import BaseRowWriter, FrameRows, Row, RowSink, line
+from .rows import BaseRowWriter, Row, line
 
 
 class JsonlFile(BaseRowWriter):
@@ -36,11 +34,6 @@ class JsonlFile(BaseRowWriter):
         if self._file is not None:
             self._file.close()
             self._file = None
-
-
-def jsonl_sink(path: Path, top: int = 10, columns: Sequence[Columns] = ()) -> RowSink:
-    """Writes a row per frame to a .jsonl file; `top` and `columns` as for `FrameRows`."""
-    return RowSink(FrameRows(top, columns), JsonlFile(path))
 
 
 def make(target: str) -> JsonlFile:

@@ -29,12 +29,12 @@ class Numbers:
     """One reading as numbers."""
 
     values: Vector
-    """(R,); NaN for what the bundle has not."""
+    """(R,); NaN where the bundle has no value."""
     labels: Labels
 
     @classmethod
     def of(cls, emotions: Emotions) -> Numbers:
-        """Those of a reading."""
+        """The numbers of a reading."""
         labels, chance = emotions.labels, dict(emotions.ranked)
         scores = (
             emotions.intensity,
@@ -57,7 +57,7 @@ class Numbers:
         return sum(map(len, lists)) + _AFTER
 
     def toward(self, other: Numbers, share: float) -> Numbers:
-        """These moved towards others by a share of the way."""
+        """The linear interpolation towards another reading, by a share of 0 to 1."""
         return Numbers(self.values + share * (other.values - self.values), self.labels)
 
     @property
@@ -98,7 +98,7 @@ class Reading:
 
     @classmethod
     def of(cls, numbers: Numbers) -> Reading:
-        """The reading that these numbers are of."""
+        """The reading that these numbers stand for."""
         labels = numbers.labels
         basic, words, families = (
             labels.basic.labels,
@@ -127,12 +127,12 @@ class Reading:
 
     @property
     def probability(self) -> float:
-        """That of the label."""
+        """The probability of the label."""
         return self.basic8[NEUTRAL] if self.label == NEUTRAL else self.ranked[0][1]
 
 
 class Mean:
-    """A weighted mean under way."""
+    """A running weighted mean of readings."""
 
     __slots__ = ("_labels", "_sum", "frames", "weight")
 
@@ -143,26 +143,26 @@ class Mean:
         self.frames = 0
 
     def add(self, numbers: Numbers, weight: float) -> None:
-        """Take one frame's numbers; all of one mean are of one bundle."""
+        """Add one frame's numbers; all frames of a mean are of one bundle."""
         self._sum = self._sum + weight * numbers.values
         self._labels = numbers.labels
         self.weight += weight
         self.frames += 1
 
     def merge(self, other: Mean) -> None:
-        """Take all that another one has taken."""
+        """Add all frames of another mean."""
         self._sum = self._sum + other._sum
         self._labels = other._labels or self._labels
         self.weight += other.weight
         self.frames += other.frames
 
     def copy(self) -> Mean:
-        """One that goes on apart from this one."""
+        """An independent copy."""
         mean = Mean()
         mean.merge(self)
         return mean
 
     def reading(self) -> Reading:
-        """The mean; of at least one frame."""
+        """The mean reading; at least one frame must have been added."""
         assert self._labels is not None
         return Reading.of(Numbers(np.asarray(self._sum / self.weight), self._labels))

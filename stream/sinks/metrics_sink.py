@@ -1,7 +1,7 @@
 """The sink that feeds the metrics (one source's counts, times and states), and their HTTP server.
 
-The server answers to known names only, with few and short connections, of which half at most are
-one address's.
+The server answers requests for known host names only. Its connections are limited in number, per
+client address and in time.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
@@ -21,7 +20,7 @@ from ..frame import Frame
 from ..result import Result
 from ..sources.base import SourceEvent, State, without_password
 from ..sources.specs import is_known, own_names
-from .base import BaseSink, Delivery, SinkInfo
+from .base import BaseSink, Delivery, SinkInfo, package_version
 from .prometheus import OTHER, Metrics, Recent
 
 _MOST_STAGES = 16
@@ -34,11 +33,11 @@ _CODES = (
 class MetricsSink(BaseSink):
     """Counts one source's results.
 
-    It comes first among the sinks: the time that others take is not its latency.
+    Put it first among the sinks, so that the time other sinks take does not count as latency.
 
     Args:
         metrics: the process's metrics.
-        outputs: how the source's outputs get on that have threads of their own.
+        outputs: the source's background outputs, whose drops and failures are exported.
         clock: the clock of the frames' times.
     """
 
@@ -56,19 +55,19 @@ class MetricsSink(BaseSink):
         self._clock = clock
         self._info = SinkInfo("")
         self._state = State.connecting
-        self._told = False
+        self._has_events = False
         self._was_live = False
         self._last_id = 0
         self._stages: dict[str, Any] = {}
         self._series: dict[str, Any] = {}
 
     def open(self, info: SinkInfo) -> None:
-        """Begin to count; every series of the source is there from now on."""
+        """Begin to count; all series of the source exist from now on."""
         metrics = self._metrics
         self._info, self.label = info, metrics.label_of(info.source)
         bundle = info.about.get("bundle") or {}
         metrics.info.labels(
-            version=str(info.about.get("version") or _version()),
+            version=str(info.about.get("version") or package_version()),
             bundle=str(bundle.get("name", "")),
             bundle_version=str(bundle.get("version", "")),
             purpose=str(info.about.get("purpose") or ""),
@@ -89,7 +88,7 @@ class MetricsSink(BaseSink):
         """Count one frame."""
         if "latency" in self._series:
             self._series["latency"].observe(max(self._clock() - frame.time_s, 0.0))
-        if not self._told and self._state is State.connecting:
+        if not self._has_events and self._state is State.connecting:
             self._enter(State.live)
         self._series["frames"].inc()
         self._series["faces"].set(len(result.faces))
@@ -111,7 +110,7 @@ class MetricsSink(BaseSink):
 
     def on_event(self, event: SourceEvent) -> None:
         """Note the source's change of state."""
-        self._told = True
+        self._has_events = True
         if event.state is State.live:
             if self._was_live:
                 self._reconnects.inc()
@@ -122,14 +121,14 @@ class MetricsSink(BaseSink):
         self._enter(event.state)
 
     def close(self) -> None:
-        """The source is over; its counts stay to be read."""
+        """Mark the source as ended; its counts can still be read."""
         if self.open_now:
             self._enter(State.ended)
             self._series["faces"].set(0)
             self.open_now = False
 
     def drops(self) -> dict[str, int]:
-        """Frames dropped by cause, and what the outputs were not given."""
+        """Frames dropped by cause, and results that outputs have dropped."""
         dropped = dict(self._info.drops())
         for output in self._outputs:
             cause = f"output {without_password(output.name)}"
@@ -158,15 +157,8 @@ class MetricsSink(BaseSink):
         return series
 
 
-def _version() -> str:
-    try:
-        return version("ferstream")
-    except PackageNotFoundError:
-        return "unknown"
-
-
 _SILENT_S = 10.0
-_AT_ONCE = 32
+_MOST_CONNECTIONS = 32
 _UNKNOWN = b"these metrics are not known under that name: ask for them by address\n"
 Wsgi = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
@@ -182,7 +174,7 @@ class _Server(socketserver.ThreadingMixIn, WSGIServer):
     daemon_threads = True
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
-        self._here: Counter[str] = Counter()
+        self._connections: Counter[str] = Counter()
         self._lock = threading.Lock()
         super().__init__(*arguments, **options)
 
@@ -194,35 +186,37 @@ class _Server(socketserver.ThreadingMixIn, WSGIServer):
 
     def process_request(self, request: Any, client_address: Any) -> None:
         with self._lock:
-            here = self._here[client_address[0]]
-            room = self._here.total() < _AT_ONCE and here < _AT_ONCE // 2
-            self._here[client_address[0]] += int(room)
-        if room:
+            own = self._connections[client_address[0]]
+            accepted = (
+                self._connections.total() < _MOST_CONNECTIONS and own < _MOST_CONNECTIONS // 2
+            )
+            self._connections[client_address[0]] += int(accepted)
+        if accepted:
             super().process_request(request, client_address)
         else:
             self.shutdown_request(request)
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         # Each wait for a byte is bounded by the handler, all of them together here.
-        late = threading.Timer(_SILENT_S, _cut, (request,))
-        late.daemon = True
-        late.start()
+        timeout = threading.Timer(_SILENT_S, _shut_down, (request,))
+        timeout.daemon = True
+        timeout.start()
         try:
             super().process_request_thread(request, client_address)
         finally:
-            late.cancel()
+            timeout.cancel()
             with self._lock:
-                self._here -= Counter([client_address[0]])
+                self._connections -= Counter([client_address[0]])
 
     def handle_error(self, *_: Any) -> None:
-        """Whoever hangs up is no error of this program."""
+        """A client that closes its connection is no error of this program."""
 
 
 class _ServerV6(_Server):
     address_family = socket.AF_INET6
 
 
-def _cut(connection: socket.socket) -> None:
+def _shut_down(connection: socket.socket) -> None:
     with suppress(OSError):
         connection.shutdown(socket.SHUT_RDWR)
 
@@ -230,8 +224,8 @@ def _cut(connection: socket.socket) -> None:
 def serve_wsgi(app: Wsgi, host: str, port: int) -> tuple[WSGIServer, threading.Thread]:
     """Serve an application in a thread of its own. Raises OSError.
 
-    A name in a request's Host that is neither an address nor this machine's nor `host` is told
-    nothing (421): a web page can make its own name point here.
+    A request whose Host is neither an IP address, nor this machine's name, nor `host` is answered
+    421: a web page can make its own name point here.
     """
     names = own_names((host,))
 

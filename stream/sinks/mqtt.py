@@ -2,12 +2,12 @@
 
 | topic | what | retained |
 |---|---|---|
-| PREFIX/SOURCE/status | `online`, `offline`; the broker says the latter if we vanish | yes |
+| PREFIX/SOURCE/status | `online`, `offline`; the latter also if the connection breaks | yes |
 | PREFIX/SOURCE/header | the header row: bundle, supervision, purpose | yes |
 | PREFIX/SOURCE/state | a live source's last change of state | yes |
 | PREFIX/SOURCE/frame, event, window | rows of that kind | no |
 
-The status is each source's own: one that ends says nothing of the others.
+Each source has a status of its own, as it has a connection of its own.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ if TYPE_CHECKING:
 _RETAINED = ("header", "state")
 _KEEP_ALIVE_S = 20
 # How long the end of a connection may go unnoticed while an answer is awaited.
-_LOOK_UP_S = 0.05
+_POLL_S = 0.05
 _LONGEST_TOPIC = 200
 
 
 class MqttWriter(BaseRowWriter):
     """Publishes rows to `mqtt://USER:PASSWORD@HOST:PORT/PREFIX`, or mqtts:// for TLS.
 
-    Certificates are checked against the system's, or SSL_CERT_FILE. Rows may come twice where an
+    Certificates are checked against the system's, or SSL_CERT_FILE. Rows may arrive twice where an
     answer is lost. Raises ModuleNotFoundError without paho-mqtt, `SinkError` for an address of
-    another form, `SinkLost` where the broker does not take the rows within `timeout_s`.
+    another form, `SinkLost` where the broker does not accept the rows within `timeout_s`.
 
     Args:
         qos: 1, each row is acknowledged; 0, it is only sent.
@@ -86,14 +86,14 @@ class MqttWriter(BaseRowWriter):
         """Publish all of the rows and, at quality of service 1, wait until the broker has them."""
         try:
             if self._client is None or not self._client.is_connected():
-                self._hang_up()
+                self._disconnect()
                 self._client = self._connect()
                 self._publish(self._client, "status", "online", retain=True)
                 rows = [self._header, *rows]
             self._wait(self._client, [self._publish_row(self._client, row) for row in rows])
         # RuntimeError: what paho says of a connection that ended in between.
         except (OSError, RuntimeError) as error:
-            self._hang_up()
+            self._disconnect()
             if isinstance(error, SinkLost):
                 raise
             why = reason(error) if isinstance(error, OSError) else "hung up"
@@ -106,10 +106,12 @@ class MqttWriter(BaseRowWriter):
             return
         if client.is_connected():
             info = self._publish(client, "status", "offline", retain=True)
-            with contextlib.suppress(RuntimeError):  # it has gone: the last will speaks
+            with contextlib.suppress(
+                RuntimeError
+            ):  # it has gone: the broker publishes the last will
                 info.wait_for_publish(self._timeout_s)
             client.disconnect()
-        _end(client)
+        _stop(client)
 
     def _connect(self) -> Client:
         """A client that the broker has accepted."""
@@ -122,7 +124,7 @@ class MqttWriter(BaseRowWriter):
             client.username_pw_set(self._address.user, self._address.password or None)
         if self._address.scheme == "mqtts":
             context = ssl.create_default_context()
-            context.sslsocket_class = _Shaking
+            context.sslsocket_class = _TlsSocket
             client.tls_set_context(context)
         client.will_set(f"{self._topic}/status", "offline", qos=1, retain=True)
         answered = threading.Event()
@@ -142,7 +144,7 @@ class MqttWriter(BaseRowWriter):
             if refusal[0]:
                 raise SinkLost(f"{self.name} refuses us: {refusal[0]}; see to name and password")
         except BaseException:
-            _end(client)
+            _stop(client)
             raise
         return client
 
@@ -154,7 +156,7 @@ class MqttWriter(BaseRowWriter):
         return client.publish(f"{self._topic}/{kind}", text, 1 if retain else self._qos, retain)
 
     def _wait(self, client: Client, messages: Sequence[MQTTMessageInfo]) -> None:
-        """Until the broker has them all; raises TimeoutError or RuntimeError."""
+        """Wait until the broker has them all. Raises TimeoutError or RuntimeError."""
         deadline_s = time.monotonic() + self._timeout_s
         for message in messages:
             while not message.is_published():
@@ -162,23 +164,23 @@ class MqttWriter(BaseRowWriter):
                     raise RuntimeError
                 if time.monotonic() > deadline_s:
                     raise TimeoutError
-                message.wait_for_publish(_LOOK_UP_S)
+                message.wait_for_publish(_POLL_S)
 
-    def _hang_up(self) -> None:
-        """Leave a connection that does not work, without a word: the last will speaks."""
+    def _disconnect(self) -> None:
+        """Drop a broken connection; the broker publishes the last will."""
         if self._client is not None:
-            _end(self._client)
+            _stop(self._client)
             self._client = None
 
 
 def topic_of(source: str) -> str:
-    """A source's name as one level of a topic: no user, no slash, nothing a broker minds."""
+    """A source's name as one level of a topic, without user, slash or reserved characters."""
     plain = re.sub(r"^\w+:(?://)?(?:[^@/]*@)?", "", source)
     return re.sub(r"[^\w.-]+", "-", plain).strip("-.")[:_LONGEST_TOPIC] or "source"
 
 
-class _Shaking(ssl.SSLSocket):
-    """A socket that is closed where hands cannot be shaken; paho leaves it open."""
+class _TlsSocket(ssl.SSLSocket):
+    """A TLS socket that is closed when its handshake fails; paho leaves it open."""
 
     def do_handshake(self, block: bool = False) -> None:
         try:
@@ -188,7 +190,7 @@ class _Shaking(ssl.SSLSocket):
             raise
 
 
-def _end(client: Client) -> None:
+def _stop(client: Client) -> None:
     """Stop a client's thread and close its socket."""
     client.loop_stop()
     connection = client.socket()

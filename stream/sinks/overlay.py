@@ -1,11 +1,11 @@
 """Drawing what was found onto a frame: pixels in, pixels out.
 
 Per face a box with its id and label and, where there is room, a panel: the label, the best words
-with bars, and a plane of valence (to the right: pleasant) and arousal (upwards: agitated) with the
-way of the last seconds. A face that shows nothing has how surely it is neutral and the hint of one
-word. Along the lower edge stands a strip of the last seconds: a filled curve is the attention each
-moment got (coloured by what it was read as), a white line the face's motion. Everything scales
-with the frame; what would be too small to read is left out.
+with bars, and a plane of valence (to the right: pleasant) and arousal (upwards: agitated) with its
+trace over the last seconds. The panel of a neutral face shows the probability of neutral and one
+faint word. Along the lower edge stands a strip of the last seconds: a filled curve is the attention
+each moment got, in the colour of its label, a white line the face's motion. Everything scales with
+the frame; what would be too small to read is left out.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ _SMALLEST_TEXT_PX = 6
 _MOST_PANELS = 4
 # Room for the longest word and its number in the smallest text.
 _LEAST_PANEL_PX = 114
-# The way in the plane of valence and arousal: about the last two seconds.
-_WAY_MOMENTS = 60
+# The trace in the plane of valence and arousal: about the last two seconds.
+_TRACE_MOMENTS = 60
 # Motion that fills the strip, face widths per second.
 _FULL_MOTION = 0.6
 
@@ -65,8 +65,8 @@ def draw(pixels: Image, result: Result, timeline: Timeline | None = None, top: i
         _draw_tag(canvas, found, text_px)
         if not crowded and top > 0:
             free = _Rect(0, 0, width_px, height_px - strip_px)
-            lately = timeline.moments(found.face.id) if timeline is not None else []
-            way = [moment.affect for moment in lately[-_WAY_MOMENTS:] if moment.affect]
+            recent = timeline.moments(found.face.id) if timeline is not None else []
+            trace = [moment.affect for moment in recent[-_TRACE_MOMENTS:] if moment.affect]
             for words, plane in _layouts(found, top):
                 size = _panel_size(text_px, words, plane)
                 panel = _place(free, _rect_of(found), size, text_px, taken)
@@ -74,7 +74,7 @@ def draw(pixels: Image, result: Result, timeline: Timeline | None = None, top: i
                     taken.append(panel)
                     _draw_panel(canvas, found, panel, text_px, words)
                     if plane:
-                        _draw_plane(canvas, found, panel, text_px, way)
+                        _draw_plane(canvas, found, panel, text_px, trace)
                     break
     return canvas
 
@@ -84,17 +84,17 @@ def _rect_of(found: FaceResult) -> _Rect:
     return _Rect(x, y, max(w, 1), max(h, 1))
 
 
-def _said(found: FaceResult) -> str:
-    """What stands on a face: its label, or that nothing is sure."""
+def _title(found: FaceResult) -> str:
+    """The text on a face: its label, or `uncertain`."""
     return "uncertain" if found.emotions.uncertain else found.emotions.label
 
 
 def _colour(found: FaceResult) -> Colour:
-    return colour_of(_said(found), found.emotions.labels)
+    return colour_of(_title(found), found.emotions.labels)
 
 
 def _draw_box(canvas: Image, found: FaceResult, text_px: int) -> None:
-    """Corners of the face's box in the colour of what it is read as."""
+    """Corners of the face's box in the colour of its label."""
     x, y, w, h = _rect_of(found)
     colour = _colour(found)
     thick_px = max(1, round(text_px / 5))
@@ -117,9 +117,9 @@ def _draw_tag(canvas: Image, found: FaceResult, text_px: int) -> None:
     """Id and label on a plate above the box, or inside it at the frame's upper edge."""
     if text_px < _SMALLEST_TEXT_PX:
         text_px = _SMALLEST_TEXT_PX
-        words = _said(found)
+        words = _title(found)
     else:
-        words = f"{found.face.id}  {_said(found)}"
+        words = f"{found.face.id}  {_title(found)}"
     pad_px = max(1, text_px // 2)
     width_px = _text_width(words, text_px) + 2 * pad_px
     height_px = text_px + 2 * pad_px
@@ -189,7 +189,7 @@ def _draw_panel(canvas: Image, found: FaceResult, panel: _Rect, text_px: int, to
     left, right = panel.x + text_px, panel.x + panel.w - text_px
     small_px = max(_SMALLEST_TEXT_PX, round(0.82 * text_px))
     y = panel.y + 2 * text_px
-    _write(canvas, _said(found), (left, y), text_px, _colour(found))
+    _write(canvas, _title(found), (left, y), text_px, _colour(found))
     much = emotions.neutral if neutral else emotions.intensity
     y += round(1.7 * text_px)
     edges = (left, right)
@@ -221,9 +221,9 @@ def _draw_plane(
     found: FaceResult,
     panel: _Rect,
     text_px: int,
-    way: Sequence[tuple[float, float]],
+    trace: Sequence[tuple[float, float]],
 ) -> None:
-    """Valence and arousal at the panel's lower edge: the way of the last seconds, and now."""
+    """Valence and arousal at the panel's lower edge: the trace of the last seconds, and now."""
     affect = found.emotions.affect
     assert affect is not None
     side = round(6.2 * text_px)
@@ -242,7 +242,7 @@ def _draw_plane(
         return round(left + (x + 1) / 2 * side), round(top + (1 - y) / 2 * side)
 
     colour = colour_of(found.emotions.label, found.emotions.labels)
-    points = [at(point) for point in (*way, affect)]
+    points = [at(point) for point in (*trace, affect)]
     for place in range(1, len(points)):
         # The older, the fainter.
         share = place / len(points)

@@ -1,8 +1,8 @@
 """Tables as Parquet, written in groups of rows as they come: memory does not grow with the clip.
 
 The file's metadata holds under `ferstream` a JSON document: the schema's number, bundle, engines,
-options and purpose. Numbers are rounded as in CSV, times to a microsecond. The file stands beside
-its name until it is closed, as it cannot be read before. Needs pyarrow (the extra `tables`).
+options and purpose. Numbers are rounded as in CSV, times to a microsecond. The file is written
+beside its name until it is closed, as it cannot be read before. Needs pyarrow (the extra `tables`).
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from pyarrow import parquet
 
 from ..errors import SinkError
 from ..result import SCHEMA
-from .base import Making, draft, write_failure
+from .base import SinkOptions, draft, write_failure
 from .table import Column, Kind, Row, TableSink, table_sink
 
 _CELLS = 400_000
-"""Of a group of rows: some 20 MB until they are written."""
+"""Cells of a row group: some 20 MB in memory until it is written."""
 _TYPES: dict[Kind, Any] = {
     "whole": pyarrow.int64(),
     "number": pyarrow.float32(),
@@ -35,12 +35,12 @@ _TIME_DIGITS = 6
 
 
 class ParquetFile:
-    """A .parquet file, which has its name once it is whole."""
+    """A .parquet file, which gets its name once it is complete."""
 
     def __init__(self, path: Path, columns: Sequence[Column], about: Mapping[str, Any]) -> None:
         self._path, self._columns = path, columns
         is_file = not path.exists() or path.is_file()
-        self._beside = draft(path) if is_file else path
+        self._draft = draft(path) if is_file else path
         self._rows: list[Row] = []
         self._most = max(1, _CELLS // len(columns))
         facts = json.dumps({"schema": SCHEMA, **about}, ensure_ascii=False)
@@ -50,7 +50,7 @@ class ParquetFile:
         )
         try:
             # Python's own file, so that its errors say what the system says.
-            self._file = self._beside.open("wb")
+            self._file = self._draft.open("wb")
             self._writer = _writer(self._file, self._schema)
         except OSError as error:
             raise write_failure(path, error) from error
@@ -63,14 +63,14 @@ class ParquetFile:
             self._write_group()
 
     def close(self) -> None:
-        """Write what is left and give the file its name; a broken one is removed."""
+        """Write the last rows and give the file its name; a broken one is removed."""
         if self._broken is None:
             self._write_group()
             try:
                 self._writer.close()
                 self._file.close()
-                if self._beside != self._path:
-                    self._beside.replace(self._path)
+                if self._draft != self._path:
+                    self._draft.replace(self._path)
             except OSError as error:
                 raise self._failed(error) from error
 
@@ -90,20 +90,20 @@ class ParquetFile:
             raise self._failed(error) from error
 
     def _failed(self, error: OSError) -> SinkError:
-        """What is told from now on; half a file is of no use."""
+        """The error that later calls raise too; the incomplete file is removed."""
         self._broken = write_failure(self._path, error, "all of it is lost")
-        for let_go in (self._writer.close, self._file.close):
+        for close in (self._writer.close, self._file.close):
             with suppress(OSError):
-                let_go()
-        if self._beside != self._path:
+                close()
+        if self._draft != self._path:
             with suppress(OSError):
-                self._beside.unlink(missing_ok=True)
+                self._draft.unlink(missing_ok=True)
         return self._broken
 
 
 def join(parts: Sequence[Path], path: Path) -> None:
-    """One table of several with the same columns, the first one's facts; raises OSError, and
-    `SinkError` for what is no such table."""
+    """Join tables with the same columns into one, with the first one's metadata. Raises OSError,
+    and `SinkError` for a file that is no such table."""
     with open(path, "wb") as file:
         try:
             schema = parquet.read_schema(parts[0])
@@ -138,6 +138,6 @@ def _rounded(value: Any, column: Column) -> Any:
 open_table = ParquetFile
 
 
-def make(making: Making) -> TableSink:
+def make(options: SinkOptions) -> TableSink:
     """For `stream.formats`."""
-    return table_sink(making, open_table)
+    return table_sink(options, open_table)

@@ -27,8 +27,8 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
 
 from ..errors import SinkError
 from ..sources.base import without_password
@@ -36,25 +36,13 @@ from ..sources.base import without_password
 if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
 
+    from .metrics_sink import MetricsSink
+
 
 MOST_SOURCES = 200
 OTHER = "other"
 _STAGE_S = (0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512, 1.024)
 _LATENCY_S = (0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.08, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0)
-
-
-class FaceState(Protocol):
-    """A source's sink, asked when the metrics are read."""
-
-    label: str
-    open_now: bool
-    recent: Recent
-
-    def drops(self) -> Mapping[str, int]:
-        """Counts by cause."""
-
-    def outputs(self) -> Mapping[str, int]:
-        """1 for each output that works, 0 for each that does not."""
 
 
 class Metrics:
@@ -72,7 +60,7 @@ class Metrics:
         client.ProcessCollector(registry=self.registry)
         self._lock = threading.Lock()
         self._sources: dict[str, None] = {}
-        self._sinks: list[FaceState] = []
+        self._sinks: list[MetricsSink] = []
         self._server: tuple[Any, threading.Thread] | None = None
         self._make_series()
         # The registry asks it whenever it is read.
@@ -117,14 +105,14 @@ class Metrics:
 
     @property
     def port(self) -> int | None:
-        """Where they are served; None while they are not."""
+        """The port they are served at; None while they are not."""
         return None if self._server is None else int(self._server[0].server_port)
 
     def serve(self, address: str) -> None:
         """Serve them over HTTP at HOST:PORT, or PORT of this machine alone (127.0.0.1).
 
-        Asked under a name that is neither an address, nor this machine's, nor HOST, they are not
-        told. Raises `SinkError` for another address and where nobody can listen there.
+        A request for a host name that is neither an IP address, nor this machine's, nor HOST is
+        answered 421. Raises `SinkError` for another address and where that one cannot be bound.
         """
         from prometheus_client import make_wsgi_app
 
@@ -140,7 +128,7 @@ class Metrics:
             ) from error
 
     def text(self) -> bytes:
-        """All of them in Prometheus's text format 0.0.4, for a service that has its own server."""
+        """All metrics in Prometheus's text format 0.0.4, for a service with a server of its own."""
         from prometheus_client import generate_latest
 
         return bytes(generate_latest(self.registry))
@@ -154,7 +142,7 @@ class Metrics:
             server.server_close()
 
     def label_of(self, source: str) -> str:
-        """The label of a source: its name, as long as there are not too many."""
+        """The label of a source: its name, or `OTHER` beyond `MOST_SOURCES`."""
         name = without_password(source)
         with self._lock:
             if name not in self._sources and len(self._sources) >= MOST_SOURCES:
@@ -162,14 +150,14 @@ class Metrics:
             self._sources[name] = None
             return name
 
-    def add(self, sink: FaceState) -> None:
-        """Ask this sink too when the metrics are read."""
+    def add(self, sink: MetricsSink) -> None:
+        """Include a sink's source when the metrics are read."""
         with self._lock:
             self._sinks = [one for one in self._sinks if one.label != sink.label or one.open_now]
             self._sinks.append(sink)
 
     def collect(self) -> Iterable[Metric]:
-        """What is known only when it is asked for: rates, drops, outputs."""
+        """Series that are computed when the metrics are read: rates, drops, outputs."""
         from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
         fps = GaugeMetricFamily("ferstream_fps", "Frames/s over 10 s.", labels=["source"])
@@ -196,7 +184,7 @@ class Metrics:
         return [fps, faceless, drops, up]
 
     def describe(self) -> Iterable[Metric]:
-        """Nothing in advance."""
+        """No series in advance."""
         return []
 
 

@@ -1,9 +1,9 @@
 """A thread that delivers queued items, so that no caller waits for a slow receiver.
 
-What waits is bounded: when it is full the oldest is dropped and counted. A receiver that is gone
-for now (`SinkLost`) is tried again with backoff for as long as it takes, and what it will never
-take (`SinkRefused`) is dropped; any other failure ends the delivery. None of them reaches the
-thread that leaves things here.
+The queue is bounded: when it is full the oldest item is dropped and counted. A receiver that is
+away (`SinkLost`) is tried again with backoff for as long as it takes, and items that it rejects
+(`SinkRefused`) are dropped; any other failure ends the delivery. No failure reaches the thread that
+queues items.
 """
 
 from __future__ import annotations
@@ -22,23 +22,24 @@ from ..sources.supervised import Backoff
 
 T = TypeVar("T")
 Notify = Callable[[str], None]
-"""Takes one line for people; called in the sender's thread."""
+"""Called with one line for people, in the sender's thread."""
 
 
 class RetryingSender(Generic[T]):
     """Delivers items in order, `most` at a time, `every_s` seconds apart at least.
 
     Args:
-        name: what reports call the receiver; free of passwords.
-        deliver: takes some items, all of them or (raising `SinkLost`) none.
+        name: the receiver's name in reports, without passwords.
+        deliver: delivers a batch as a whole, or raises `SinkLost`.
         finish: called at the end, in the sender's thread.
-        capacity: items that may wait.
-        keep: items that could not be delivered wait for the next try; else they are dropped.
-        idle_s: where nothing is left for so long, and at the start, an empty batch is delivered, so
-            that a connection is made and looked after also while there is nothing to say.
-        begin: called before the first delivery and until it succeeds, in the sender's thread.
-        on_failure: is told once when deliveries begin to fail.
-        on_return: is told once when they succeed again.
+        capacity: items in the queue.
+        keep: whether items that could not be delivered are queued again; else they are dropped.
+        idle_s: after so long without an item, and at the start, an empty batch is delivered, so
+            that a connection is made and checked while there is nothing to send.
+        begin: called before the first delivery until it succeeds, in the sender's thread.
+        on_failure: called once when deliveries begin to fail.
+        on_return: called once when they succeed again.
+        backoff: pauses between attempts.
     """
 
     def __init__(
@@ -63,7 +64,7 @@ class RetryingSender(Generic[T]):
         self.failure = ""
         """Why nothing is delivered at the moment; "" while all is well."""
         self.error: Exception | None = None
-        """What ended the delivery, where that is no `SinkError` and so a fault of the program."""
+        """What ended the delivery, where that is no `SinkError` but a bug."""
         self._deliver, self._finish, self._begin = deliver, finish, begin
         self._capacity, self._most, self._every_s = capacity, most, every_s
         self._keep, self._backoff = keep, backoff or Backoff()
@@ -80,12 +81,12 @@ class RetryingSender(Generic[T]):
 
     @property
     def dropped(self) -> int:
-        """Items that were left here and never delivered, so far."""
+        """Items dropped so far."""
         return self._dropped
 
     @property
     def lost(self) -> int:
-        """Those of them that were lost because the receiver failed, not for want of time."""
+        """Those of them that were dropped because the receiver failed, not because it was slow."""
         return self._lost
 
     @property
@@ -98,7 +99,7 @@ class RetryingSender(Generic[T]):
         self._thread.start()
 
     def put(self, item: T) -> None:
-        """Leave an item, never waiting; the oldest makes room where there is none."""
+        """Queue an item without waiting; the oldest is dropped where the queue is full."""
         with self._changed:
             if self._closing or self._stopped:
                 self._dropped += 1
@@ -108,7 +109,7 @@ class RetryingSender(Generic[T]):
             self._changed.notify_all()
 
     def close(self, within_s: float) -> None:
-        """Deliver what waits, for so many seconds at most, and end.
+        """Deliver what is queued, for `within_s` seconds at most, and end.
 
         Raises what ended the delivery, where that was no `SinkError`.
         """
@@ -122,26 +123,28 @@ class RetryingSender(Generic[T]):
             if first and self._thread.is_alive():
                 with self._changed:
                     left = self._stop()
-                self._say_failure(f"{self.name} did not end within {within_s:g} s; {left} dropped")
+                self._report_failure(
+                    f"{self.name} did not end within {within_s:g} s; {left} dropped"
+                )
         if self.error is not None:
             error, self.error = self.error, None
             raise error
 
     def _run(self) -> None:
         try:
-            begun = self._goes_well(self._begin)
+            begun = self._attempt(self._begin)
             while not begun and not self._closing:
-                begun = self._goes_well(self._begin)
+                begun = self._attempt(self._begin)
             # What is delivered after closing has begun is tried once.
             while begun and (batch := self._take()) is not None:
                 last = self._closing
-                well = self._goes_well(partial(self._deliver, batch), batch)
-                if last and (not well or time.monotonic() > self._deadline_s):
+                delivered = self._attempt(partial(self._deliver, batch), batch)
+                if last and (not delivered or time.monotonic() > self._deadline_s):
                     break
             with self._changed:
                 left = self._stop()
             if left:
-                self._say_failure(f"{self.name}: {left} dropped at the end")
+                self._report_failure(f"{self.name}: {left} dropped at the end")
         except Exception as error:
             self._fail(error)
         finally:
@@ -171,18 +174,22 @@ class RetryingSender(Generic[T]):
                 self._next_s = now_s + self._every_s
             return [self._waiting.popleft() for _ in range(min(self._most, len(self._waiting)))]
 
-    def _goes_well(self, action: Callable[[], None], batch: Sequence[T] = ()) -> bool:
-        """Try; where the receiver is gone, say so once, give the batch back and wait a while."""
+    def _attempt(self, action: Callable[[], None], batch: Sequence[T] = ()) -> bool:
+        """Run `action`; returns whether it succeeded.
+
+        Where the receiver is away, that is reported once, the batch queued again, and the next
+        attempt delayed.
+        """
         try:
             action()
         except SinkLost as error:
             if not self.failure:
                 again = "" if self._closing else "; trying again"
-                self._say_failure(_one_line(error) + again)
+                self._report_failure(_one_line(error) + again)
             wait_s = self._backoff.pause_s(self._failures, 0, random.random)
             self._failures += 1
             with self._changed:
-                self._give_back(batch, self._keep and not isinstance(error, SinkRefused))
+                self._requeue(batch, self._keep and not isinstance(error, SinkRefused))
                 self._changed.wait_for(lambda: self._closing or self._stopped, wait_s)
             return False
         except Exception:
@@ -198,8 +205,8 @@ class RetryingSender(Generic[T]):
         self._dropped_before = self._dropped
         return True
 
-    def _give_back(self, batch: Sequence[T], keep: bool) -> None:
-        """What could not be delivered is the oldest of what waits. The lock is held."""
+    def _requeue(self, batch: Sequence[T], keep: bool) -> None:
+        """Put a failed batch at the front of the queue, or drop it. The lock is held."""
         if keep and not self._stopped:
             self._waiting.extendleft(reversed(batch))
             self._trim()
@@ -214,7 +221,7 @@ class RetryingSender(Generic[T]):
             self._lost += bool(self.failure)
 
     def _stop(self) -> int:
-        """No more deliveries; how many items are dropped by that. The lock is held."""
+        """End deliveries; returns how many items that drops. The lock is held."""
         self._stopped = True
         left = len(self._waiting)
         self._dropped += left
@@ -224,12 +231,12 @@ class RetryingSender(Generic[T]):
 
     def _fail(self, error: Exception) -> None:
         if isinstance(error, SinkError):
-            self._say_failure(f"{_one_line(error)}; going on without it")
+            self._report_failure(f"{_one_line(error)}; going on without it")
         else:
             self.error = error
-            self._say_failure(f"{self.name}: {type(error).__name__}: {_one_line(error)}")
+            self._report_failure(f"{self.name}: {type(error).__name__}: {_one_line(error)}")
 
-    def _say_failure(self, text: str) -> None:
+    def _report_failure(self, text: str) -> None:
         self.failure = text
         if self._on_failure is not None:
             self._on_failure(text)

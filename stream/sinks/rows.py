@@ -17,7 +17,7 @@ from ..frame import Frame
 from ..result import SCHEMA, Result
 from ..sources.base import SourceEvent, without_password
 from .base import BaseSink, Delivery, SinkInfo
-from .columns import Columns, more
+from .table import Columns, requested
 
 Row = Mapping[str, Any]
 
@@ -39,7 +39,7 @@ class RowWriter(Protocol):
     """Sends rows somewhere. Every method raises `SinkError` where that fails."""
 
     def open(self, header: Row) -> None:
-        """Begin; the header names source, bundle, how each head was supervised, and the purpose."""
+        """Open the output; the header names source, bundle, supervision and purpose."""
 
     def write(self, row: Row) -> None:
         """Send one row."""
@@ -49,7 +49,7 @@ class RowWriter(Protocol):
 
     @property
     def delivery(self) -> Delivery | None:
-        """How it gets on; None where it writes in the caller's thread and raises."""
+        """The state of its thread; None where it writes in the caller's thread and raises."""
 
 
 class BaseRowWriter:
@@ -57,13 +57,13 @@ class BaseRowWriter:
 
     @property
     def delivery(self) -> Delivery | None:
-        """None: it raises where it cannot write."""
+        """None: it writes in the caller's thread and raises."""
         return None
 
 
 class FrameRows:
-    """A row per frame, also where no face is (schema 2); `top` words per face, and what `columns`
-    ask for."""
+    """A row per frame, also of frames without a face (schema 2), with `top` words per face and the
+    requested `columns`."""
 
     def __init__(self, top: int = 10, columns: Sequence[Columns] = ()) -> None:
         self._top = top
@@ -73,7 +73,7 @@ class FrameRows:
         """One row."""
         row = result.to_json(self._top)
         for written, found in zip(row["faces"], result.faces, strict=True):
-            written.update(more(found, self._columns))
+            written.update(requested(found, self._columns))
         yield row
 
     def on_event(self, event: SourceEvent) -> Iterable[Row]:
@@ -86,7 +86,7 @@ class FrameRows:
 
 
 class RowSink(BaseSink):
-    """A sink that makes rows and writes them; changes of a live source's state are rows too."""
+    """A sink that writes rows; changes of a live source's state are rows too."""
 
     def __init__(self, maker: RowMaker, writer: RowWriter) -> None:
         self._maker = maker
@@ -109,11 +109,11 @@ class RowSink(BaseSink):
 
     @property
     def delivery(self) -> Delivery | None:
-        """Its writer's."""
+        """The state of its writer."""
         return self.writer.delivery
 
     def close(self) -> None:
-        """Send what is left, and finish."""
+        """Send the last rows, and close the writer."""
         try:
             for row in self._maker.finish():
                 self.writer.write(row)
@@ -124,7 +124,7 @@ class RowSink(BaseSink):
 def line(row: Row) -> str:
     """One row as a line of JSON, its end included.
 
-    Raises ValueError for a number that JSON has no word for.
+    Raises ValueError for NaN and infinity, which JSON cannot hold.
     """
     text = json.dumps(row, ensure_ascii=False, separators=(",", ":"), allow_nan=False) + "\n"
     # A file name that is no UTF-8 has half characters, which only an escape can hold.
@@ -148,7 +148,7 @@ _FILE = Path(__file__).parents[1] / "rows.schema.json"
 
 
 def row_schema(labels: Labels = BUILT_IN) -> dict[str, Any]:
-    """The schema of every row that a bundle of these labels gives.
+    """The JSON schema of every row, for a bundle with these labels.
 
     The file rows.schema.json holds it for the built-in lists; a bundle with lists of its own has
     its names in their places.
@@ -183,7 +183,7 @@ def _replaced(part: Any, lists: dict[tuple[str, ...], tuple[str, ...]]) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """A receiver's address in its parts; its text never shows the password."""
+    """The parts of a receiver's address; `str` never shows the password."""
 
     scheme: str
     host: str
@@ -197,8 +197,8 @@ class Address:
     def of(cls, text: str, form: str, ports: dict[str, int | None]) -> Address:
         """Read an address such as `tcp://host:port`.
 
-        `form` is how it should look, for the error; `ports` names the schemes and what stands for
-        a missing port, None where it must be given. Raises `SinkError`.
+        `form` is the expected form, for the error message. `ports` maps the allowed schemes to
+        their default port, None where a port must be given. Raises `SinkError`.
         """
         try:
             parts = urlsplit(text)
@@ -229,7 +229,7 @@ def _path(parts: SplitResult) -> str:
 
 
 def reason(error: OSError) -> str:
-    """Why a receiver cannot be reached, in a few words."""
+    """Why a receiver cannot be reached, in a few words for a message."""
     if isinstance(error, TimeoutError):
         return "does not answer"
     if isinstance(error, ConnectionRefusedError):

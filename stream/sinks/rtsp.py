@@ -1,8 +1,8 @@
 """Annotated video over RTSP, for players, recorders and other programs on the network.
 
-The server runs in this process: pictures in, H.264 out to whoever connects. Sinks with the same
-host and port share one server, each under a path of its own. A picture is encoded only while
-somebody watches, once for all who do. Who is slow loses pictures: nothing waits.
+The server runs in this process and sends H.264 to every viewer. Sinks with the same host and port
+share one server, each under a path of its own. Pictures are encoded only while there are viewers,
+once for all of them. A slow viewer misses pictures; nothing waits for it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ..frame import Frame
 from ..result import Result
 from ..sources.base import without_password
 from ..sources.gst import load_gst
-from .base import BaseSink, Making, SinkInfo
+from .base import BaseSink, SinkInfo, SinkOptions
 from .encoder import fitted
 from .overlay import Timeline, draw
 
@@ -32,13 +32,13 @@ _DIMMED = 0.35
 
 
 class RtspSink(BaseSink):
-    """Serves what it is given at an address such as rtsp://127.0.0.1:8554/door.
+    """Serves annotated frames at an address such as rtsp://127.0.0.1:8554/door.
 
-    It listens at that host only: name 0.0.0.0 to be reached from elsewhere, where anybody who
-    reaches the port can watch. Nothing is encoded while nobody does, and nothing is kept. Where
-    the source gives no frames, watchers see the last one, dimmed.
+    It listens at that host only. With 0.0.0.0 it can be reached from other machines, and anybody
+    who reaches the port can watch. Nothing is encoded without viewers, and nothing is kept. While
+    the source gives no frames, viewers see the last one, dimmed.
 
-    Raises `SinkError` for an address that is none.
+    Raises `SinkError` for an address of another form.
     """
 
     def __init__(self, address: str, top: int = 5) -> None:
@@ -51,13 +51,13 @@ class RtspSink(BaseSink):
 
     @property
     def url(self) -> str:
-        """Where it can be watched; with the true port, once it is open."""
+        """The address of the stream, with the actual port once it is open."""
         port = self._port if self._server is None else self._server.port
         host = f"[{self._host}]" if ":" in self._host else self._host
         return f"rtsp://{host}:{port}{self._path}"
 
     def open(self, info: SinkInfo) -> None:
-        """Begin to serve. Raises `SinkError`, and `GstreamerMissing` where GStreamer is not here.
+        """Start to serve. Raises `SinkError`, and `GstreamerMissing` where GStreamer is not here.
 
         The picture has the source's size where that is known, else 1280 by 720; what is larger
         than 1920 pixels is scaled down.
@@ -77,7 +77,7 @@ class RtspSink(BaseSink):
             self._channel.show(draw(frame.pixels, result, self._timeline, top=self._top))
 
     def close(self) -> None:
-        """Serve no longer."""
+        """Stop serving."""
         server, self._server, self._channel = self._server, None, None
         if server is not None:
             server.remove(self._path)
@@ -120,23 +120,23 @@ def _served_size(size: tuple[int, int]) -> tuple[int, int]:
     return 4 * round(width_px / 4), 2 * round(height_px / 2)
 
 
-def make(making: Making) -> RtspSink:
+def make(options: SinkOptions) -> RtspSink:
     """For `stream.formats`."""
-    return RtspSink(making.target, making.shown)
+    return RtspSink(options.target, options.shown)
 
 
 Image = NDArray[np.uint8]
 
 _TICK_MS = 100
-"""How often it is looked whether the picture stands still and whether watchers are gone."""
+"""Interval at which idle pictures are sent and idle clients are closed, milliseconds."""
 _STILL_S = 1.0
-"""After so long without a picture another is sent at each tick: players want a steady stream,
+"""After so long without a picture an idle one is sent at each tick: players want a steady stream,
 most of all when they begin."""
 _KEY_EVERY = 30
-_MOST_WATCHERS = 32
-_MOST_CONNECTED = 2 * _MOST_WATCHERS
+_MOST_VIEWERS = 32
+_MOST_CONNECTED = 2 * _MOST_VIEWERS
 _SILENT_S = 10.0
-"""Who is connected for so long and watches nothing is sent away."""
+"""A client that is connected for so long without watching is closed."""
 _BITS_PER_PIXEL_S = 4.5
 _JOIN_S = 5.0
 # One thread makes one slice per picture: several are garbled by decoders that share them out.
@@ -149,11 +149,11 @@ _LAUNCH = (
 
 
 class Channel:
-    """One path of a server: takes pictures of one size.
+    """One path of a server, with pictures of one size.
 
     Args:
         size: width, a multiple of 4, and height, even.
-        idle: asked for a picture where none came for a while.
+        idle: returns the picture to send where none came for a while.
     """
 
     def __init__(self, size: tuple[int, int], idle: Callable[[], Image]) -> None:
@@ -174,13 +174,13 @@ class Channel:
         self._send(pixels)
 
     def tick(self, passed_s: float) -> None:
-        """Send a picture where none came for a while."""
+        """Send the idle picture where none came for a while."""
         self._still_s += passed_s
         if self.watched and self._still_s >= _STILL_S:
             self._send(self._idle())
 
     def configure(self, media: Any) -> None:
-        """Join the pictures to a pipeline that a watcher has made the server build."""
+        """Connect this channel to a pipeline that the server has built for viewers."""
         gst = load_gst()
         source = media.get_element().get_by_name("pictures")
         width, height = self.size
@@ -208,7 +208,7 @@ class Channel:
 
 
 class RtspServer:
-    """A server at one host and port; `at` gives the one that is there or makes it."""
+    """An RTSP server at one host and port; `at` returns the running one or starts it."""
 
     _running: ClassVar[dict[tuple[str, int], RtspServer]] = {}
     _lock: ClassVar[threading.Lock] = threading.Lock()
@@ -226,8 +226,8 @@ class RtspServer:
         self._server = rtsp.RTSPServer.new()
         self._server.set_address(host)
         self._server.set_service(str(port))
-        self._server.get_session_pool().set_max_sessions(_MOST_WATCHERS)
-        self._guests: dict[Any, float] = {}
+        self._server.get_session_pool().set_max_sessions(_MOST_VIEWERS)
+        self._clients: dict[Any, float] = {}
         self._server.connect("client-connected", self._on_client)
         self._context = glib.MainContext.new()
         self._listening = self._server.attach(self._context)
@@ -245,7 +245,7 @@ class RtspServer:
 
     @classmethod
     def at(cls, host: str, port: int) -> RtspServer:
-        """The server of this host and port. Raises `SinkError` where it cannot be."""
+        """The server of this host and port. Raises `SinkError` where it cannot be started."""
         with cls._lock:
             server = cls._running.get((host, port))
             if server is None:
@@ -256,7 +256,7 @@ class RtspServer:
 
     @property
     def port(self) -> int:
-        """The port, also where any was asked for with 0."""
+        """The actual port, also where 0 asked for any free one."""
         return int(self._server.get_bound_port())
 
     def add(self, path: str, channel: Channel) -> None:
@@ -275,7 +275,7 @@ class RtspServer:
         self._server.get_mount_points().add_factory(path, factory)
 
     def remove(self, path: str) -> None:
-        """Serve it no longer; the last one takes the server with it."""
+        """Stop serving a path; the server ends with its last path."""
         self._server.get_mount_points().remove_factory(path)
         with self._lock:
             self._channels.pop(path, None)
@@ -287,7 +287,7 @@ class RtspServer:
             self._close()
 
     def _close(self) -> None:
-        """Send everybody away and end the thread."""
+        """Close all clients and end the thread."""
         removal = self._rtsp.RTSPFilterResult.REMOVE
         self._server.client_filter(lambda *_: removal)
         self._server.get_session_pool().filter(lambda *_: removal)
@@ -307,25 +307,25 @@ class RtspServer:
             self._context.pop_thread_default()
 
     def _on_client(self, _server: Any, client: Any) -> None:
-        """Somebody connects; where there are too many, who watches nothing makes room."""
-        if len(self._guests) >= _MOST_CONNECTED:
-            idle = [guest for guest in self._guests if not _watches(guest)]
+        """Accept a client; where there are too many, one that does not watch is closed."""
+        if len(self._clients) >= _MOST_CONNECTED:
+            idle = [one for one in self._clients if not _is_watching(one)]
             if not idle:
                 client.close()
                 return
             idle[0].close()
-        self._guests[client] = time.monotonic()
-        client.connect("closed", lambda gone: self._guests.pop(gone, None))
+        self._clients[client] = time.monotonic()
+        client.connect("closed", lambda gone: self._clients.pop(gone, None))
 
-    def _send_idle_away(self) -> None:
+    def _close_idle(self) -> None:
         late_s = time.monotonic() - _SILENT_S
-        for guest in [one for one, came_s in self._guests.items() if came_s < late_s]:
-            if not _watches(guest):
-                guest.close()
+        for one in [one for one, connected_s in self._clients.items() if connected_s < late_s]:
+            if not _is_watching(one):
+                one.close()
 
     def _on_tick(self, *_: Any) -> bool:
-        """The clock of the server's thread."""
-        self._send_idle_away()
+        """Called by the server's thread at every tick."""
+        self._close_idle()
         with self._lock:
             channels = list(self._channels.values())
         for channel in channels:
@@ -334,6 +334,6 @@ class RtspServer:
         return True
 
 
-def _watches(client: Any) -> bool:
+def _is_watching(client: Any) -> bool:
     """Whether a connection has a session, which the server gives it with its first SETUP."""
     return bool(client.session_filter(None))

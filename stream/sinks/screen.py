@@ -1,4 +1,4 @@
-"""What `ferstream live` shows on the screen: a window with the picture, lines of text."""
+"""What `ferstream live` shows on the screen: a window with annotated frames, lines of text."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from .overlay import Timeline, draw
 
 _LARGEST_PX = (1600, 900)
 _QUIT_KEYS = (ord("q"), 27)
+_LINES_EVERY_S = 1.0
 # OpenCV's window code ends the whole process where it finds no display: ask from another one.
 _PROBE = "import cv2; cv2.namedWindow('probe'); cv2.destroyAllWindows()"
 
@@ -62,7 +63,7 @@ class WindowSink(BaseSink):
             self._on_quit()
 
     def close(self) -> None:
-        """Take the window away."""
+        """Close the window."""
         if self._shown and cv2.getWindowProperty(self._title, cv2.WND_PROP_VISIBLE) >= 1:
             cv2.destroyWindow(self._title)
             cv2.waitKey(1)
@@ -82,29 +83,28 @@ def check_display() -> None:
 
 
 class LinesSink(BaseSink):
-    """Prints what each face expresses once in `every_s` seconds of the source's time."""
+    """Prints what each face expresses once a second of the source's time."""
 
-    def __init__(self, top: int = 3, every_s: float = 1.0, file: TextIO | None = None) -> None:
+    def __init__(self, top: int = 3, file: TextIO | None = None) -> None:
         self._top = top
-        self._every_s = every_s
         self._file = file
         self._source = ""
         self._start_s: float | None = None
         self._next_s = 0.0
 
     def open(self, info: SinkInfo) -> None:
-        """Remember what is to be watched; it is named when it is there."""
+        """Keep the source's name, which is printed with its first frame."""
         self._source = info.source
 
     def write(self, frame: Frame, result: Result) -> None:
-        """Print the faces, if it is time again."""
+        """Print the faces, once a second."""
         if self._start_s is None:
             self._start_s = self._next_s = result.time_s
             begun = plain(f"watching {self._source}; Ctrl-C ends")
             print(begun, file=self._file or sys.stdout, flush=True)
         if result.time_s < self._next_s:
             return
-        self._next_s = result.time_s + self._every_s
+        self._next_s = result.time_s + _LINES_EVERY_S
         clock = f"{result.time_s - self._start_s:7.1f} s"
         lines = [f"{clock}  no face"] if not result.faces else []
         for found in result.faces:

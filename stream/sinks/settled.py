@@ -1,9 +1,9 @@
-"""A recording's outputs with final ids: a person has one id in the whole recording.
+"""Outputs of a recording with final ids: a person has one id in the whole recording.
 
-Who comes back turned away or behind a hand is a stranger at first, and known by the recording's
-end. So from the first stranger on who may be somebody known, results wait on disk; at the end all
-outputs are told them with the ids that are sure by then. Until then, and in a recording without
-such a stranger, they are told at once. The disk's file has no name and is gone with the process.
+A person who comes back turned away or covered gets a new id at first and is recognised by the end
+of the recording. So from the first new id on that may be a known person's, results are kept on
+disk; at the end all sinks get them with the final ids. Until then, and in a recording without such
+an id, sinks get results at once. The file on disk has no name and is deleted with the process.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ from .mean import Numbers, Reading
 
 
 class SettledSink(BaseSink):
-    """Hands results on to sinks once their ids are sure.
+    """Passes results to sinks once their ids are final.
 
     Args:
-        sinks: not to be used by anybody else.
-        reopen: opens the recording again, for the pictures of what waited; None: no sink takes
-            pictures, and each gets a black one.
+        sinks: the sinks to write to; nobody else may use them.
+        reopen: opens the recording again, for the pictures of results that were kept; None: no
+            sink uses pictures, and each gets black ones.
     """
 
     def __init__(self, sinks: Sequence[Sink], reopen: Callable[[], Source] | None) -> None:
@@ -56,32 +56,32 @@ class SettledSink(BaseSink):
             sink.open(info)
 
     def write(self, frame: Frame, result: Result) -> None:
-        """Hand a result on, or keep it until the end."""
+        """Pass a result on, or keep it until the end."""
         self._joined = result.joined or self._joined
         if self._spool is None:
             seen = {found.face.id for found in result.faces}
             sure = seen <= self._known or self._known <= seen
             self._known |= seen
             if sure:
-                self._hand_on(frame, result)
+                self._forward(frame, result)
                 return
-            with _told_of_the_disk():
+            with _disk_errors():
                 self._spool = Spool()
             self._closing.callback(self._spool.close)
-        with _told_of_the_disk():
+        with _disk_errors():
             self._spool.put(frame, result)
 
     def close(self) -> None:
-        """Hand on what waited, with the ids that are sure by now, and close the sinks."""
+        """Pass on the results that were kept, with final ids, and close the sinks."""
         with self._closing:
             if self._spool is not None:
-                self._tell(self._spool)
+                self._replay(self._spool)
 
     def abandon(self) -> None:
-        """Close the sinks and drop the results that waited."""
+        """Close the sinks and drop the results that were kept."""
         self._closing.close()
 
-    def _tell(self, spool: Spool) -> None:
+    def _replay(self, spool: Spool) -> None:
         with ExitStack() as closing:
             pictures: Iterator[Frame] = iter(())
             if self._reopen is not None:
@@ -91,12 +91,12 @@ class SettledSink(BaseSink):
             for waiting in spool:
                 result = waiting.result
                 frame = self._frame(pictures, result, waiting.shape)
-                self._hand_on(frame, result.with_ids(self._joined))
+                self._forward(frame, result.with_ids(self._joined))
 
     def _frame(
         self, pictures: Iterator[Frame], result: Result, shape: tuple[int, int, int]
     ) -> Frame:
-        """The picture that a result is of."""
+        """The frame that a result is of."""
         if self._reopen is None:
             black = np.broadcast_to(np.zeros((), np.uint8), shape)
             return Frame(black, result.time_s, result.frame, result.source)
@@ -110,14 +110,14 @@ class SettledSink(BaseSink):
         for sink in self._sinks:
             sink.on_event(event)
 
-    def _hand_on(self, frame: Frame, result: Result) -> None:
+    def _forward(self, frame: Frame, result: Result) -> None:
         for sink in self._sinks:
             sink.write(frame, result)
 
 
 @contextmanager
-def _told_of_the_disk() -> Iterator[None]:
-    """Raises SinkError for a disk without room."""
+def _disk_errors() -> Iterator[None]:
+    """Turn an OSError of the temporary file into a SinkError."""
     try:
         yield
     except OSError as error:
@@ -144,70 +144,70 @@ class Waiting:
 
 
 class Spool:
-    """Takes results in their order and gives them back: some 6 kB for each face of a frame.
+    """Stores results in order and reads them back: some 6 kB for each face of a frame.
 
-    What does not come back: stages' times, and the aligned crops of the faces, which are for the
-    tracker. Raises OSError where the disk is full.
+    Stage times and the aligned crops of faces, which only the tracker needs, are not stored.
+    Raises OSError where the disk is full.
     """
 
     def __init__(self) -> None:
         self._file = tempfile.TemporaryFile()  # noqa: SIM115, closed by `close`
-        self._like: FaceResult | None = None  # whatever is the same of all faces
+        self._template: FaceResult | None = None  # for what all faces have in common
 
     def put(self, frame: Frame, result: Result) -> None:
         """Add a result."""
         numbers: list[NDArray[np.float32]] = []
         faces = [self._packed(found, numbers) for found in result.faces]
-        told = [result.frame, result.time_s, result.source, result.left_out, frame.pixels.shape]
-        text = json.dumps([*told, faces]).encode()
+        fields = [result.frame, result.time_s, result.source, result.left_out, frame.pixels.shape]
+        text = json.dumps([*fields, faces]).encode()
         data = b"".join(one.tobytes() for one in numbers)
         self._file.write(_HEAD.pack(len(text), len(data)) + text + data)
 
     def __iter__(self) -> Iterator[Waiting]:
-        """All of them, from the first on."""
+        """All results, from the first on."""
         self._file.seek(0)
         while head := self._file.read(_HEAD.size):
             text_bytes, data_bytes = _HEAD.unpack(head)
-            *told, shape, faces = json.loads(self._file.read(text_bytes))
-            numbers = _Rest(np.frombuffer(self._file.read(data_bytes), np.float32))
-            frame, time_s, source, left_out = told
+            *fields, shape, faces = json.loads(self._file.read(text_bytes))
+            numbers = _NumberReader(np.frombuffer(self._file.read(data_bytes), np.float32))
+            frame, time_s, source, left_out = fields
             found = [self._unpacked(face, numbers) for face in faces]
             yield Waiting(Result(frame, time_s, source, found, left_out=left_out), tuple(shape))
 
     def close(self) -> None:
-        """Give the disk's room back."""
+        """Delete the file."""
         self._file.close()
 
     def _packed(self, found: FaceResult, numbers: list[NDArray[np.float32]]) -> list[Any]:
-        """A face's text; its numbers are added to the others."""
+        """A face's fields for JSON; its arrays are appended to `numbers`."""
         readings = (found.emotions, found.frame_emotions)
-        self._like = found
+        self._template = found
         for one in readings:
             numbers.append(Numbers.of(one).values.astype(np.float32))
             numbers.append(np.fromiter(one.fine.values(), np.float32))
         numbers += [found.blendshape_values, found.zoom, found.face.landmarks_xy]
         face = [found.face.id, found.face.box, astuple(found.face.quality)]
         eyes = None if found.eyes is None else astuple(found.eyes)
-        told = [found.face.posed, found.attention, found.among, eyes]
-        return [*face, *told, *([o.label, o.one_of] for o in readings)]
+        more = [found.face.posed, found.attention, found.among, eyes]
+        return [*face, *more, *([o.label, o.one_of] for o in readings)]
 
-    def _unpacked(self, told: list[Any], numbers: _Rest) -> FaceResult:
-        assert self._like is not None
-        identity, box, quality, posed, attention, among, eyes, *readings = told
+    def _unpacked(self, fields: list[Any], numbers: _NumberReader) -> FaceResult:
+        assert self._template is not None
+        identity, box, quality, posed, attention, among, eyes, *readings = fields
         emotions, frame_emotions = (self._reading(name, some, numbers) for name, some in readings)
-        movements, zoom = numbers.take(len(self._like.blendshape_values)), numbers.take(2)
+        movements, zoom = numbers.take(len(self._template.blendshape_values)), numbers.take(2)
         landmarks_xy = numbers.take(math.prod(_LANDMARKS)).reshape(_LANDMARKS)
         no_crop = np.empty((0, 0), np.uint8)
         face = Face(identity, tuple(box), landmarks_xy, Quality(*quality), no_crop, posed)
-        told_of = (movements, attention, zoom, among, self._like.blendshape_names, _eyes(eyes))
-        return FaceResult(face, emotions, frame_emotions, *told_of)
+        values = (movements, attention, zoom, among, self._template.blendshape_names, _eyes(eyes))
+        return FaceResult(face, emotions, frame_emotions, *values)
 
-    def _reading(self, label: str, one_of: list[str], numbers: _Rest) -> Emotions:
-        assert self._like is not None
-        like = self._like.emotions
-        values_R = numbers.take(Numbers.count(like.labels)).astype(np.float64)
-        fine_C = numbers.take(len(like.fine)).tolist()
-        one = Reading.of(Numbers(values_R, like.labels))
+    def _reading(self, label: str, one_of: list[str], numbers: _NumberReader) -> Emotions:
+        assert self._template is not None
+        template = self._template.emotions
+        values_R = numbers.take(Numbers.count(template.labels)).astype(np.float64)
+        fine_C = numbers.take(len(template.fine)).tolist()
+        one = Reading.of(Numbers(values_R, template.labels))
         return Emotions(
             basic8=one.basic8,
             ranked=one.ranked,
@@ -215,30 +215,30 @@ class Spool:
             intensity=one.intensity,
             uncertain=one.uncertain > 0.5,
             label=label,
-            supervision=like.supervision,
+            supervision=template.supervision,
             valence=one.valence,
             arousal=one.arousal,
-            fine=dict(zip(like.fine, fine_C, strict=True)),
+            fine=dict(zip(template.fine, fine_C, strict=True)),
             one_of=tuple(one_of),
-            labels=like.labels,
+            labels=template.labels,
         )
 
 
-def _eyes(told: list[Any] | None) -> Eyes | None:
-    if told is None:
+def _eyes(fields: list[Any] | None) -> Eyes | None:
+    if fields is None:
         return None
-    right, left, watched_s, blink, gaze_deg = told
+    right, left, watched_s, blink, gaze_deg = fields
     ended = None if blink is None else Blink(*blink)
     return Eyes(right, left, watched_s, ended, None if gaze_deg is None else tuple(gaze_deg))
 
 
-class _Rest:
-    """The numbers of one result, read from the first on."""
+class _NumberReader:
+    """Reads the numbers of one result from the first on."""
 
     def __init__(self, all_of_them: NDArray[np.float32]) -> None:
         self._rest = all_of_them
 
     def take(self, count: int) -> NDArray[np.float32]:
-        """The next ones."""
+        """The next `count` numbers."""
         taken, self._rest = self._rest[:count], self._rest[count:]
         return taken

@@ -44,6 +44,7 @@ from .mean import Mean, Numbers
 from .rows import Row
 
 _GONE = (State.lost, State.ended)
+_WINDOW_WORDS = 10
 
 
 @dataclass
@@ -60,20 +61,17 @@ class EventRows:
 
     Args:
         top: words per event.
-        min_s: how long another expression must lead before it is told, and the shortest time
-            between two updates of a face.
     """
 
-    def __init__(self, top: int = 3, min_s: float = MIN_S) -> None:
+    def __init__(self, top: int = 3) -> None:
         self._top = top
-        self._min_s = min_s
-        self._episodes = Episodes(min_s)
+        self._episodes = Episodes()
         self._emitted: dict[int, _Emitted] = {}
         self._source = ""
         self._now_s = -math.inf
 
     def make(self, result: Result) -> Iterable[Row]:
-        """The events that this frame brings; ends come first."""
+        """The events that this frame completes; ends come first."""
         self._source, self._now_s = result.source, result.time_s
         ended = self._episodes.add(result)
         now = {reading.face_id: reading for reading in self._episodes.current}
@@ -85,7 +83,7 @@ class EventRows:
                 rows.append(self._row("new", reading, reading.start_s))
             elif _reads(reading) == _reads(emitted.reading):
                 emitted.reading = reading
-            elif result.time_s - emitted.emitted_s >= self._min_s:
+            elif result.time_s - emitted.emitted_s >= MIN_S:
                 rows.append(self._update(emitted, reading))
         return rows
 
@@ -98,7 +96,7 @@ class EventRows:
         return self._ended(self._episodes.finish())
 
     def _ended(self, episodes: Iterable[Episode]) -> list[Row]:
-        """What episodes that are over say that has not been told; in the order of their starts."""
+        """Rows for episodes that have ended, in the order of their starts."""
         rows: list[Row] = []
         for last in episodes:
             emitted = self._emitted.get(last.face_id)
@@ -177,14 +175,13 @@ class WindowRows:
 
     Args:
         window_s: length of a window, seconds of the source's time.
-        at_least: faces that a frame must show for its readings to count; 1 gives one person's
-            averages away.
-        top: words per row.
+        at_least: faces that a frame must show for its readings to count; 1 reveals averages of a
+            single person.
 
     Raises ValueError for a window without length and for `at_least` below 1.
     """
 
-    def __init__(self, window_s: float = 10.0, at_least: int = AT_LEAST, top: int = 10) -> None:
+    def __init__(self, window_s: float = 10.0, at_least: int = AT_LEAST) -> None:
         if window_s <= 0 or at_least < 1:
             raise ValueError(
                 f"windows of {window_s:g} s and at least {at_least} faces: give a positive length "
@@ -192,7 +189,6 @@ class WindowRows:
             )
         self._window_s = window_s
         self._at_least = at_least
-        self._top = top
         self._window: _Window | None = None
 
     def make(self, result: Result) -> Iterable[Row]:
@@ -236,7 +232,7 @@ class WindowRows:
             "shares": mean and _rounded(mean.basic8),
             "families": mean and _rounded(mean.families),
             "words": mean
-            and [{"word": word, "p": round(p, 4)} for word, p in mean.ranked[: self._top]],
+            and [{"word": word, "p": round(p, 4)} for word, p in mean.ranked[:_WINDOW_WORDS]],
             "valence": mean and _number(mean.valence),
             "arousal": mean and _number(mean.arousal),
             "intensity": mean and _number(mean.intensity),
@@ -245,7 +241,7 @@ class WindowRows:
 
 
 class _Window:
-    """Counts and sums since a moment."""
+    """Counts and sums of one window so far."""
 
     def __init__(self, source: str, from_s: float) -> None:
         self.source = source

@@ -2,7 +2,7 @@
 
 In WebVTT every face has cues of its own, which players stack. Many players of SRT show only one
 cue at a time: there a cue holds a line per face, and cues never overlap. Cues are written as soon
-as nothing earlier can follow; the file is whole whenever the run ends.
+as no earlier one can follow; the file is complete whenever the run ends.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ..emotions import NEUTRAL, colour_of
 from ..errors import SinkError
 from ..frame import Frame
 from ..result import Result
-from .base import SHORT_NOTICE, BaseSink, Making, SinkInfo, WholeLines, notice_lines, suffix_of
+from .base import SHORT_NOTICE, BaseSink, SinkInfo, SinkOptions, WholeLines, notice_lines, suffix_of
 from .episodes import Episode, Episodes, ShownEpisodes
 
 _LONGEST_S = 20.0
@@ -49,13 +49,13 @@ class SubtitleSink(BaseSink):
         self._file = WholeLines(self._path, self._format.head(info))
 
     def write(self, frame: Frame, result: Result) -> None:
-        """Take one frame; write the cues that are sure by now."""
+        """Add one frame; write the cues that are final by now."""
         if self._file is None or self._episodes is None:
             raise ValueError("open the sink before writing to it")
         self._put(self._episodes.add(result), self._episodes.sure_s)
 
     def close(self) -> None:
-        """Write the cues that are left, and close the file."""
+        """Write the last cues, and close the file."""
         file = self._file
         if file is None or self._episodes is None:
             return
@@ -79,13 +79,13 @@ class SubtitleSink(BaseSink):
 
 
 class _Format(Protocol):
-    """How a kind of subtitle file is written."""
+    """A format of subtitle files."""
 
     def head(self, info: SinkInfo) -> str:
-        """What stands before the cues."""
+        """The text before the cues."""
 
     def cues(self, waiting: list[Episode], before_s: float | None) -> tuple[str, list[Episode]]:
-        """The cues of episodes, in order, as far as they are sure; and the episodes still needed.
+        """The final cues of episodes, in order, and the episodes that are still needed.
 
         No episode that starts before `before_s` can follow; None where none at all will.
         """
@@ -171,7 +171,7 @@ SUFFIXES = tuple(_FORMATS)
 
 
 def _words(episode: Episode) -> str:
-    """What is shown of an episode."""
+    """The text of an episode."""
     reading = f"uncertain ({episode.label}?)" if episode.uncertain else episode.label
     return f"Face {episode.face_id}: {reading}"
 
@@ -191,6 +191,6 @@ def _clock(time_s: float, point: str) -> str:
     return f"{hours:02}:{minutes:02}:{seconds:02}{point}{ms:03}"
 
 
-def make(making: Making) -> SubtitleSink:
+def make(options: SinkOptions) -> SubtitleSink:
     """For `stream.formats`."""
-    return SubtitleSink(making.path)
+    return SubtitleSink(options.path)

@@ -1,24 +1,129 @@
 """A table of results: a row per face and frame, and a row where no face is (success 0).
 
-The columns follow OpenFace's habits and are the same in CSV, in Parquet and in data frames;
-docs/columns.md has each with unit and meaning. Names are those of the bundle's labels.
+The columns follow OpenFace's habits and are the same in CSV, in Parquet and in data frames. Names
+are those of the bundle's labels. `COLUMNS` are added on request, here and to rows of JSON.
+docs/columns.md has each column with unit and meaning.
 """
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, get_args
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ferstream.engines.labels import BUILT_IN, Labels
 
 from ..emotions import AFFECT, Emotions
+from ..faces.quality import EYES
 from ..frame import Frame
 from ..result import FaceResult, Result
-from .base import BaseSink, Making, SinkInfo
-from .columns import Columns, roll_deg, shares, units_of
+from .base import BaseSink, SinkInfo, SinkOptions
+
+Columns = Literal[
+    "blendshapes", "units", "fg33", "words", "frame_words", "landmarks", "pose", "eyes", "quality"
+]
+COLUMNS: tuple[Columns, ...] = get_args(Columns)
+
+_SIDES = ("Left", "Right")
+UNITS: Mapping[str, tuple[str, ...]] = {
+    "AU1": ("browInnerUp",),
+    "AU2": ("browOuterUp",),
+    "AU4": ("browDown",),
+    "AU5": ("eyeWide",),
+    "AU6": ("cheekSquint",),
+    "AU7": ("eyeSquint",),
+    "AU9": ("noseSneer",),
+    "AU10": ("mouthUpperUp",),
+    "AU12": ("mouthSmile",),
+    "AU14": ("mouthDimple",),
+    "AU15": ("mouthFrown",),
+    "AU16": ("mouthLowerDown",),
+    "AU17": ("mouthShrugLower",),
+    "AU18": ("mouthPucker",),
+    "AU20": ("mouthStretch",),
+    "AU22": ("mouthFunnel",),
+    "AU24": ("mouthPress",),
+    "AU26": ("jawOpen",),
+    "AU28": ("mouthRollLower", "mouthRollUpper"),
+    "AU29": ("jawForward",),
+    "AU34": ("cheekPuff",),
+    "AU45": ("eyeBlink",),
+}
+"""Action units of FACS and the blendshapes whose mean estimates each, of both sides."""
+
+
+def units_of(shapes: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """The action units that these blendshapes estimate, with the blendshapes of each."""
+    found = {
+        unit: tuple(
+            name
+            for stem in stems
+            for name in (stem, *(f"{stem}{side}" for side in _SIDES))
+            if name in shapes
+        )
+        for unit, stems in UNITS.items()
+    }
+    return {unit: names for unit, names in found.items() if names}
+
+
+def requested(found: FaceResult, columns: Sequence[Columns]) -> dict[str, Any]:
+    """The requested columns of one face by name, as plain types for rows of JSON."""
+    return {name: _requested_value(found, name) for name in columns}
+
+
+def _requested_value(found: FaceResult, name: Columns) -> Any:
+    if name == "landmarks":
+        return [[round(x, 1), round(y, 1)] for x, y in found.landmarks_xy.tolist()]
+    if name == "pose":
+        quality, roll = found.quality, roll_deg(found.landmarks_xy)
+        angles = {"yaw_deg": quality.yaw_deg, "pitch_deg": quality.pitch_deg, "roll_deg": roll}
+        return {key: round(value, 1) for key, value in angles.items()}
+    if name == "eyes":
+        return None if found.eyes is None else found.eyes.to_json()
+    if name == "quality":
+        return found.quality.to_json()
+    return {key: round(value, 4) for key, value in shares(found, name).items()}
+
+
+def shares(found: FaceResult, name: Columns) -> Mapping[str, float]:
+    """The values of a requested column, 0 to 1, by name and not rounded."""
+    if name == "blendshapes":
+        return found.blendshapes
+    if name == "units":
+        shapes = found.blendshapes
+        units = units_of(tuple(shapes))
+        return {unit: sum(shapes[one] for one in of) / len(of) for unit, of in units.items()}
+    if name == "fg33":
+        return _fine(found.emotions)
+    emotions = found.frame_emotions if name == "frame_words" else found.emotions
+    chance = dict(emotions.ranked)
+    return {word: chance[word] for word in emotions.labels.words.labels}
+
+
+def roll_deg(landmarks_xy: NDArray[np.float32]) -> float:
+    """Roll of the head: the angle of the line between the eyes, degrees, clockwise in the picture.
+
+    `landmarks_xy` are (468, 2) points in pixels.
+    """
+    x, y = (landmarks_xy[EYES[1]] - landmarks_xy[EYES[0]]).tolist()
+    return math.degrees(math.atan2(y, x))
+
+
+def _fine(emotions: Emotions) -> dict[str, float]:
+    if emotions.fine:
+        return dict(emotions.fine)
+    labels, chance = emotions.labels, dict(emotions.ranked)
+    if (shares_KF := labels.fine_shares()) is None:
+        return {}
+    words_K = np.array([chance[word] for word in labels.words.labels])
+    return dict(zip(labels.fine, np.minimum(words_K @ shares_KF, 1.0).tolist(), strict=True))
+
 
 Kind = Literal["whole", "number", "time", "flag", "text"]
 Value = str | int | float | None
@@ -59,9 +164,9 @@ class FaceTable:
     """The columns of results in these labels, and their rows.
 
     Args:
-        labels: what the readings are of.
+        labels: the bundle's labels.
         top: words per face, best first.
-        asked: what is told beside.
+        asked: columns added on request.
     """
 
     def __init__(
@@ -80,14 +185,14 @@ class FaceTable:
 
     @property
     def names(self) -> list[str]:
-        """Those of the columns."""
+        """Names of the columns."""
         return [column.name for column in self.columns]
 
     def rows(self, result: Result) -> Iterator[Row]:
         """A row for each face; one with success 0 where there is none."""
         if not result.faces:
-            gone: tuple[Value, ...] = (None,) * self._absent
-            yield (result.frame, -1, float(result.time_s), 0, 0, *gone, result.source)
+            empty: tuple[Value, ...] = (None,) * self._absent
+            yield (result.frame, -1, float(result.time_s), 0, 0, *empty, result.source)
         for found in result.faces:
             values = [value for group in self._groups for value in group.values(found)]
             yield (result.frame, found.id, float(result.time_s), *values, result.source)
@@ -104,7 +209,7 @@ class TableFile(Protocol):
 
 
 Opener = Callable[[Sequence[Column], Mapping[str, Any]], TableFile]
-"""Makes the file, of its columns and facts about all of it."""
+"""Opens a table file, given its columns and facts for its header."""
 
 
 class SharedTable:
@@ -116,7 +221,7 @@ class SharedTable:
         self._file: TableFile | None = None
 
     def opened(self, columns: Sequence[Column], about: Mapping[str, Any]) -> SharedTable:
-        """Itself, its file made when the first source begins."""
+        """Itself; the file is created when the first source begins."""
         with self._lock:
             if self._file is None:
                 self._file = self._open(columns, about)
@@ -129,7 +234,7 @@ class SharedTable:
             self._file.append(rows)
 
     def close(self) -> None:
-        """Close the file, after the last source."""
+        """Close the file after the last source."""
         with self._lock:
             if self._file is not None:
                 self._file.close()
@@ -172,16 +277,16 @@ class TableSink(BaseSink):
         self._file = None
 
 
-def table_sink(making: Making, open_table: Callable[..., TableFile]) -> TableSink:
-    """A sink of a kind of file, `open_table(path, columns, about)`; for `stream.formats`."""
-    opener, table = partial(open_table, making.path), None
-    if making.tables is not None:
-        table = making.tables.setdefault(making.target, SharedTable(opener))
-    return TableSink(opener, making.top, making.columns, table)
+def table_sink(options: SinkOptions, open_table: Callable[..., TableFile]) -> TableSink:
+    """The sink of a table format, given its `open_table(path, columns, about)`."""
+    opener, table = partial(open_table, options.path), None
+    if options.tables is not None:
+        table = options.tables.setdefault(options.target, SharedTable(opener))
+    return TableSink(opener, options.top, options.columns, table)
 
 
 def _usual(labels: Labels, top: int) -> list[_Group]:
-    """From confidence on."""
+    """The groups of columns that are always there, from `confidence` on."""
     basic, families = labels.basic.labels, labels.words.families
 
     def seen(found: FaceResult) -> Sequence[Value]:
@@ -226,7 +331,7 @@ def _usual(labels: Labels, top: int) -> list[_Group]:
 
 
 def _asked(name: Columns, labels: Labels) -> _Group:
-    """What is told on request."""
+    """The group of a column that was requested."""
     if name == "landmarks":
         points = (
             Column(f"landmark{n}_{axis}", digits=1) for n in range(_LANDMARKS) for axis in "xy"
@@ -249,14 +354,14 @@ def _asked(name: Columns, labels: Labels) -> _Group:
     }[name]
 
     def values(found: FaceResult) -> Sequence[Value]:
-        told = shares(found, name)
-        return [told.get(key) for key in names]
+        values = shares(found, name)
+        return [values.get(key) for key in names]
 
     return _Group(tuple(Column(f"{prefix}{key}") for key in names), values)
 
 
 def _eyes(found: FaceResult) -> tuple[Value, ...]:
-    """In the order of `_EYES`; empty where nothing is known of them."""
+    """Values in the order of `_EYES`; None where the eyes are unknown."""
     eyes = found.eyes
     if eyes is None:
         return (None,) * len(_EYES)
@@ -266,5 +371,5 @@ def _eyes(found: FaceResult) -> tuple[Value, ...]:
 
 
 def _affect(emotions: Emotions) -> tuple[Value, ...]:
-    """Valence, arousal, intensity; None for what the bundle does not tell."""
+    """Valence, arousal, intensity; None where the bundle has none."""
     return emotions.valence, emotions.arousal, emotions.intensity

@@ -1,8 +1,8 @@
 """Rows as JSON lines over TCP, to whatever listens there.
 
-Each connection begins with the header. A connection that breaks may take its last rows with it;
-after it the rows that were not handed over as a whole are sent again, so that a line is never
-cut, and may come twice.
+Each connection begins with the header. A connection that breaks may lose its last rows. A batch
+that was not sent as a whole is sent again on the next connection: a line is never cut, and may
+arrive twice.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from collections.abc import Sequence
 from ..errors import SinkError, SinkLost
 from .rows import Address, BaseRowWriter, Row, line, reason
 
-# A receiver that has vanished without a word is given up after this time.
+# A receiver that has vanished without closing the connection is given up after this time.
 _SILENT_MS = 10_000
 
 
 class TcpLines(BaseRowWriter):
     """Sends rows to `tcp://host:port`.
 
-    A receiver that hangs up, also in one direction, is connected to anew at the next writing.
+    A receiver that closes the connection, also in one direction, is reconnected at the next write.
     Raises `SinkError` for an address of another form, `SinkLost` where nobody answers within
     `timeout_s` seconds.
     """
@@ -54,7 +54,7 @@ class TcpLines(BaseRowWriter):
     def write_all(self, rows: Sequence[Row]) -> None:
         """Send all of the rows, connecting first where there is no connection."""
         try:
-            if self._connection is None or _hung_up(self._connection):
+            if self._connection is None or _is_closed_by_peer(self._connection):
                 self._disconnect()
                 self._connection = self._connect()
                 rows = [self._header, *rows]
@@ -66,7 +66,7 @@ class TcpLines(BaseRowWriter):
             ) from error
 
     def close(self) -> None:
-        """Hang up, once the receiver has been given all."""
+        """Close the connection once everything was sent."""
         self._disconnect()
 
     def _connect(self) -> socket.socket:
@@ -86,10 +86,10 @@ class TcpLines(BaseRowWriter):
             self._connection = None
 
 
-def _hung_up(connection: socket.socket) -> bool:
-    """Whether the other side has closed; what it says is not listened to.
+def _is_closed_by_peer(connection: socket.socket) -> bool:
+    """Whether the receiver has closed the connection; data from it is discarded.
 
-    Without this the first row after its end would vanish: the system takes it all the same.
+    Without this check the first row after the end would be lost, as the system accepts it.
     """
     while select.select([connection], [], [], 0)[0]:
         if not connection.recv(65536):

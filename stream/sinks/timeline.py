@@ -31,7 +31,7 @@ class Moment:
 
 
 class Timeline:
-    """Moments of the faces seen lately; memory does not grow."""
+    """Moments of the faces seen in the last `duration_s` seconds; memory does not grow."""
 
     def __init__(self, duration_s: float = 6.0) -> None:
         self.duration_s = duration_s
@@ -40,7 +40,7 @@ class Timeline:
         self._last: dict[int, FaceResult] = {}
 
     def add(self, result: Result) -> None:
-        """Take one frame's faces; frames come in the order of their times."""
+        """Add one frame's faces; frames come in the order of their times."""
         if result.time_s < self.now_s:
             self._moments.clear()
             self._last.clear()

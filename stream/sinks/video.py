@@ -1,6 +1,6 @@
 """Annotated video: H.264 with the original's timing, also where that is uneven, and its sound.
 
-A file can be played however the run ends: it grows by pieces that are whole, and is copied to its
+A file can be played however the run ends: it grows by whole fragments, and is rewritten in its
 usual layout at the end.
 """
 
@@ -23,15 +23,15 @@ from ..result import Result
 from ..sources.clock import FileClock
 from .base import (
     BaseSink,
-    Making,
     SinkInfo,
+    SinkOptions,
     WholePieces,
     draft,
     notice_lines,
     suffix_of,
     write_failure,
 )
-from .encoder import Encoder
+from .encoder import Encoder, Muxed
 from .overlay import Timeline, draw
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 
 PIECE_S = 1.0
-"""What a kill may cost, beside what the encoder looks ahead."""
+"""Length of a fragment: what a kill may cost, beside the encoder's lookahead."""
 
 _FORMATS = {".mkv": "matroska", ".mov": "mov"}
 _GROWING = {
@@ -65,22 +65,21 @@ class Recording:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._kind = _FORMATS.get(suffix_of(path), "mp4")
-        self._pending = _Pending()
+        self._muxed = Muxed()
         self._file = WholePieces(path)
         self._head: bytearray | None = None  # not on disk yet; empty once it is
         options = {**_GROWING[self._kind], "flush_packets": "1"}
         self.container: OutputContainer = av.open(
-            self._pending, "w", format=self._kind, container_options=options
+            self._muxed, "w", format=self._kind, container_options=options
         )
         """What packets are muxed into; `save` is called after each of them."""
 
     def save(self) -> None:
-        """Put what the muxer finished on disk.
+        """Write what the muxer has finished to disk.
 
-        Raises `SinkLost` where there is no room: these pieces are missing, the next ones fit all
-        the same.
+        Raises `SinkLost` where there is no room: these fragments are missing, later ones still fit.
         """
-        piece, self._pending.data = self._pending.data, bytearray()
+        piece = self._muxed.take()
         if self._head is None and piece:
             self._head, piece = piece, bytearray()
         if self._head:
@@ -90,9 +89,9 @@ class Recording:
             self._file.append(piece)
 
     def close(self, finished: bool = True) -> None:
-        """Write what is left; where that is all, write the file anew as a finished one.
+        """Write the last fragment; where `finished`, rewrite the file in its usual layout.
 
-        Without room for two of them it stays as it was while it grew, which plays as well.
+        Without room for both layouts it keeps the growing one, which plays as well.
         """
         try:
             self.container.close()
@@ -105,22 +104,22 @@ class Recording:
             self._finish()
 
     def _finish(self) -> None:
-        beside = draft(self._path)
+        draft_path = draft(self._path)
         try:
             with (
                 av.open(os.path.abspath(self._path)) as grown,
                 av.open(
-                    os.path.abspath(beside),
+                    os.path.abspath(draft_path),
                     "w",
                     format=self._kind,
                     container_options=_FINISHED.get(self._kind, {}),
                 ) as whole,
             ):
                 _copy(grown, whole)
-            beside.replace(self._path)
+            draft_path.replace(self._path)
         except (OSError, ValueError, av.error.FFmpegError):
             with suppress(OSError):
-                beside.unlink(missing_ok=True)
+                draft_path.unlink(missing_ok=True)
 
 
 def _copy(grown: InputContainer, whole: OutputContainer) -> None:
@@ -131,18 +130,6 @@ def _copy(grown: InputContainer, whole: OutputContainer) -> None:
         if packet.dts is not None:
             packet.stream = streams[packet.stream.index]
             whole.mux(packet)
-
-
-class _Pending:
-    """What the muxer has written and the disk has not; the muxer cannot go back in it."""
-
-    def __init__(self) -> None:
-        self.data = bytearray()
-
-    def write(self, data: bytes) -> int:
-        """Take it."""
-        self.data += data
-        return len(data)
 
 
 # What players of MP4 and QuickTime play; Matroska holds anything.
@@ -156,10 +143,10 @@ _USUAL_RATE_HZ = 50.0
 
 
 class Sound:
-    """Puts a clip's sound into a container, in step with the pictures.
+    """Adds a clip's sound to a container, in step with the pictures.
 
-    Copied where players of the container know it, else encoded as AAC. Sound that cannot be read
-    ends, and the pictures go on.
+    Packets are copied where players of the container support their codec, else encoded as AAC.
+    Where the sound cannot be read any further, the video goes on without it.
     """
 
     def __init__(
@@ -207,7 +194,7 @@ class Sound:
         self.until(float("inf"))
 
     def close(self) -> None:
-        """Let go of the clip."""
+        """Close the clip."""
         self._source.close()
 
     @staticmethod
@@ -215,7 +202,7 @@ class Sound:
         return float((packet.pts or 0) * packet.time_base)
 
     def _clock(self) -> FileClock:
-        """That of the pictures, going on by what a packet usually holds."""
+        """The pictures' clock, with the usual length of a packet as its step."""
         codec = self._stream.codec_context
         rate_hz = codec.sample_rate / codec.frame_size if codec.frame_size else _USUAL_RATE_HZ
         pictures = self._source.streams.video
@@ -236,9 +223,9 @@ class Sound:
             yield packet
 
     def _bare(self, packet: Packet[AudioStream]) -> Packet[Any]:
-        """AAC as files hold it: its description once, not before each packet as in broadcasts.
+        """A packet of AAC without its ADTS header, which broadcasts have and files do not.
 
-        FFmpeg itself does not see to it in a file that grows by pieces.
+        FFmpeg does not convert it in a file that grows by fragments.
         """
         data = bytes(packet)
         if data[:1] != b"\xff" or data[1] & 0xF6 != 0xF0 or self._codec != "aac":
@@ -253,10 +240,10 @@ class Sound:
         clock, rate = self._clock(), self._out.codec_context.sample_rate
         for packet in self._read():
             try:
-                heard = packet.decode()
+                decoded = packet.decode()
             except av.error.FFmpegError:
                 continue
-            for samples in heard:
+            for samples in decoded:
                 stamp_s = None if samples.pts is None else samples.time
                 samples.pts = round(clock.at(stamp_s) * rate)
                 samples.time_base = Fraction(1, rate)
@@ -274,14 +261,14 @@ class Sound:
 
 
 def _aac_configuration(adts: bytes) -> bytes:
-    """What an ADTS header says of profile, rate and channels, as ISO/IEC 14496-3 wants it."""
+    """The AudioSpecificConfig (ISO/IEC 14496-3) of an ADTS header: profile, rate, channels."""
     profile, rate = (adts[2] >> 6) + 1, adts[2] >> 2 & 15
     channels = (adts[2] & 1) << 2 | adts[3] >> 6
     return (profile << 11 | rate << 7 | channels << 3).to_bytes(2, "big")
 
 
 def _is_copied(codec: str, container: str) -> bool:
-    """Whether players of a container are used to a codec."""
+    """Whether players of a container support a codec."""
     if container == "matroska":
         return True
     return codec in _COPIED or (container == "mov" and codec.startswith("pcm_"))
@@ -293,14 +280,13 @@ _ENCODER_OPTIONS = {"preset": "veryfast", "crf": "20", "bf": "0"}
 class VideoSink(BaseSink):
     """Writes frames with what was found drawn on them; MP4 unless the name says otherwise.
 
-    The first frame's size is the video's. A clip's pictures keep its times, those of a live source
-    count from its first. Its metadata say what it is and, where one was given,
-    what for.
+    The first frame's size is the video's. Frames keep a clip's times; those of a live source count
+    from its first. The metadata hold the notice and, where one was given, the purpose.
 
     Args:
         path: the file.
         top: words per face.
-        sound_of: the clip whose sound is put beside the pictures; a stranger's is not to be named.
+        sound_of: the clip whose sound is added; never an untrusted file.
     """
 
     def __init__(self, path: Path, top: int = 5, sound_of: Path | None = None) -> None:
@@ -338,7 +324,7 @@ class VideoSink(BaseSink):
         self._recording.save()
 
     def _begin(self, pixels: NDArray[np.uint8]) -> None:
-        """Both streams have to be there before anything is written."""
+        """Add both streams, which must exist before anything is written."""
         assert self._encoder is not None and self._recording is not None
         self._encoder.begin(pixels)
         if self._sound_of is not None:
@@ -362,6 +348,6 @@ class VideoSink(BaseSink):
             self._path.unlink(missing_ok=True)
 
 
-def make(making: Making) -> VideoSink:
+def make(options: SinkOptions) -> VideoSink:
     """For `stream.formats`."""
-    return VideoSink(making.path, making.shown, making.sound_of)
+    return VideoSink(options.path, options.shown, options.sound_of)

@@ -1,4 +1,4 @@
-"""What a source is, what happens to a live one, and how it is named where people read it."""
+"""The protocol of sources, events of live ones, and names without passwords."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class State(str, Enum):
     lost = "lost"
     """It refused, dropped the connection or ended; it will be opened again unless `ended`."""
     ended = "ended"
-    """It is over for good: closed, at its end, or given up."""
+    """It has ended: closed, at its end, or given up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +114,7 @@ class Source(Protocol):
         """
 
     def close(self) -> None:
-        """Let go of the file or camera."""
+        """Close the file or camera."""
 
     def __enter__(self) -> Source: ...
 
@@ -138,10 +138,10 @@ class BaseSource:
         """Nothing happens to it."""
 
     def skip_to(self, time_s: float) -> None:
-        """Told before `frames` that nothing before that time is wanted; it comes all the same."""
+        """Called before `frames` where nothing before `time_s` is needed; a hint, here unused."""
 
     def close(self) -> None:
-        """Nothing to let go of."""
+        """Nothing to close."""
 
     def __enter__(self: Self) -> Self:
         return self
@@ -325,12 +325,13 @@ class RecordedSource(DerivedSource):
 
 
 class GivenFrames(BaseSource):
-    """A source of frames that are there or made one by one; they wait to be taken."""
+    """A source of frames from an iterable; they wait to be taken."""
 
     live = False
 
-    def __init__(self, name: str, frames: Iterable[Frame], rate_hz: float | None = None) -> None:
-        self.name, self.rate_hz = name, rate_hz
+    def __init__(self, name: str, frames: Iterable[Frame]) -> None:
+        self.name = name
+        self.rate_hz: float | None = None
         self.size: tuple[int, int] | None = None
         self.duration_s: float | None = None
         self._frames = frames

@@ -1,11 +1,11 @@
-"""GStreamer's bindings, loaded where they are installed and explained where they are not.
+"""GStreamer's Python bindings, and a pipeline that gives decoded pictures.
 
-GStreamer comes from the operating system, not from a wheel: its Python side is the module `gi`,
-which Debian and Ubuntu install for their own Python. A virtual environment does not see it there,
-so it is loaded from the system's folder by itself; nothing else of that folder becomes importable.
-The binary fits the system's own minor version of Python only.
+GStreamer comes from the operating system, not from a wheel: its bindings are the module `gi`, which
+Debian and Ubuntu install for their own Python. A virtual environment does not see that module, so
+it is loaded from the system's folder alone; nothing else in that folder becomes importable. Its
+binary fits the system's own minor version of Python only.
 
-A pipeline that runs ends in an appsink: pictures come out, its errors are of one kind.
+`Pipeline` runs a description that ends in an appsink; all its errors are `PipelineError`.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ PACKAGES = (
     "python3-gi gir1.2-gstreamer-1.0 gir1.2-gst-plugins-base-1.0 gstreamer1.0-plugins-base "
     "gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-libav"
 )
-"""What to install on Debian or Ubuntu to capture with GStreamer."""
+"""Packages of Debian and Ubuntu for capturing with GStreamer."""
 SERVER_PACKAGES = "gir1.2-gst-rtsp-server-1.0 gstreamer1.0-rtsp gstreamer1.0-plugins-ugly"
-"""What serving RTSP needs beside `PACKAGES`."""
+"""Packages for serving RTSP, beside `PACKAGES`."""
 
 _SYSTEM_FOLDERS = ("/usr/lib/python3/dist-packages",)
 _VERSION, _GLIB_VERSION = "1.0", "2.0"
@@ -51,10 +51,10 @@ _loaded: dict[str, Any] = {}
 
 
 def load_gst(namespace: str = "Gst") -> Any:
-    """GStreamer, initialised, or a namespace that goes with it, such as GstRtspServer or GLib.
+    """The bindings of GStreamer, initialised, or of a namespace such as GstRtspServer or GLib.
 
-    Safe to call from any thread, and cheap after the first time. Raises `GstreamerMissing`, which
-    names what to install.
+    Safe from any thread, and cheap after the first call. Raises `GstreamerMissing`, whose message
+    names the packages to install.
     """
     with _lock:
         if namespace not in _loaded:
@@ -70,7 +70,7 @@ def load_gst(namespace: str = "Gst") -> Any:
 
 
 def has_gst() -> bool:
-    """Whether GStreamer can be used here."""
+    """Whether GStreamer can be used in this process."""
     try:
         load_gst()
         load_gst("GstApp")
@@ -80,7 +80,7 @@ def has_gst() -> bool:
 
 
 def _initialised() -> Any:
-    """The namespace Gst, ready for use."""
+    """Import and initialise the namespace Gst."""
     # GStreamer brings libunwind into the process, which has functions of the same names as the
     # compiler's own library and would take the place of some of them: an exception in any C++
     # library loaded later (MediaPipe's among them) then ends the process. Who is first, stays.
@@ -95,7 +95,7 @@ def _initialised() -> Any:
 
 
 def _required(namespace: str) -> Any:
-    """A namespace of the version that this package was written for."""
+    """Import a namespace in the version that this package supports."""
     gi = _bindings()
     try:
         gi.require_version(namespace, _GLIB_VERSION if namespace == "GLib" else _VERSION)
@@ -108,7 +108,7 @@ def _required(namespace: str) -> Any:
 
 
 def _bindings() -> Any:
-    """The module `gi`: this environment's, else the system's."""
+    """The module `gi` of this environment, else of the system."""
     try:
         return import_module("gi")
     except ImportError as error:
@@ -118,7 +118,7 @@ def _bindings() -> Any:
 
 
 def _system_bindings() -> Any:
-    """The system's `gi`, loaded alone; its submodules are then found through its own path."""
+    """Load the system's `gi` alone; its submodules are then found through its own path."""
     spec = PathFinder.find_spec("gi", list(_SYSTEM_FOLDERS))
     if spec is None or spec.loader is None or spec.origin is None:
         raise GstreamerMissing(f"GStreamer's module gi is not here: sudo apt install {PACKAGES}")
@@ -142,12 +142,12 @@ SINK, COUNTER = "sink", "counter"
 """Names of elements: the appsink, and an `identity` that counts what arrives undecoded."""
 
 # How long a wait for a picture may keep an error or a stop unnoticed.
-_LOOK_UP_S = 0.05
+_POLL_S = 0.05
 # A capture time older than this is a clock that jumped, not a picture that waited.
 _OLDEST_S = 2.0
-# For elements that have such a property: no picture with invented parts, after a loss nothing until
-# a key frame, and no decoder threads, which hold back as many pictures as there are threads.
-_CAREFUL: dict[str, Any] = {
+# For elements that have such a property: no concealed parts, nothing after a loss until a key
+# frame, and no decoder threads, which hold back as many pictures as there are threads.
+_SAFE_PROPERTIES: dict[str, Any] = {
     "output-corrupt": False,
     "discard-corrupted-frames": True,
     "wait-for-keyframe": True,
@@ -157,16 +157,15 @@ _NS = 1_000_000_000
 
 
 class PipelineError(Exception):
-    """What went wrong in a pipeline."""
+    """A pipeline failed; `debug`, `domain` and `code` are GStreamer's."""
 
     def __init__(self, message: str, debug: str = "", domain: str = "", code: int = 0) -> None:
         super().__init__(message)
         self.debug, self.domain, self.code = debug, domain, code
-        """What GStreamer adds for its developers, and its own numbering of errors."""
 
 
 class PipelineEnd(Exception):
-    """The stream is over."""
+    """The stream has ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,21 +175,21 @@ class Picture:
     pixels: NDArray[np.uint8]
     """(H, W, 3) RGB."""
     stamp_s: float | None
-    """Its time in the stream."""
+    """Its time in the stream, seconds; None where it has none."""
     age_s: float
-    """How long ago it arrived, by the pipeline's clock; 0 where unknown."""
+    """Seconds since it arrived, by the pipeline's clock; 0 where unknown."""
     damaged: bool
-    """Whether the decoder had to invent parts of it."""
+    """Whether the decoder concealed missing parts."""
 
 
 class Pipeline:
-    """Built from a description and stopped on every way out.
+    """A pipeline made from a description in the syntax of gst-launch.
 
-    One thread starts it and pulls; `stop` may come from any thread, more than once.
+    One thread starts it and pulls pictures; `stop` may be called from any thread, more than once.
     """
 
     def __init__(self, description: str, configure: Callable[[Any], None] | None = None) -> None:
-        """`configure` gets the pipeline before it starts. Raises `PipelineError`."""
+        """`configure` is called with the pipeline before it starts. Raises `PipelineError`."""
         self._gst = load_gst()
         load_gst("GstApp")
         self._video = load_gst("GstVideo")
@@ -206,8 +205,8 @@ class Pipeline:
         self.size: tuple[int, int] | None = None
         """Width and height of the last picture."""
         self.rate_hz: float | None = None
-        """As declared with the last picture."""
-        self._pipeline.connect("deep-element-added", _make_careful)
+        """Pictures per second, as declared with the last picture."""
+        self._pipeline.connect("deep-element-added", _configure_element)
         if self._sink is None or not hasattr(self._sink, "try_pull_sample"):
             raise PipelineError(f"it has no appsink named {SINK}")
         if self._sink.get_property("caps") is None:
@@ -216,7 +215,7 @@ class Pipeline:
             configure(self._pipeline)
 
     def _parsed(self, description: str) -> Any:
-        """The pipeline of a description."""
+        """Parse a description."""
         try:
             pipeline = self._gst.parse_launch(description)
         except load_gst("GLib").Error as error:
@@ -227,44 +226,44 @@ class Pipeline:
         return pipeline
 
     def start(self) -> None:
-        """Begin to run; what goes wrong later, `pull` raises. Raises `PipelineError`."""
+        """Start to run; `pull` raises later failures. Raises `PipelineError`."""
         with self._lock:
             if self._stopped:
                 return
             done = self._pipeline.set_state(self._gst.State.PLAYING)
         if done == self._gst.StateChangeReturn.FAILURE:
-            self._look_at_bus()
+            self._raise_bus_error()
             raise PipelineError("it does not start")
 
     def pull(self, timeout_s: float) -> Picture | None:
-        """The next picture; None if none came in time or the pipeline was stopped.
+        """The next picture; None where none came within `timeout_s`, or once it was stopped.
 
-        Raises `PipelineError`, or `PipelineEnd` once all pictures are taken.
+        Raises `PipelineError`, or `PipelineEnd` once all pictures were pulled.
         """
         until_s = time.monotonic() + timeout_s
         while not self._stopped:
-            wait_s = max(0.0, min(_LOOK_UP_S, until_s - time.monotonic()))
+            wait_s = max(0.0, min(_POLL_S, until_s - time.monotonic()))
             sample = self._sink.try_pull_sample(int(wait_s * _NS))
             if sample is not None:
                 return self._picture(sample)
             if self._stopped:
                 return None
-            self._look_at_bus()
+            self._raise_bus_error()
             if self._sink.is_eos():
                 raise PipelineEnd
             if time.monotonic() >= until_s:
                 return None
         return None
 
-    def _look_at_bus(self) -> None:
-        """Raise the first error there is; everything else is thrown away, unseen and unstored."""
+    def _raise_bus_error(self) -> None:
+        """Raise the first error on the bus; other messages are discarded."""
         while (message := self._bus.pop()) is not None:
             if message.type == self._gst.MessageType.ERROR:
                 error, debug = message.parse_error()
                 raise PipelineError(error.message, debug or "", error.domain, error.code)
 
     def _picture(self, sample: Any) -> Picture:
-        """A sample's pixels, without the padding of its rows, and its times."""
+        """The pixels of a sample, without padding, and its times."""
         caps, buffer = sample.get_caps(), sample.get_buffer()
         if self._caps is None or not caps.is_equal(self._caps):
             self._caps, self._info = caps, self._video.VideoInfo.new_from_caps(caps)
@@ -273,7 +272,7 @@ class Pipeline:
             rate = self._info.fps_n / self._info.fps_d if self._info.fps_d else 0.0
             self.rate_hz = rate if 0 < rate < 1000 else None
         meta = self._video.buffer_get_video_meta(buffer) or self._info
-        pixels = _upright_rows(self._bytes(buffer), self._info, meta.stride[0], meta.offset[0])
+        pixels = _without_padding(self._bytes(buffer), self._info, meta.stride[0], meta.offset[0])
         if pixels.shape[1::-1] != self.size:
             pixels = np.asarray(cv2.resize(pixels, self.size), np.uint8)
         known = buffer.pts != self._gst.CLOCK_TIME_NONE
@@ -306,14 +305,14 @@ class Pipeline:
         return age_s if 0 <= age_s <= _OLDEST_S else 0.0
 
     def buffers_received(self) -> int | None:
-        """How many undecoded buffers have arrived; None where nothing counts them."""
+        """Number of undecoded buffers that have arrived; None where nothing counts them."""
         if self._counter is None:
             return None
         counted, number = self._counter.get_property("stats").get_uint64("num-buffers")
         return number if counted else None
 
     def decoders(self) -> tuple[str, ...]:
-        """The kinds of video decoders in use, such as avdec_h264; hardware ones included."""
+        """Names of the video decoders in use, such as avdec_h264 or nvh264dec."""
         names: list[str] = []
         elements = self._pipeline.iterate_recurse()
         while True:
@@ -326,7 +325,7 @@ class Pipeline:
                 names.append(factory.get_name())
 
     def stop(self) -> None:
-        """Let go of everything: sockets, devices, threads."""
+        """Stop, and release sockets, devices and threads."""
         with self._lock:
             if not self._stopped:
                 self._stopped = True
@@ -334,8 +333,8 @@ class Pipeline:
                 self._bus.set_flushing(True)
 
 
-def _upright_rows(data: bytes, info: Any, stride: int, offset: int) -> NDArray[np.uint8]:
-    """(H, W, 3) without the bytes that pad its rows."""
+def _without_padding(data: bytes, info: Any, stride: int, offset: int) -> NDArray[np.uint8]:
+    """Pixels (H, W, 3) without the bytes that pad each row."""
     height_px, width_bytes = info.height, 3 * info.width
     if len(data) < offset + stride * (height_px - 1) + width_bytes:
         raise PipelineError(f"a picture of {info.width}x{height_px} comes as {len(data)} bytes")
@@ -344,18 +343,19 @@ def _upright_rows(data: bytes, info: Any, stride: int, offset: int) -> NDArray[n
     return np.ascontiguousarray(rows).reshape(height_px, info.width, 3)
 
 
-def _make_careful(_pipeline: Any, _bin: Any, element: Any) -> None:
-    """Set up the elements that a decodebin chooses, as it chooses them."""
-    for name, value in _CAREFUL.items():
+def _configure_element(_pipeline: Any, _bin: Any, element: Any) -> None:
+    """Set `_SAFE_PROPERTIES` of an element that a decodebin adds."""
+    for name, value in _SAFE_PROPERTIES.items():
         if element.find_property(name) is not None:
             element.set_property(name, value)
 
 
 @cache
 def _prefer_hardware() -> None:
-    """Rank the graphics card's decoders above the processor's, where driver and device are here.
+    """Rank the decoders of a graphics card above those of the CPU.
 
-    GStreamer lists them only then. Its own variable GST_PLUGIN_FEATURE_RANK overrules.
+    GStreamer lists them only where driver and device are there. Its own variable
+    GST_PLUGIN_FEATURE_RANK takes precedence.
     """
     gst = load_gst()
     if os.environ.get("GST_PLUGIN_FEATURE_RANK"):

@@ -1,7 +1,7 @@
-"""RTSP cameras, webcams, files and pipelines of one's own, decoded by GStreamer.
+"""RTSP cameras, webcams, files and pipelines given as text, decoded by GStreamer.
 
-Its decoder threads hand over the newest picture only, a few milliseconds after it arrived, and use
-the graphics card's decoder where there is one.
+GStreamer decodes in threads of its own, on the graphics card where it has a decoder. Of a live
+source only the newest picture is taken, a few milliseconds after it arrived.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _RTSP = (
     f"rtspsrc name=source ! application/x-rtp,media=video ! identity name={COUNTER} silent=true "
     f"! decodebin ! {_TO_RGB} ! {_NEWEST}"
 )
-# Wishes to a webcam, best first.
+# Formats to request from a webcam, best first.
 _WEBCAM = (
     "image/jpeg,width=1280,height=720,framerate=30/1 ! jpegdec",
     "video/x-raw,framerate=30/1",
@@ -49,7 +49,7 @@ _WEBCAM = (
 
 
 class GstSource(BaseSource):
-    """One running pipeline; see `open_gstreamer`."""
+    """A source that reads a running pipeline; see `open_gstreamer`."""
 
     def __init__(
         self,
@@ -57,16 +57,14 @@ class GstSource(BaseSource):
         name: str,
         live: bool = True,
         stall_s: float = 3.0,
-        clock: Callable[[], float] = time.monotonic,
         at_end: Callable[[], None] = lambda: None,
     ) -> None:
-        """`at_end` is called once the pipeline is stopped."""
+        """`stall_s` is how long a live source may give nothing; `at_end` is called at the end."""
         self.name = plain(name)
         self.live = live
         self.duration_s: float | None = None
         self._pipeline = pipeline
         self._stall_s = stall_s
-        self._clock = clock
         self._at_end = at_end
         self._stop = False
         self._first: Picture | None = None
@@ -90,23 +88,24 @@ class GstSource(BaseSource):
 
     @property
     def drops(self) -> Mapping[str, int]:
-        """Pictures left out, per cause."""
+        """Pictures left out so far, per cause."""
         return {"damaged": self._damaged} if self._damaged else {}
 
     @property
     def decoders(self) -> tuple[str, ...]:
-        """The decoders at work, such as nvh264dec or avdec_h264."""
+        """Names of the decoders in use, such as nvh264dec or avdec_h264."""
         return self._pipeline.decoders()
 
     def start(self, limit_s: float) -> None:
-        """Run until the first picture is there, or, of a live source, anything at all.
+        """Start, and wait for the first picture or, of a live source, for any data.
 
-        Raises the `SourceError` that fits, after `limit_s` `SourceTimeout`; nothing stays open.
+        Raises a `SourceError`: `SourceTimeout` after `limit_s` seconds. The pipeline is then
+        stopped.
         """
         try:
             self._pipeline.start()
-            until_s = self._clock() + limit_s
-            while self._first is None and self._clock() < until_s and not self._stop:
+            until_s = time.monotonic() + limit_s
+            while self._first is None and time.monotonic() < until_s and not self._stop:
                 self._first = self._pipeline.pull(_PULL_S)
             if self._first is None and not self._stop and not self._pipeline.buffers_received():
                 limit = f"within {limit_s:g} s"
@@ -122,7 +121,7 @@ class GstSource(BaseSource):
             raise
 
     def frames(self) -> Iterator[Frame]:
-        """Pictures until `close`; of a live source the newest, with its time of arrival.
+        """Frames until `close`; of a live source the newest ones, with the time they arrived.
 
         Raises `SourceLost` where a live source stops, `SourceTimeout` where it stalls,
         `SourceUnreadable` where there is no picture.
@@ -131,7 +130,7 @@ class GstSource(BaseSource):
         try:
             while (picture := self._next()) is not None:
                 if self.live:
-                    time_s = self._clock() - picture.age_s
+                    time_s = time.monotonic() - picture.age_s
                 else:
                     stamp_s = picture.stamp_s if picture.stamp_s is not None else last_s + 1 / 30
                     begin_s = stamp_s if begin_s is None else begin_s
@@ -165,7 +164,7 @@ class GstSource(BaseSource):
     def _next(self) -> Picture | None:
         """The next good picture; None once closed. Raises `SourceTimeout` at a stall."""
         picture, self._first = self._first, None
-        begun_s = received_s = self._clock()
+        begun_s = received_s = time.monotonic()
         received = self._pipeline.buffers_received()
         while not self._stop:
             if picture is not None:
@@ -173,7 +172,7 @@ class GstSource(BaseSource):
                     return picture
                 self._damaged += 1
             picture = self._pipeline.pull(min(_PULL_S, self._stall_s))
-            now_s, before = self._clock(), received
+            now_s, before = time.monotonic(), received
             if not self.live or picture is not None:
                 continue
             received = self._pipeline.buffers_received()
@@ -189,10 +188,18 @@ class GstSource(BaseSource):
 def open_gstreamer(
     spec: str, *, stall_s: float = 3.0, latency_ms: int = 0, reach: Reach = anywhere
 ) -> GstSource:
-    """A camera's address, a webcam, a file or gst:PIPELINE, running.
+    """Open a camera's address, a webcam, a file or gst:PIPELINE, and start it.
 
-    A pipeline's description may do without its end (conversion to RGB and an appsink), which is
-    added unless it has an appsink named `sink`. Raises a `SourceError`.
+    A pipeline's description may leave out its end, conversion to RGB and an appsink: it is added
+    unless there is an appsink named `sink`.
+
+    Args:
+        spec: see `open_source`.
+        stall_s: how long opening may take, and how long a live source may give nothing, seconds.
+        latency_ms: how long to wait for late RTSP packets.
+        reach: where to connect for a host and port.
+
+    Raises a `SourceError`.
     """
     try:
         if is_pipeline(spec):
@@ -217,7 +224,7 @@ def _running(
     stall_s: float = 3.0,
     at_end: Callable[[], None] = lambda: None,
 ) -> GstSource:
-    """A source whose first picture, or first packet, is there."""
+    """Start a pipeline; returns its source once the first picture or packet is there."""
     try:
         pipeline = Pipeline(description, configure)
     except PipelineError as error:
@@ -256,7 +263,7 @@ def _open_rtsp(url: str, tunnel: Tunnel, stall_s: float, latency_ms: int) -> Gst
 
 
 def _is_video(_source: Any, _number: int, caps: Any) -> bool:
-    """Which of a camera's streams to ask for: neither sound nor metadata."""
+    """Whether to request a stream of a camera: video only, no sound, no metadata."""
     return bool(caps.get_structure(0).get_string("media") == "video")
 
 

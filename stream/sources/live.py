@@ -33,6 +33,7 @@ _NEARLY = 0.98
 # A reader that is this far behind the camera leaves out what waits, up to the next key frame.
 _LATE_S = 1.0
 _LONGEST_BURST_S = 60.0
+_SLACK_S = 0.5
 # A camera's clock is not ours: the offset between them is learned anew so often.
 _OFFSET_WINDOW_S = 30.0
 # More than pictures that are sent out of order go back.
@@ -175,10 +176,8 @@ class _Lag:
 class Pace:
     """Holds back pictures that come in bursts until each is due by its own stamp."""
 
-    def __init__(
-        self, clock: Callable[[], float], wait: Callable[[float], object], slack_s: float = 0.5
-    ) -> None:
-        self._clock, self._wait, self._slack_s = clock, wait, slack_s
+    def __init__(self, clock: Callable[[], float], wait: Callable[[float], object]) -> None:
+        self._clock, self._wait = clock, wait
         self._begin_s: float | None = None
 
     def due_s(self, stamp_s: float | None) -> float:
@@ -190,7 +189,7 @@ class Pace:
         if stamp_s is None:
             return now_s
         ahead_s = (self._begin_s or 0.0) + stamp_s - now_s
-        if self._begin_s is None or not -self._slack_s <= ahead_s <= _LONGEST_BURST_S:
+        if self._begin_s is None or not -_SLACK_S <= ahead_s <= _LONGEST_BURST_S:
             self._begin_s, ahead_s = now_s - stamp_s, 0.0
         if ahead_s > 0:
             self._wait(ahead_s)

@@ -78,7 +78,6 @@ class PyavSource(BaseSource):
         name: str,
         live: bool,
         read_limit_s: float = _READ_LIMIT_S,
-        clock: Callable[[], float] = time.monotonic,
         track: int | None = None,
         at_end: Callable[[], None] = lambda: None,
         path: Path | None = None,
@@ -90,7 +89,6 @@ class PyavSource(BaseSource):
         self.name = plain(name)
         self.live = live
         self._read_limit_s = read_limit_s
-        self._clock = clock
         self._lock = threading.Lock()
         self._closing = threading.Event()
         self._stop = False
@@ -151,13 +149,12 @@ class PyavSource(BaseSource):
         """Until the camera is lost; raises `SourceLost`, or `SourceTimeout` where it stalls."""
         count, last_s, skipped = 0, float("-inf"), 0
         in_bursts = self._container.format.name in _SEGMENTED
-        pace = Pace(self._clock, self._closing.wait) if in_bursts else None
+        pace = Pace(time.monotonic, self._closing.wait) if in_bursts else None
         self._reader = reader = LiveReader(
             self._container,
             self._stream,
             self.name,
             self._read_limit_s,
-            self._clock,
             stamped=not (in_bursts or self._bare),
         )
         try:
@@ -325,7 +322,6 @@ def open_address(
     url: str,
     open_limit_s: float = _OPEN_LIMIT_S,
     read_limit_s: float = _READ_LIMIT_S,
-    clock: Callable[[], float] = time.monotonic,
     track: int | None = None,
     reach: Reach = anywhere,
 ) -> PyavSource:
@@ -337,7 +333,7 @@ def open_address(
     """
 
     def opened(place: str, at_end: Callable[[], None] = lambda: None) -> PyavSource:
-        return _opened(url, place, open_limit_s, read_limit_s, clock, track, at_end)
+        return _opened(url, place, open_limit_s, read_limit_s, track, at_end)
 
     if is_rtsp(url):
         return follow_camera(
@@ -351,12 +347,11 @@ def _opened(
     place: str,
     open_limit_s: float,
     read_limit_s: float,
-    clock: Callable[[], float],
     track: int | None,
     at_end: Callable[[], None],
 ) -> PyavSource:
     """What is at `place`, which messages call `url`."""
-    rtsp, begun_s = is_rtsp(url), clock()
+    rtsp, begun_s = is_rtsp(url), time.monotonic()
     try:
         container = av.open(
             place,
@@ -366,13 +361,13 @@ def _opened(
         )
     except (OSError, ValueError, av.error.FFmpegError) as error:
         # `from None`: the cause's own message holds the address with its password.
-        raise address_failure(url, error, clock() - begun_s, open_limit_s) from None
+        raise address_failure(url, error, time.monotonic() - begun_s, open_limit_s) from None
     # A camera's stream has neither a duration nor a length in bytes; a bare stream has no duration.
     sized = container.format.name not in _SEGMENTED and container.size > 0
     live = rtsp or not (container.duration or sized)
     if live and container.format.name in _SEGMENTED and read_limit_s < _SEGMENT_LIMIT_S:
         container.close()
-        return _opened(url, place, open_limit_s, _SEGMENT_LIMIT_S, clock, track, at_end)
+        return _opened(url, place, open_limit_s, _SEGMENT_LIMIT_S, track, at_end)
     return _source(container, without_password(url), live, read_limit_s, track, at_end)
 
 

@@ -114,10 +114,10 @@ def _entries(spec: str) -> Iterator[tuple[str, str]]:
         where = f"{spec} line {number}: "
         if line.lower().endswith(LIST_SUFFIX) and not is_address(line):
             raise SourceUnreadable(f"{where}{line} is a list itself: name its sources here")
-        yield where, with_variables(_beside(path, line))
+        yield where, with_variables(_from_list(path, line))
 
 
-def _beside(path: Path, line: str) -> str:
+def _from_list(path: Path, line: str) -> str:
     """A line of a list; names of files are meant from the list's own folder."""
     if line == "sample" or is_address(line) or is_camera(line):
         return line

@@ -1,4 +1,4 @@
-"""A live source that is opened, watched, and opened again for as long as it takes."""
+"""A live source that is opened again whenever it fails, with growing pauses between attempts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..errors import SourceError, SourceLost, SourceTimeout
 from ..frame import Frame
 from .base import BaseSource, Listener, PacedSource, Source, SourceEvent, State, without_password
 
-# What no waiting mends, if it is so from the start.
+# Failures that waiting does not repair, if they are there from the start.
 _PERMANENT = frozenset(("NOT_FOUND", "UNSUPPORTED", "AUTH_FAILED", "UNTRUSTED"))
 # However long an attempt took, the next does not follow at once.
 _LEAST_PAUSE_S = 0.1
@@ -28,8 +28,21 @@ _AHEAD_S = 0.1
 class SupervisedSource(BaseSource):
     """Frames of a live source across all its outages; see `frames`.
 
-    Opening happens within `frames`, so that many cameras start side by side and one that is down
-    holds up none. `size`, `rate_hz` and `duration_s` are None until then.
+    The source is opened within `frames`, so that many cameras start at the same time and one that
+    is down delays none. `size`, `rate_hz` and `duration_s` are None until then.
+
+    Args:
+        name: what results and events call the source; without passwords.
+        open: opens the source.
+        retries: how often in a row opening may fail again before the source is given up; None: no
+            limit.
+        strict_start: whether a permanent failure (nothing there, no picture, wrong password) of the
+            very first attempt is raised at once.
+        backoff: pauses between attempts; None: as `Backoff` stands.
+        on_event: called with changes of state, in the thread that reads `frames`.
+        clock, wait, random: replaced in tests.
+
+    Raises ValueError for negative `retries`.
     """
 
     live = True
@@ -47,17 +60,12 @@ class SupervisedSource(BaseSource):
         wait: Callable[[float], object] | None = None,
         random: Callable[[], float] = random.random,
     ) -> None:
-        """`retries` is how often in a row an opening may fail again before it is given up; None
-        means never to give up. With `strict_start` a permanent failure (nothing there, no picture,
-        wrong password) of the very first opening is raised at once. `on_event` is called in the
-        thread that reads `frames`.
-        """
         if retries is not None and retries < 0:
             raise ValueError(f"retries {retries}: 0 or more, or None for no end")
         self.name = plain(name)
         self.on_event = on_event
         self.reconnects = 0
-        """How often it was live again after a loss."""
+        """How often it came back after a loss."""
         self._open = open
         self._retries = retries
         self._strict_start = strict_start
@@ -76,12 +84,12 @@ class SupervisedSource(BaseSource):
         self._last_loss = ""
         self._attempt = 0  # openings since the last frame
         self._retried = 0  # the same, without the very first opening
-        self._denied = 0  # wrong passwords in a row
+        self._denials = 0  # wrong passwords in a row
         self._begun_s = 0.0  # of the last opening
         self._ever_opened = False
         self._ever_seen = False
         self._is_live = False
-        self._reported_code = ""  # of the outage, as last told
+        self._reported_code = ""  # of the outage, as last reported
         self._quiet = False
 
     @property
@@ -103,7 +111,7 @@ class SupervisedSource(BaseSource):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What the source noted, and how often it was lost and why the last time."""
+        """The source's notes, how often it was lost, and the last reason."""
         source = self._source
         notes = dict.fromkeys((*self._kept_notes, *(source.notes if source else ())))
         if self.reconnects:
@@ -124,10 +132,10 @@ class SupervisedSource(BaseSource):
     def frames(self) -> Iterator[Frame]:
         """Frames until `close`, or until a clip ends.
 
-        After an outage the first frame has `restart` set and the indices leave a gap; so has the
-        first frame of another size. Times strictly increase whatever the source says. Raises the
-        opening's `SourceError` where `strict_start` or `retries` forbid to try again before the
-        first frame, and `SourceLost` where `retries` are used up after it.
+        The first frame after an outage has `restart` set, and the indices have a gap; the first
+        frame of another size has `restart` set too. Times strictly increase, whatever the source's
+        own do. Raises the `SourceError` of the opening where `strict_start` or `retries` forbid
+        another attempt before the first frame, and `SourceLost` where `retries` are used up later.
         """
         failure: BaseException | None = None
         try:
@@ -138,11 +146,11 @@ class SupervisedSource(BaseSource):
             failure = error
             raise
         finally:
-            self._let_go()
-            self._tell(State.ended, failure)
+            self._close_source()
+            self._emit(State.ended, failure)
 
     def close(self) -> None:
-        """End the waiting and let go of the camera."""
+        """End `frames` and close the camera."""
         self._stop.set()
         with self._lock:
             source = self._source
@@ -159,7 +167,7 @@ class SupervisedSource(BaseSource):
                 for frame in frames:
                     if self._stop.is_set():
                         return
-                    self._came()
+                    self._note_frame()
                     restart = broken or frame.restart
                     restart = restart or shape not in (None, frame.pixels.shape)
                     index, shape, broken = base + frame.index, frame.pixels.shape, False
@@ -176,13 +184,13 @@ class SupervisedSource(BaseSource):
             finally:
                 if isinstance(frames, Generator):
                     frames.close()
-                self._let_go()
+                self._close_source()
             # At least one frame was missed, which the indices show.
             index, broken = index + int(self._ever_seen), self._ever_seen
             self._failed(loss)
 
     def _opened(self) -> Source | None:
-        """The source, open; None once closed. Waits and tries again as far as allowed."""
+        """Open the source, with pauses between attempts; returns None once closed."""
         while not self._stop.is_set():
             if self._ever_opened:
                 self._pause()
@@ -192,7 +200,7 @@ class SupervisedSource(BaseSource):
             first, self._ever_opened = not self._ever_opened, True
             self._attempt += 1
             if not self._quiet:
-                self._tell(State.connecting)
+                self._emit(State.connecting)
             self._begun_s = self._clock()
             try:
                 source = self._open()
@@ -207,48 +215,48 @@ class SupervisedSource(BaseSource):
             with self._lock:
                 self._source = source
             if self._stop.is_set():
-                self._let_go()
+                self._close_source()
                 break
             self._duration_s = source.duration_s
             return source
         return None
 
     def _pause(self) -> None:
-        """Wait for the next attempt; the time that a failed one took counts."""
-        pause_s = self._backoff.pause_s(self._retried, self._denied, self._random)
+        """Wait before the next attempt; the time of the failed one counts as pause."""
+        pause_s = self._backoff.pause_s(self._retried, self._denials, self._random)
         if self._attempt:
             pause_s -= self._clock() - self._begun_s
         self._wait(max(pause_s, _LEAST_PAUSE_S))
 
-    def _came(self) -> None:
-        """A frame is here; the first one ends the outage."""
+    def _note_frame(self) -> None:
+        """Note that a frame has arrived; the first one ends an outage."""
         if self._is_live:
             return
         self.reconnects += int(self._ever_seen)
-        self._tell(State.live)
+        self._emit(State.live)
         self._is_live = self._ever_seen = True
-        self._attempt = self._retried = self._denied = 0
+        self._attempt = self._retried = self._denials = 0
         self._reported_code, self._quiet = "", False
 
     def _time_s(self, frame: Frame, last_s: float) -> float:
-        """A frame's time: not ahead of the clock, and after the last."""
+        """A frame's time, corrected: not ahead of the clock, and after the last one."""
         time_s = frame.time_s
         now_s = self._clock()
         time_s = time_s if time_s <= now_s + _AHEAD_S else now_s
         return max(time_s, last_s + _TICK_S)
 
     def _failed(self, error: SourceError) -> None:
-        """Count a loss or a failed opening; raises where it was the last one allowed."""
-        self._denied = self._denied + 1 if error.code == "AUTH_FAILED" else 0
+        """Count a loss or a failed opening; raises where no further attempt is allowed."""
+        self._denials = self._denials + 1 if error.code == "AUTH_FAILED" else 0
         self._last_loss = str(error)
         if self._is_live and isinstance(error, SourceTimeout):
-            self._tell(State.stalled, error)
+            self._emit(State.stalled, error)
         self._is_live = False
-        # An outage of a month is told once per doubling of its attempts, not at each of them.
+        # A long outage is reported once per doubling of its attempts, not at each of them.
         count = self._attempt
         self._quiet = error.code == self._reported_code and count & (count - 1) != 0
         if not self._quiet:
-            self._tell(State.lost, error)
+            self._emit(State.lost, error)
             self._reported_code = error.code
         if self._retries is None or self._retried < self._retries:
             return
@@ -257,15 +265,15 @@ class SupervisedSource(BaseSource):
         times = f"{self._retried} attempt{'' if self._retried == 1 else 's'}"
         raise SourceLost(f"{error}; given up after {times} to open it again") from error
 
-    def _tell(self, state: State, error: BaseException | None = None) -> None:
+    def _emit(self, state: State, error: BaseException | None = None) -> None:
         if self.on_event is not None:
             code = error.code if isinstance(error, SourceError) else "FAILED" if error else ""
             message = " ".join(without_password(str(error)).split()) if error else ""
             now_s = self._clock()
             self.on_event(SourceEvent(self.name, state, now_s, code, message, self._attempt))
 
-    def _let_go(self) -> None:
-        """Close the source if there is one, and keep what it had to say."""
+    def _close_source(self) -> None:
+        """Close the source if there is one, and keep its notes and drops."""
         with self._lock:
             source, self._source = self._source, None
         if source is None:
@@ -278,7 +286,7 @@ class SupervisedSource(BaseSource):
 
 @dataclass(frozen=True, slots=True)
 class Backoff:
-    """Pauses that double up to a ceiling, a little at random so that cameras do not queue up.
+    """Pauses that double up to a ceiling, with jitter so that cameras do not retry in step.
 
     With the ceiling of 3 s and an opening of less than 2 s, a camera is seen again within 5 s of
     its return. Wrong passwords are the exception: cameras lock an account after some of them, so
@@ -290,7 +298,7 @@ class Backoff:
     ceiling_s: float = 3.0
     """Longest pause."""
     denied_after: int = 3
-    """Wrong passwords in a row that are borne at the usual pace."""
+    """Wrong passwords in a row that are retried at the usual pace."""
     denied_ceiling_s: float = 30.0
     """Longest pause while the password is wrong."""
     jitter: float = 0.25

@@ -80,17 +80,17 @@ def follow_camera(
             if not isinstance(error, SourceError):
                 raise
             if tunnel.redirect is None:
-                raise _told(url, here, error, tunnel.failure, limit_s) from None
+                raise _clearest_failure(url, here, error, tunnel.failure, limit_s) from None
         there = tunnel.redirect
         if not is_rtsp(there) or not urlsplit(there).hostname:
             raise SourceRedirected(f"{without_password(url)} redirects to what is no camera")
-        at_home = _place(urlsplit(there)) == _place(named)
+        at_home = _endpoint(urlsplit(there)) == _endpoint(named)
         if named.fragment and not at_home:
             raise SourceRedirected(
                 f"{without_password(url)} redirects to {without_password(there)}, whose "
                 "certificate was not named: name that address with its own"
             )
-        here = _dressed(there, named) if at_home else there
+        here = _with_credentials(there, named) if at_home else there
     raise SourceRedirected(f"{without_password(url)} redirects without end: name another address")
 
 
@@ -115,7 +115,7 @@ class Tunnel:
         self._lock = threading.Lock()
         self._closed = False
         camera = self._connected()
-        self._ends: list[socket.socket] = [camera]
+        self._sockets: list[socket.socket] = [camera]
         try:
             self._server = socket.create_server(("127.0.0.1", 0))
         except OSError:
@@ -135,7 +135,7 @@ class Tunnel:
         """Hang up; may be called from any thread, more than once."""
         with self._lock:
             self._closed = True
-            for one in (self._server, *self._ends):
+            for one in (self._server, *self._sockets):
                 with suppress(OSError):
                     # Not TLS's own `shutdown`: the other thread is at work with it.
                     socket.socket.shutdown(one, socket.SHUT_RDWR)
@@ -149,23 +149,23 @@ class Tunnel:
                 except OSError:
                     break
                 with client, suppress(OSError):
-                    camera = camera or self._reached()
-                    if camera is not None and self._kept(client, camera):
+                    camera = camera or self._reconnected()
+                    if camera is not None and self._register(client, camera):
                         with camera:
-                            self._pass_on(client, camera)
+                            self._relay(client, camera)
                 camera = None
         if camera is not None:
             camera.close()
 
-    def _kept(self, client: socket.socket, camera: socket.socket) -> bool:
+    def _register(self, client: socket.socket, camera: socket.socket) -> bool:
         """Whether both are kept for `close` to end; not once that was called."""
         with self._lock:
-            self._ends = [client, camera]
+            self._sockets = [client, camera]
             if self._closed:
                 camera.close()
             return not self._closed
 
-    def _reached(self) -> socket.socket | None:
+    def _reconnected(self) -> socket.socket | None:
         try:
             return self._connected()
         except (OSError, ValueError, SourceError) as error:
@@ -196,7 +196,7 @@ class Tunnel:
             )
         return connection
 
-    def _pass_on(self, client: socket.socket, camera: socket.socket) -> None:
+    def _relay(self, client: socket.socket, camera: socket.socket) -> None:
         """Until one side ends, or the camera redirects; OSError where a connection breaks."""
         reply = _Reply()
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -229,10 +229,10 @@ class Tunnel:
         with suppress(OSError):
             while not reply.whole and time.monotonic() < until_s and (data := camera.recv(4096)):
                 reply.add(data)
-        here = _undressed(self._parts)
+        here = _without_credentials(self._parts)
         try:
             there = urlsplit(urljoin(urlunsplit(here), reply.location))
-            if _place(there) == ("rtsp", "127.0.0.1", self._port):
+            if _endpoint(there) == ("rtsp", "127.0.0.1", self._port):
                 # The camera names itself as it was asked for.
                 there = there._replace(scheme=here.scheme, netloc=here.netloc)
         except ValueError:
@@ -273,7 +273,7 @@ class _Reply:
         return found[1].strip().decode("utf-8", "replace") if found else ""
 
 
-def _told(
+def _clearest_failure(
     url: str, here: str, error: SourceError, failure: Exception | None, limit_s: float
 ) -> SourceError:
     """Why a camera could not be opened, in the words that say most."""
@@ -306,17 +306,17 @@ def _port(parts: SplitResult) -> int:
     return _PORTS.get(parts.scheme.lower(), 554)
 
 
-def _place(parts: SplitResult) -> tuple[str, str | None, int]:
+def _endpoint(parts: SplitResult) -> tuple[str, str | None, int]:
     return parts.scheme.lower(), parts.hostname, parts.port or _port(parts)
 
 
-def _undressed(parts: SplitResult) -> SplitResult:
+def _without_credentials(parts: SplitResult) -> SplitResult:
     """Without name, password and fingerprint."""
     return parts._replace(netloc=parts.netloc.rpartition("@")[2], fragment="")
 
 
-def _dressed(url: str, named: SplitResult) -> str:
+def _with_credentials(url: str, named: SplitResult) -> str:
     """With those of the camera that was named."""
-    parts = _undressed(urlsplit(url))
+    parts = _without_credentials(urlsplit(url))
     user, at, _ = named.netloc.rpartition("@")
     return urlunsplit(parts._replace(netloc=user + at + parts.netloc, fragment=named.fragment))

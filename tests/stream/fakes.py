@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -15,6 +16,8 @@ from ferstream.stream.faces.track import Face
 from ferstream.stream.frame import Frame
 from ferstream.stream.result import FaceResult, Result
 from ferstream.stream.sinks.base import BaseSink, SinkInfo
+from ferstream.stream.sinks.jsonl import JsonlFile
+from ferstream.stream.sinks.rows import FrameRows, RowSink
 from ferstream.stream.sources.base import BaseSource
 
 Box = tuple[float, float, float, float]
@@ -164,3 +167,8 @@ class ListSink(BaseSink):
     def close(self) -> None:
         """Count the closings."""
         self.closed += 1
+
+
+def jsonl_sink(path: Path, top: int = 10) -> RowSink:
+    """Writes a row per frame to a .jsonl file."""
+    return RowSink(FrameRows(top), JsonlFile(path))

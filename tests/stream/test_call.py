@@ -26,7 +26,7 @@ from ferstream.stream.errors import (
     SourceMissing,
     TablesMissing,
 )
-from ferstream.stream.sinks.columns import COLUMNS
+from ferstream.stream.sinks.table import COLUMNS
 from ferstream.stream.sources.sample import SampleSource
 
 from .fakes import FakeSource

@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 
 from ferstream.stream.errors import SinkError
-from ferstream.stream.outputs import Outputs
-from ferstream.stream.place import Claim
+from ferstream.stream.outputs import Claim, Outputs
 from tests import media
 from tests.commands import within
 from tests.engines import tiny
@@ -117,7 +116,7 @@ def test_a_file_has_one_writer_at_a_time(folder: Path) -> None:
 
 
 def test_a_killed_run_holds_nothing(folder: Path) -> None:
-    code = "import sys; from pathlib import Path; from ferstream.stream.place import Claim\n"
+    code = "import sys; from pathlib import Path; from ferstream.stream.outputs import Claim\n"
     code += "held = Claim(Path('x.csv').resolve()); print(1, flush=True); input()"
     path = (folder / "x.csv").resolve()
     with subprocess.Popen(

@@ -9,8 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from ferstream.engines.views import Reading
-from ferstream.stream.clip import FaceClip
-from ferstream.stream.flow import MotionEstimator
+from ferstream.stream.clip import FaceClip, MotionEstimator
 
 FRAMES, DURATION_S, FIELDS, GAP_S = 32, 2.0, 8, 0.1
 

@@ -13,9 +13,8 @@ from ferstream.engines.bundle import load_bundle
 from ferstream.engines.labels import labels_of
 from ferstream.stream.options import ColumnsName
 from ferstream.stream.result import Result
-from ferstream.stream.sinks.clips import columns as clip_columns
-from ferstream.stream.sinks.columns import COLUMNS, more, roll_deg, units_of
-from ferstream.stream.sinks.table import FaceTable
+from ferstream.stream.sinks.table import COLUMNS, FaceTable, requested, roll_deg, units_of
+from ferstream.stream.sinks.tally import columns as clip_columns
 
 from .fakes import face
 
@@ -60,7 +59,7 @@ def test_the_document_has_each_unit_with_its_blendshapes(page: str) -> None:
 def test_rows_and_tables_tell_the_same() -> None:
     au = np.linspace(0, 1, 52, dtype=np.float32)
     one = replace(face(), blendshape_values=au, blendshape_names=LABELS.blendshapes)
-    told = more(one, COLUMNS)
+    told = requested(one, COLUMNS)
     (row,) = TABLE.rows(Result(4, 0.25, "clip", [one]))
     values = dict(zip(TABLE.names, row, strict=True))
     shapes = dict(zip(LABELS.blendshapes, au.tolist(), strict=True))

@@ -238,9 +238,7 @@ def test_time_running_backwards_begins_anew() -> None:
     assert times(episodes.current) == [(JOYFUL, 1.0, 1.0)]
 
 
-@pytest.mark.parametrize(
-    "options", [{"min_s": -1.0}, {"smooth_s": -0.1}, {"gone_s": 0.0}, {"longest_s": 0.5}]
-)
+@pytest.mark.parametrize("options", [{"min_s": -1.0}, {"smooth_s": -0.1}, {"longest_s": 0.5}])
 def test_times_that_make_no_sense_are_refused(options: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="give positive times"):
         Episodes(**options)

@@ -20,9 +20,8 @@ from ferstream.stream.frame import Frame
 from ferstream.stream.recognize import Recognizer
 from ferstream.stream.result import FaceResult, Result
 from ferstream.stream.sinks.base import SinkInfo
-from ferstream.stream.sinks.clips import ClipSink
-from ferstream.stream.sinks.columns import more
-from ferstream.stream.sinks.table import FaceTable
+from ferstream.stream.sinks.table import FaceTable, requested
+from ferstream.stream.sinks.tally import ClipSink
 from ferstream.stream.sources.sample import SampleSource
 
 from .fakes import face
@@ -143,9 +142,9 @@ def test_rows_tables_and_summaries_tell_them() -> None:
     assert [named[f"blink_{of}_s"] for of in ("watched", "from", "to")] == [0.04, 0.5, 0.65]
     assert (named["gaze_yaw"], named["gaze_pitch"]) == (12.25, -3.0)
     assert dict(zip(table.names, second, strict=True))["eye_open_left"] is None
-    assert more(shown[0], ["eyes"])["eyes"]["blink"] == {"from_s": 0.5, "to_s": 0.65}
-    assert more(shown[0], ["eyes"])["eyes"]["gaze"] == {"yaw_deg": 12.2, "pitch_deg": -3.0}
-    assert more(shown[1], ["eyes"]) == {"eyes": None}
+    assert requested(shown[0], ["eyes"])["eyes"]["blink"] == {"from_s": 0.5, "to_s": 0.65}
+    assert requested(shown[0], ["eyes"])["eyes"]["gaze"] == {"yaw_deg": 12.2, "pitch_deg": -3.0}
+    assert requested(shown[1], ["eyes"]) == {"eyes": None}
 
     sink = ClipSink()
     sink.open(SinkInfo("clip", (8, 8), 25.0, live=False))

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from ferstream.stream.clip import MOTION_CROP_PX, MOTION_FIELD_PX, MotionEstimator, motion_weight
 from ferstream.stream.faces.align import FACE_WIDTH_IN_CROP
-from ferstream.stream.flow import MOTION_CROP_PX, MOTION_FIELD_PX, MotionEstimator, motion_weight
 
 FACE_PX = FACE_WIDTH_IN_CROP * MOTION_CROP_PX
 

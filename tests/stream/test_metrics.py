@@ -258,7 +258,7 @@ def test_silent_connections_do_not_gather(
     metrics: Metrics, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nor those that drip; another address finds room meanwhile."""
-    monkeypatch.setattr("ferstream.stream.sinks.metrics_sink._AT_ONCE", 6)
+    monkeypatch.setattr("ferstream.stream.sinks.metrics_sink._MOST_CONNECTIONS", 6)
     monkeypatch.setattr("ferstream.stream.sinks.metrics_sink._SILENT_S", 3.0)
     metrics.serve("0")
     place = ("127.0.0.1", metrics.port or 0)

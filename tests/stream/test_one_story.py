@@ -20,12 +20,13 @@ from ferstream.stream.sinks.base import Sink
 from ferstream.stream.sinks.boris import BorisSink
 from ferstream.stream.sinks.csv import CsvSink
 from ferstream.stream.sinks.elan import EafSink
-from ferstream.stream.sinks.jsonl import JsonlFile, jsonl_sink
+from ferstream.stream.sinks.jsonl import JsonlFile
 from ferstream.stream.sinks.rows import RowSink
 from ferstream.stream.sinks.spans import EventRows
 from ferstream.stream.sinks.subtitles import SubtitleSink
 from ferstream.stream.sinks.tally import FaceSummary, TallySink
 
+from .fakes import jsonl_sink
 from .test_around import Shown
 
 RATE_HZ = 25.0

@@ -13,10 +13,9 @@ import av
 import pytest
 
 from ferstream.stream.errors import SinkError
-from ferstream.stream.formats import FORMATS, SUFFIXES, named
+from ferstream.stream.formats import FORMATS, SUFFIXES, Place, named, place_of, places_for, stems
 from ferstream.stream.options import ToOption
 from ferstream.stream.outputs import Outputs
-from ferstream.stream.place import Place, place_of, places_for, stems
 from ferstream.stream.run import Route, run, run_many
 from ferstream.stream.sinks.background import BackgroundSink
 from ferstream.stream.sinks.blur import BlurSink

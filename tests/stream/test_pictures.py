@@ -13,10 +13,10 @@ from PIL import Image, ImageOps
 
 from ferstream.stream.errors import SourceTooLarge, SourceUnreadable
 from ferstream.stream.frame import Frame
-from ferstream.stream.picture import decode_picture
 from ferstream.stream.sandbox.untrusted import Limits, open_untrusted
 from ferstream.stream.sources import open_source
 from ferstream.stream.sources.base import Source
+from ferstream.stream.sources.image import decode_picture
 from tests import heic, media
 
 # What a turn does to the quarters r b / g . is written out by hand.

@@ -8,11 +8,11 @@ import cv2
 import numpy as np
 import pytest
 
+from ferstream.stream.clip import MOTION_CROP_PX
 from ferstream.stream.faces.align import crop
 from ferstream.stream.faces.detect import FaceDetector, find_meshes
 from ferstream.stream.faces.mesh import FaceMesh, Mesh
 from ferstream.stream.faces.quality import Quality, clear_features, measure, pose_deg, sharpness
-from ferstream.stream.flow import MOTION_CROP_PX
 
 from .footage import Picture, frames_of
 

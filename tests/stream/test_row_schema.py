@@ -22,11 +22,11 @@ from ferstream.stream.recognize import Recognizer
 from ferstream.stream.result import FaceResult, Result
 from ferstream.stream.run import run
 from ferstream.stream.sinks.base import SinkInfo
-from ferstream.stream.sinks.columns import COLUMNS
 from ferstream.stream.sinks.csv import CsvSink
 from ferstream.stream.sinks.jsonl import JsonlFile
 from ferstream.stream.sinks.rows import FrameRows, RowMaker, RowSink, row_schema
 from ferstream.stream.sinks.spans import EventRows, WindowRows
+from ferstream.stream.sinks.table import COLUMNS
 from ferstream.stream.sources import open_source
 from ferstream.stream.sources.base import SourceEvent, State
 

@@ -15,11 +15,11 @@ import pytest
 from ferstream.stream.errors import SinkError
 from ferstream.stream.result import Result
 from ferstream.stream.sinks.base import SinkInfo
-from ferstream.stream.sinks.jsonl import JsonlFile, jsonl_sink
+from ferstream.stream.sinks.jsonl import JsonlFile
 from ferstream.stream.sinks.rows import BaseRowWriter, FrameRows, RowSink, header, line
 from ferstream.stream.sources.base import SourceEvent, State
 
-from .fakes import face
+from .fakes import face, jsonl_sink
 from .receivers import ROW_INFO, blank, give_rows
 
 LOST = SourceEvent("cam", State.lost, 12.3456, "LOST", "the camera hung up", 1)

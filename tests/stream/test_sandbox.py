@@ -25,7 +25,7 @@ from ferstream.stream.errors import (
     SourceTooLarge,
     SourceUnreadable,
 )
-from ferstream.stream.sandbox.protocol import ProtocolBroken, Receiver
+from ferstream.stream.sandbox.process import ProtocolBroken, Receiver
 from ferstream.stream.sandbox.seccomp import can_confine
 from ferstream.stream.sandbox.untrusted import Limits, PictureDecoder, open_untrusted, printable
 from ferstream.stream.sources import open_source

@@ -16,8 +16,7 @@ from ferstream.stream.sandbox import process as cell
 from ferstream.stream.sandbox import seccomp
 from ferstream.stream.sandbox.process import BASE_BYTES, LEAST_BYTES, Budget, free_memory
 from ferstream.stream.sandbox.seccomp import _MACHINES, _program, landlock_version
-from ferstream.stream.serve.cli import require_sandbox
-from ferstream.stream.serve.guard import ServeError
+from ferstream.stream.serve.cli import ServeError, require_sandbox
 
 MB = 2**20
 ALLOW, KILL, FAIL = 0x7FFF0000, 0x80000000, 0x00050000
@@ -109,21 +108,21 @@ print(held.read())
 def test_one_budget_for_all_decoders() -> None:
     budget = Budget(lambda: 1000 * MB)
     owners = [object() for _ in range(9)]
-    given = [budget.take(owner, 300 * MB) for owner in owners]
+    given = [budget.reserve(owner, 300 * MB) for owner in owners]
     assert given[0] == 300 * MB and given[-1] == 0
     taken = [one for one in given if one]
     assert sum(taken) + len(taken) * BASE_BYTES <= 750 * MB
     assert all(one >= LEAST_BYTES for one in taken)
-    budget.give_back(owners[0])
-    budget.give_back(owners[0])
-    assert budget.take(owners[-1], 300 * MB) == 300 * MB
+    budget.release(owners[0])
+    budget.release(owners[0])
+    assert budget.reserve(owners[-1], 300 * MB) == 300 * MB
 
 
 def test_the_first_decoder_is_let_in_however_little_there_is() -> None:
     budget = Budget(lambda: 10 * MB)
     first, second = object(), object()
-    assert budget.take(first, 300 * MB) == LEAST_BYTES
-    assert budget.take(second, 300 * MB) == 0
+    assert budget.reserve(first, 300 * MB) == LEAST_BYTES
+    assert budget.reserve(second, 300 * MB) == 0
 
 
 def test_what_is_free_is_what_every_group_leaves(tmp_path: Path) -> None:

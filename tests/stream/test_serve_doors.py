@@ -14,9 +14,8 @@ import httpx
 import pytest
 
 from ferstream.stream.recognize import Recognizer
-from ferstream.stream.serve.guard import Limits
-from ferstream.stream.serve.server import ConnectionLimit, Sparing
-from ferstream.stream.serve.turns import client_network
+from ferstream.stream.serve.guard import Limits, client_network
+from ferstream.stream.serve.server import ConnectionLimit, RateLimitedLog
 
 from .serving import Served, encoded, frames, served
 
@@ -187,10 +186,10 @@ def test_behind_a_proxy_there_are_many() -> None:
 
 def test_a_flood_of_lines_is_told_of_now_and_then() -> None:
     times = iter((0.0, 0.0, 1.0, 1.0, 4.9, 4.9, 5.0, 5.0))
-    sparing = Sparing(every_s=5, clock=lambda: next(times))
+    limited = RateLimitedLog(every_s=5, clock=lambda: next(times))
 
     def passes(text: str) -> bool:
-        return sparing.filter(logging.LogRecord("x", logging.WARNING, "", 0, text, (), None))
+        return limited.filter(logging.LogRecord("x", logging.WARNING, "", 0, text, (), None))
 
     told = [(passes("no request"), passes("something else")) for _ in range(4)]
     assert told == [(True, True), (False, False), (False, False), (True, True)]

@@ -24,8 +24,8 @@ from ferstream.stream.frame import Frame
 from ferstream.stream.recognize import Recognizer
 from ferstream.stream.result import Result
 from ferstream.stream.sinks.base import SinkInfo
-from ferstream.stream.sinks.columns import COLUMNS, more
 from ferstream.stream.sinks.settled import SettledSink, Spool
+from ferstream.stream.sinks.table import COLUMNS, requested
 from ferstream.stream.sources.sample import SampleSource
 
 from .fakes import FakeSource, ListSink
@@ -81,7 +81,7 @@ def test_results_come_back_from_the_disk_as_they_were(portrait: Picture) -> None
     assert [one.to_json(135) for one in back] == [one.to_json(135) for one in results]
     for one, other in zip(back[:3], results[:3], strict=True):
         (found,), (expected,) = one.faces, other.faces
-        assert more(found, COLUMNS) == more(expected, COLUMNS)
+        assert requested(found, COLUMNS) == requested(expected, COLUMNS)
         assert np.array_equal(found.face.landmarks_xy, expected.face.landmarks_xy)
         assert found.among == expected.among
     spool.close()

@@ -19,13 +19,12 @@ from ferstream.stream.frame import Frame
 from ferstream.stream.result import FaceResult, Result
 from ferstream.stream.sinks.base import Sink, SinkInfo, check_writable
 from ferstream.stream.sinks.csv import CsvSink
-from ferstream.stream.sinks.jsonl import jsonl_sink
 from ferstream.stream.sinks.screen import LinesSink, WindowSink, check_display
 from ferstream.stream.sinks.tally import FaceSummary, TallySink
 from ferstream.stream.sinks.video import VideoSink
 from tests import media
 
-from .fakes import face
+from .fakes import face, jsonl_sink
 
 INFO = SinkInfo("clip.mp4", (64, 48), 30.0, about={"bundle": {"name": "fake"}})
 

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from ferstream.stream.slot import Every, Latest, SlotClosed, SlotEmpty
+from ferstream.stream.inputs import Every, Latest, SlotClosed, SlotEmpty
 
 
 class Steps:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ferstream.stream.errors import SourceError, SourceMissing, SourceUnreadable, StreamError
-from ferstream.stream.place import place_of
+from ferstream.stream.formats import place_of
 from ferstream.stream.sources import clips_from, open_source, sources_from, without_password
 from tests import media
 

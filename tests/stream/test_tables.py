@@ -17,14 +17,14 @@ import pytest
 from ferstream import main, save_table
 from ferstream.engines.labels import BUILT_IN
 from ferstream.stream.errors import SinkError
+from ferstream.stream.formats import place_of
 from ferstream.stream.frame import Frame
 from ferstream.stream.outputs import Outputs
-from ferstream.stream.place import place_of
 from ferstream.stream.report import failure_json, summary_json
 from ferstream.stream.result import FaceResult, Result
-from ferstream.stream.sinks.base import Making, Sink, SinkInfo
-from ferstream.stream.sinks.clips import ClipSink, write_clips
-from ferstream.stream.sinks.clips import columns as clip_columns
+from ferstream.stream.sinks.base import Sink, SinkInfo, SinkOptions
+from ferstream.stream.sinks.tally import ClipSink, write_clips
+from ferstream.stream.sinks.tally import columns as clip_columns
 from ferstream.stream.summary import StageTimes, Summary
 from tests import media
 from tests.engines import tiny
@@ -127,7 +127,7 @@ def test_parts_are_joined_to_one_table(tmp_path: Path, monkeypatch: pytest.Monke
     parts = [tmp_path / f"{name}.parquet" for name in "abc"]
     clips: list[list[list[FaceResult]]] = [[[face(1)]] * 7, [[]], []]
     for path, shown in zip(parts, clips, strict=True):
-        give(module.make(Making(str(path))), shown, path.stem)
+        give(module.make(SinkOptions(str(path))), shown, path.stem)
     module.join(parts, tmp_path / "all.parquet")
     assert read(tmp_path / "all.parquet") == [row for path in parts for row in read(path)]
     facts = json.loads(parquet.read_schema(tmp_path / "all.parquet").metadata[b"ferstream"])
@@ -140,14 +140,14 @@ def test_parts_are_joined_to_one_table(tmp_path: Path, monkeypatch: pytest.Monke
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
 def test_a_full_disk_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_CELLS", 1)
-    sink = module.make(Making("/dev/full"))
+    sink = module.make(SinkOptions("/dev/full"))
     with pytest.raises(SinkError, match="cannot write /dev/full: no space left on device") as full:
         give(sink, [[face(1)]] * 2000)
     assert "\n" not in str(full.value)
     with pytest.raises(SinkError, match="no space left"):
         add(sink, [[face(1)]], "clip")
     sink.close()
-    missing = module.make(Making(str(tmp_path / "no" / "x.parquet")))
+    missing = module.make(SinkOptions(str(tmp_path / "no" / "x.parquet")))
     with pytest.raises(SinkError, match="cannot write"):
         give(missing, [])
 

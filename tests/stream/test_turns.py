@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ferstream.stream.serve.turns import LineFull, Turns
+from ferstream.stream.serve.guard import QueueFull, Turns
 
 
 class Asking:
@@ -93,7 +93,7 @@ async def test_of_one_address_only_so_many_wait() -> None:
     asking = Asking(Turns(1, line=2))
     for name in ("a1", "a2", "a3"):
         await asking.ask(name)
-    with pytest.raises(LineFull):
+    with pytest.raises(QueueFull):
         async with asking.turns.turn("a"):
             pass
     await asking.ask("b1")

@@ -25,8 +25,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from ferstream.stream.clip import MOTION_CROP_PX, MOTION_FIELD_PX, MotionEstimator
 from ferstream.stream.faces.align import ANCHOR_TEMPLATE
-from ferstream.stream.flow import MOTION_CROP_PX, MOTION_FIELD_PX, MotionEstimator
 
 from ..errors import OptionsWrong
 from .face_splits import Splits, about_splits, completed, numbered

@@ -25,7 +25,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from ferstream.stream.flow import MOTION_CROP_PX, MotionEstimator, motion_weight
+from ferstream.stream.clip import MOTION_CROP_PX, MotionEstimator, motion_weight
 
 from .fer import FerPlus, load_fer_plus
 
@@ -253,7 +253,7 @@ def motion_weights(
     stacks: npt.NDArray[np.float32], still: float, moving: float
 ) -> npt.NDArray[np.float32]:
     """Weights (N, 1), 0..1, that run time gives the motion in stacks (N, 2F, P, P); ``still`` and
-    ``moving`` are speeds in face widths per second, see `stream.flow.motion_weight`."""
+    ``moving`` are speeds in face widths per second, see `stream.clip.motion_weight`."""
     weights = [motion_weight(stack, still, moving) for stack in stacks]
     return np.array(weights, np.float32)[:, None]
 

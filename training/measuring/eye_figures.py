@@ -20,13 +20,13 @@ import numpy.typing as npt
 
 from ferstream.engines.bundle import Bundle, load_bundle
 from ferstream.engines.engine import Engine, open_engine
+from ferstream.stream.clip import MOTION_CROP_PX
 from ferstream.stream.eyes import Blinks, opening
 from ferstream.stream.faces.align import crop as aligned_crop
 from ferstream.stream.faces.front import Landmarker, open_front_end
 from ferstream.stream.faces.gaze import LINE, gaze_features
 from ferstream.stream.faces.mesh import Region
 from ferstream.stream.faces.quality import pose_deg
-from ferstream.stream.flow import MOTION_CROP_PX
 from ferstream.stream.recognize import Recognizer
 
 from ..datasets.point_faces import PointFaces, photographed

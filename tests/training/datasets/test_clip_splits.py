@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ferstream.stream.flow import MotionEstimator
+from ferstream.stream.clip import MotionEstimator
 from ferstream.training.datasets.learning_clips import ClipSplits, LearningClips, load_clips
 from ferstream.training.datasets.readers.prepared import FORMAT, SET, shard_path, write_shard
 from ferstream.training.datasets.synthetic import write_packed

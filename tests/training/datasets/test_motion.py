@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from ferstream.stream.clip import MOTION_CROP_PX, MOTION_FIELD_PX, MotionEstimator
 from ferstream.stream.faces.align import FACE_WIDTH_IN_CROP, warp
-from ferstream.stream.flow import MOTION_CROP_PX, MOTION_FIELD_PX, MotionEstimator
 from ferstream.training.datasets.fer import FerPlus
 from ferstream.training.datasets.motion import (
     FIELDS,

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ferstream.stream.flow import MOTION_CROP_PX
+from ferstream.stream.clip import MOTION_CROP_PX
 from ferstream.training.datasets.augment import CROP_PX, SPOILS, ViewMaker
 from ferstream.training.datasets.fer import FerPlus
 from ferstream.training.datasets.motion import Crop, FaceShape, MovingFace, aligned_landmarks

@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ferstream.stream.errors import StreamError
-from ferstream.stream.picture import decode_picture
 from ferstream.stream.sources import open_source
+from ferstream.stream.sources.image import decode_picture
 
 from .errors import PictureError
 

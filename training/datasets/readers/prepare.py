@@ -22,8 +22,8 @@ from typing import Any
 
 import numpy as np
 
+from ferstream.stream.clip import MOTION_CROP_PX
 from ferstream.stream.faces.align import ANCHOR_LANDMARKS, ANCHOR_TEMPLATE
-from ferstream.stream.flow import MOTION_CROP_PX
 
 from .check import digest, leaking, twins
 from .errors import PictureError, PreparedError
