@@ -120,6 +120,7 @@ def score(
         raise typer.BadParameter("--json and rows both want standard output: name a file for one")
     running = running_of(jobs, resume, shard, on)
     from .batch.command import score_all
+    from .batch.remote import copied_here
     from .batch.task import Settings
     from .outputs import Outputs
     from .sources import clips_from
@@ -158,7 +159,8 @@ def score(
         overwrite=overwrite,
         inputs=read_beside(clips, bundle),
     )
-    score_all(names, settings, outputs, running, as_json=as_json)
+    with copied_here(outputs, running) as (outputs, remote):
+        score_all(names, settings, outputs, running, as_json=as_json, remote=remote)
 
 
 def bench(

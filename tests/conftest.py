@@ -56,6 +56,7 @@ SLOW = (
     *("stream/test_live_sources.py", "stream/test_odd_*", "stream/test_process.py"),
     *("stream/test_pipelines.py", "stream/test_library.py", "stream/test_bench.py"),
     *("stream/test_call.py", "stream/test_tables.py", "stream/test_batch.py", "test_examples.py"),
+    "stream/test_remote_batch.py",
     *("engines/test_bindings.py", "engines/test_private.py", "engines/test_signal_stack.py"),
     *("engines/test_bench.py", "engines/test_default_plans.py", "stream/test_hls.py"),
     *("calibration/test_calibrate_cli.py", "test_cli.py", "test_readme.py", "test_offline.py"),

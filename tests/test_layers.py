@@ -47,6 +47,7 @@ OWNERS = {
     "gi": {"stream"},
     "mediapipe": {"stream"},
     "dlib": {"stream"},
+    "fsspec": {"stream"},
     "paho": {"stream"},
     "prometheus_client": {"stream"},
     "pyarrow": {"stream"},

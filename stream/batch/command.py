@@ -25,6 +25,7 @@ from ..recognize import Recognizer
 from ..result import SCHEMA
 from ..sinks.tally import write_clips
 from .plan import Plan, Running
+from .remote import Pushing, RemoteFolder
 from .runner import Watcher, run_batch
 from .task import Settings, Task
 from .worker import LocalWorker, ProcessWorker, Worker
@@ -42,9 +43,11 @@ def score_all(
     running: Running,
     *,
     as_json: bool,
+    remote: RemoteFolder | None = None,
 ) -> None:
     """Score clips, print what came of them, and exit with the status that fits.
 
+    With a `remote` folder the outputs lie in its copy on this machine, and go there clip by clip.
     Raises a `SourceError` for a single clip that cannot be scored, `SinkError` and what opening a
     bundle raises.
     """
@@ -79,7 +82,9 @@ def score_all(
             workers = [partial(LocalWorker, settings, recognizer, about, complain, first)]
         if running.elsewhere:
             recognizer.close()  # each process has its own
-        watcher = closing.enter_context(_Terminal(len(names), first, silent))
+        watcher: Watcher = closing.enter_context(_Terminal(len(names), first, silent))
+        if remote is not None:
+            watcher = Pushing(watcher, remote)
         whole = running.shard is None
         batch = run_batch(
             plan.tasks, workers, ledger=ledger, stop=stop, watcher=watcher, join=whole
@@ -88,6 +93,8 @@ def score_all(
             if whole and outputs.summary_place is not None:
                 write_clips(outputs.summary_place, batch.documents, recognizer.labels, about)
             plan.end()
+        if remote is not None:
+            remote.push(ended=not stop.is_set())
     if plan.single and batch.failures:
         raise batch.failures[0].__cause__ or batch.failures[0]
     if stop.is_set() and plan.resumable:
