@@ -167,16 +167,20 @@ def open_engine(
     "auto" is int8 on the CPU where the bundle has it, else fp32; on a GPU the plan that ran
     fastest, or fp16. `threads` (CPU) None leaves the number to the backend.
 
-    Networks that find faces may be there in INT8 alone, which runs on the CPU: a backend or a
-    precision that they are not there for is taken as "auto".
+    A precision that the bundle has of other networks only is taken as "auto" for this one, so that
+    "int8" means INT8 wherever the bundle has it. Networks that find faces may be there in INT8
+    alone, which runs on the CPU: a backend that they are not there for is "auto" too.
 
     Raises EngineUnavailable (backend or precision not here) and ContractMismatch (the graph is
     not what the manifest says); for a GPU backend asked for by name, all that its opening raises.
     """
     if network not in bundle.manifest.networks or not bundle.precisions(network):
         raise BundleError(f"bundle {bundle.manifest.name} has no network {network!r}")
+    if precision not in bundle.precisions(network) and any(
+        precision in bundle.precisions(other) for other in bundle.manifest.networks
+    ):
+        precision = "auto"
     if network in FACE_NETWORKS:
-        precision = precision if precision in bundle.precisions(network) else "auto"
         backend = backend if backend in CPU_BACKENDS else "auto"
     if backend == "auto":
         return _open_auto(bundle, network, precision, threads)

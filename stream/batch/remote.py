@@ -35,8 +35,11 @@ if TYPE_CHECKING:
     from .plan import Running
     from .task import Task
 
-STORES = ("s3", "gs", "gcs", "abfs", "abfss", "az", "oss", "hdfs", "webhdfs", "sftp", "ftp", "smb")
-"""Schemes of addresses that hold files."""
+SERVERS = ("hdfs", "webhdfs", "sftp", "ftp", "smb")
+"""Schemes of addresses of file servers, whose folders have to be made."""
+STORES = ("s3", "gs", "gcs", "abfs", "abfss", "az", "oss", *SERVERS)
+"""Schemes of all addresses that hold files. Object stores have no folders, and a bucket is not made
+unasked."""
 _NEW, _PART = ".new", ".part"
 _BEAT_S = 10.0
 """So often a run shows that it is alive."""
@@ -98,7 +101,7 @@ class RemoteFolder:
     def __enter__(self) -> RemoteFolder:
         self._files, self._root = _connected(self._address)
         with self._told("cannot be written"):
-            self._files.makedirs(self._root, exist_ok=True)
+            self._make_folder("")
         self.folder = Path(tempfile.mkdtemp(prefix="ferstream-batch-")).resolve()
         try:
             self._take_lock()
@@ -174,7 +177,7 @@ class RemoteFolder:
         }
         self._number += 1
         content = json.dumps(commit, separators=(",", ":")).encode()
-        self._files.makedirs(self._at(self._log), exist_ok=True)
+        self._make_folder(self._log)
         self._files.pipe_file(self._at(f"{self._log}/{self._number:08}"), content)
         self._committed, self._told_of = dict(files), dict(ledgers)
         if whole:
@@ -294,6 +297,10 @@ class RemoteFolder:
         """An object that is whole at any moment, under its name or as the new one beside it."""
         self._files.pipe_file(self._at(name + _NEW), content)
         self._move(name)
+
+    def _make_folder(self, name: str) -> None:
+        if self._address.partition(":")[0].lower() in SERVERS:
+            self._files.makedirs(self._at(name).rstrip("/"), exist_ok=True)
 
     def _move(self, name: str) -> None:
         """Put the new object in the place of the old one. Not every server moves over another."""

@@ -111,6 +111,12 @@ def test_auto_takes_int8_where_it_is_and_the_first_backend(bundle: Bundle) -> No
     assert open_engine(bundle, "fusion").backend == BACKENDS[0]
 
 
+def test_a_precision_by_name_is_where_the_bundle_has_it(bundle: Bundle) -> None:
+    assert open_engine(bundle, "spatial", precision="int8").precision == "int8"
+    assert open_engine(bundle, "fusion", precision="int8").precision == "fp32"
+    assert open_engine(bundle, "spatial", precision="fp32").precision == "fp32"
+
+
 @pytest.mark.parametrize(
     ("backend", "precision", "said"),
     [
