@@ -20,8 +20,7 @@ from ferstream.engines.views import Reading, Views
 
 from .clip import motion_weight
 from .emotions import EmotionReader, Emotions, steady
-from .eyes import Eyes, opening, seen_well
-from .faces.gaze import gaze_deg
+from .eyes import Eyes, gaze_deg, opening, seen_well
 from .faces.quality import TRUSTED
 from .memory import DetectedFaces, FaceState, Memory, Seen, Waiting
 from .result import FaceResult, Result, Stages

@@ -18,11 +18,10 @@ from numpy.typing import NDArray
 from ..process import hold, start_here
 from .align import crop as aligned_crop
 from .front import Detector, Landmarker, Look, Opening, Trust
-from .graphs import load_mediapipe
+from .graphs import load_mediapipe, quiet
 from .head import posed_head
 from .mesh import PATCH_PX, FaceMesh, Mesh, Region
 from .quality import CLEAR_PX, clearness
-from .quiet import quiet
 from .views import NETWORK_PX, View, tiles_of
 
 __all__ = ["Detection", "FaceDetector", "FaceMesh", "Mesh", "Region", "find_meshes", "overlap"]

@@ -21,8 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..process import hold, start_here
-from .graphs import load_mediapipe
-from .quiet import quiet
+from .graphs import load_mediapipe, quiet
 
 LANDMARKS = 468
 PATCH_PX = 192

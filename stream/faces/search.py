@@ -1,11 +1,16 @@
-"""New faces: when a frame is searched for them, how much of it, and which way up."""
+"""New faces: when a frame is searched for them, how much of it, and which way up.
+
+A frame is searched where the picture has changed enough, or shows another scene; turned by quarters
+where nobody stands upright, what is found being carried back.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,9 +19,7 @@ from .detect import Detection, find_meshes, overlap
 from .front import Detector, Landmarker, Look
 from .mesh import Mesh, Region
 from .options import FaceOptions
-from .scene import Scene, Watch
-from .sight import Sight
-from .turn import TURNS, turned, turned_back, upright_turn
+from .sight import Sight, unit
 from .views import tiles_of
 
 DETECT_S = 0.5
@@ -215,3 +218,104 @@ def plausible(mesh: Mesh, region: Region, shape: tuple[int, ...]) -> bool:
         and -0.25 * size < centre[0] < shape[1] + 0.25 * size
         and -0.25 * size < centre[1] < shape[0] + 0.25 * size
     )
+
+
+TURNS = (0, 90, 180, 270)
+"""Degrees clockwise."""
+
+
+def turned(rgb: NDArray[np.uint8], turn_deg: int) -> NDArray[np.uint8]:
+    """A frame (H, W, 3) turned clockwise by one of `TURNS`."""
+    return np.ascontiguousarray(np.rot90(rgb, -turn_deg // 90)) if turn_deg else rgb
+
+
+def turned_back(found: Detection, turn_deg: int, height: int, width: int) -> Detection:
+    """A detection in a turned frame, where it lies in the frame of this size as it was."""
+    if not turn_deg:
+        return found
+    x, y, across, down = found.box
+    low, high = _back(np.array([(x, y), (x + across, y + down)]), turn_deg, height, width)
+    corner, size = np.minimum(low, high), np.abs(high - low)
+    points_xy = _back(found.points_xy, turn_deg, height, width)
+    return Detection((*corner.tolist(), *size.tolist()), found.score, points_xy)
+
+
+def upright_turn(roll_rad: float) -> int:
+    """The one of `TURNS` that best makes a face with this roll, clockwise, stand upright."""
+    return round(-math.degrees(roll_rad) / 90) % 4 * 90
+
+
+def _back(xy: NDArray[np.float64], turn_deg: int, height: int, width: int) -> NDArray[np.float64]:
+    x, y = xy[:, 0], xy[:, 1]
+    back = {90: (y, height - x), 180: (width - x, height - y), 270: (width - y, x)}
+    return np.stack(back[turn_deg], axis=1)
+
+
+Box = tuple[float, float, float, float]
+Scene = NDArray[np.float32]
+"""Grey levels of a grid of pixels, row by row."""
+
+GRID = (18, 32)
+"""Rows and columns of pixels that stand for the picture."""
+_SAME_SCENE = 0.85
+"""Correlation of two frames' scenes; a cut has less."""
+_SAME_SCENE_GREY = 10.0
+"""And it changes their grey levels by more than noise does."""
+_CHANGED_GREY = 18.0
+"""Noise changes a pixel by less, somebody who comes in changes some by more."""
+_REACH = 0.5
+"""Around a known face so much of its size may move with it."""
+
+
+def scene_of(rgb: NDArray[np.uint8]) -> Scene:
+    """A few hundred of a picture's pixels."""
+    return np.asarray(rgb[_places(*rgb.shape[:2])].mean(-1, dtype=np.float32).ravel())
+
+
+def is_cut(before: Scene | None, now: Scene) -> bool:
+    """Whether the whole picture is another one."""
+    if before is None or np.abs(now - before).mean() < _SAME_SCENE_GREY:
+        return False
+    return float(unit(before) @ unit(now)) < _SAME_SCENE
+
+
+@lru_cache(maxsize=64)
+def _places(height: int, width: int) -> tuple[NDArray[np.intp], ...]:
+    """The rows and columns of `GRID` in a picture of this size."""
+    return np.ix_(
+        *(
+            np.linspace(0, size - 1, count).astype(int)
+            for size, count in zip((height, width), GRID, strict=True)
+        )
+    )
+
+
+class Watch:
+    """Compares scenes with that of the last look; a slow change adds up until it counts."""
+
+    def __init__(self) -> None:
+        self._seen: Scene | None = None
+
+    def looked(self, scene: Scene | None) -> None:
+        """It was looked for faces in this scene."""
+        self._seen = scene
+
+    def changed(self, scene: Scene | None, shape: tuple[int, ...], known: Iterable[Box]) -> bool:
+        """Whether anything is another than at the last look, in a picture (H, W, ...), apart from
+        where the known faces are."""
+        if scene is None or self._seen is None or scene.shape != self._seen.shape:
+            return True
+        moved = (np.abs(scene - self._seen) > _CHANGED_GREY).reshape(GRID)
+        if not moved.any():
+            return False
+        rows, columns = np.nonzero(moved)
+        y, x = (
+            at * (side - 1) / (count - 1)
+            for at, side, count in zip((rows, columns), shape[:2], GRID, strict=True)
+        )
+        outside = np.ones(len(x), bool)
+        for left, top, width, height in known:
+            reach_x, reach_y = _REACH * width, _REACH * height
+            beside = (x < left - reach_x) | (x > left + width + reach_x)
+            outside &= beside | (y < top - reach_y) | (y > top + height + reach_y)
+        return bool(outside.any())

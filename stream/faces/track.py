@@ -23,10 +23,8 @@ from .detect import Detection, mesh_of, overlap
 from .front import Detector, Landmarker, Look, PursuingDetector, open_front_end
 from .mesh import Mesh, Region
 from .options import FaceOptions
-from .scene import Scene, is_cut, scene_of
-from .search import SEARCH_S, Extent, Plan, Search, plausible
-from .seen_together import SeenTogether
-from .sight import COAST_S, SAME_LOOKS, Face, Sight, Track, without_doubles
+from .search import SEARCH_S, Extent, Plan, Scene, Search, is_cut, plausible, scene_of
+from .sight import COAST_S, SAME_LOOKS, Face, SeenTogether, Sight, Track, without_doubles
 
 __all__ = ["Face", "FaceTracker"]
 

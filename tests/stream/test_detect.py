@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from ferstream.stream.faces.detect import FaceDetector, find_meshes, overlap
+from ferstream.stream.faces.graphs import quiet
 from ferstream.stream.faces.mesh import FaceMesh, Region
-from ferstream.stream.faces.quiet import quiet
 
 from .footage import frames_of
 

@@ -12,9 +12,18 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from ferstream.stream.eyes import GAP_S, OPEN, SHUT, Blink, Blinks, Eyes, opening, seen_well
+from ferstream.stream.eyes import (
+    GAP_S,
+    OPEN,
+    SHUT,
+    Blink,
+    Blinks,
+    Eyes,
+    gaze_deg,
+    opening,
+    seen_well,
+)
 from ferstream.stream.faces.align import crop as aligned_crop
-from ferstream.stream.faces.gaze import gaze_deg
 from ferstream.stream.faces.head import MEAN_HEAD
 from ferstream.stream.frame import Frame
 from ferstream.stream.recognize import Recognizer

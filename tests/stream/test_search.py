@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ferstream.stream.faces.detect import FaceDetector
 from ferstream.stream.faces.front import Look
 from ferstream.stream.faces.mesh import FaceMesh
-from ferstream.stream.faces.scene import GRID, Watch
+from ferstream.stream.faces.search import GRID, Watch
 from ferstream.stream.faces.track import FaceTracker
 from ferstream.stream.frame import Frame
 from ferstream.stream.sources.sample import SampleSource

@@ -17,8 +17,7 @@ import pytest
 from ferstream.stream.errors import SinkError
 from ferstream.stream.eyes import Blink, Eyes
 from ferstream.stream.faces.detect import FaceDetector, FaceMesh
-from ferstream.stream.faces.seen_together import SeenTogether
-from ferstream.stream.faces.sight import Track
+from ferstream.stream.faces.sight import SeenTogether, Track
 from ferstream.stream.faces.track import FaceTracker
 from ferstream.stream.frame import Frame
 from ferstream.stream.recognize import Recognizer

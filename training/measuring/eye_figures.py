@@ -21,10 +21,9 @@ import numpy.typing as npt
 from ferstream.engines.bundle import Bundle, load_bundle
 from ferstream.engines.engine import Engine, open_engine
 from ferstream.stream.clip import MOTION_CROP_PX
-from ferstream.stream.eyes import Blinks, opening
+from ferstream.stream.eyes import LINE, Blinks, gaze_features, opening
 from ferstream.stream.faces.align import crop as aligned_crop
 from ferstream.stream.faces.front import Landmarker, open_front_end
-from ferstream.stream.faces.gaze import LINE, gaze_features
 from ferstream.stream.faces.mesh import Region
 from ferstream.stream.faces.quality import pose_deg
 from ferstream.stream.recognize import Recognizer
@@ -173,7 +172,7 @@ def place_of(points_xy: npt.NDArray[np.float32]) -> Region:
 
 
 def line_in_use() -> Floats:
-    """(7, 2): what `stream.faces.gaze` takes `gaze_features` to degrees right and down by."""
+    """(7, 2): what `stream.eyes` takes `gaze_features` to degrees right and down by."""
     return np.asarray(np.load(LINE), np.float64)
 
 
