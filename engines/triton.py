@@ -36,9 +36,7 @@ FORMS = ("onnx", "plan")
 """What the repository's models are: ONNX files, or TensorRT plans of this machine."""
 
 _TYPES = {"uint8": "TYPE_UINT8", "float32": "TYPE_FP32", "float16": "TYPE_FP16"}
-_VARIABLE = -1
-_QUEUE_US = 1000
-_PIPELINE = "pipeline.json"
+_VARIABLE, _QUEUE_US, _PIPELINE = -1, 1000, "pipeline.json"
 
 # What is used of model_config.proto of Triton's server. A map is a list of keys and values.
 _MESSAGES: Declarations = {
@@ -349,8 +347,7 @@ def _pipeline(bundle: Bundle) -> dict[str, Any]:
         },
         "fusion": manifest.fusion,
         "outputs": "logits: of an exclusive head divided by its temperature, softmax; of an "
-        "independent one a sigmoid for each label; a scale holds values. The manifest of the "
-        "bundle may hold a finer calibrator.",
+        "independent one a sigmoid for each, if the manifest has no calibrator; a scale as it is",
     }
 
 
@@ -367,11 +364,9 @@ def _client_steps(bundle: Bundle) -> list[dict[str, str]]:
         "second, oldest first, zeros where there are none; has_motion: 0 without motion or up to a "
         f"mean speed of {motion.still:g}, 1 from {motion.moving:g} on, between these in proportion"
     )
-    crop = (
-        f"crop: {manifest.crop.colour}, {manifest.crop.px} px, aligned as {manifest.crop.template}"
-    )
-    if manifest.mirrored:
-        crop += ", of every second frame of a face mirrored"
+    face = manifest.crop
+    turns = ", of every second frame of a face mirrored" if manifest.mirrored else ""
+    crop = f"crop: {face.colour}, {face.px} px, aligned as {face.template}{turns}"
     kept = (
         f"feature: of each face the last {manifest.clip_frames} at most, no older than "
         f"{manifest.clip_duration_s:g} s, oldest first; one less than {spacing_s:g} s after the "

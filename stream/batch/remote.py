@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 import shutil
 import socket
 import tempfile
@@ -27,29 +26,20 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import SinkError, StreamError
 from ..formats import SOURCE
-from ..sources.base import with_variables, without_password
+from ..sources.base import without_password
 from .runner import Watcher
+from .store import NEW, Store, address_of, is_remote
 
 if TYPE_CHECKING:
     from ..outputs import Outputs
     from .plan import Running
     from .task import Task
 
-SERVERS = ("hdfs", "webhdfs", "sftp", "ftp", "smb")
-"""Schemes of addresses of file servers, whose folders have to be made."""
-STORES = ("s3", "gs", "gcs", "abfs", "abfss", "az", "oss", *SERVERS)
-"""Schemes of all addresses that hold files. Object stores have no folders, and a bucket is not made
-unasked."""
-_NEW, _PART = ".new", ".part"
+_PART, _LEDGER = ".part", ".ledger"
 _BEAT_S = 10.0
 """So often a run shows that it is alive."""
 _SILENT_S = 25.0
 """A run that shows nothing for so long is dead."""
-
-
-def is_remote(target: str) -> bool:
-    """Whether a place of results is a file at such an address; a path that was made of one too."""
-    return re.match(rf"({'|'.join(STORES)}):/", target, re.IGNORECASE) is not None
 
 
 class RemoteFolder:
@@ -66,7 +56,7 @@ class RemoteFolder:
     """
 
     def __init__(self, targets: Sequence[str], *, resume: bool, overwrite: bool) -> None:
-        whole = [_address(target) for target in targets]
+        whole = [address_of(target) for target in targets]
         self._address = whole[0].partition(SOURCE)[0].rpartition("/")[0]
         self._resume, self._overwrite = resume, overwrite
         apart = [one for one in whole if not one.startswith(self._address + "/")]
@@ -96,12 +86,12 @@ class RemoteFolder:
 
     def local(self, target: str) -> str:
         """Where on this machine a place of the batch is written."""
-        return str(self.folder / _address(target).removeprefix(self._address + "/"))
+        return str(self.folder / address_of(target).removeprefix(self._address + "/"))
 
     def __enter__(self) -> RemoteFolder:
-        self._files, self._root = _connected(self._address)
-        with self._told("cannot be written"):
-            self._make_folder("")
+        self._store, self._beating = Store(self._address), Store(self._address)
+        with self._store.told("cannot be written"):
+            self._store.make_folder()
         self.folder = Path(tempfile.mkdtemp(prefix="ferstream-batch-")).resolve()
         try:
             self._take_lock()
@@ -121,8 +111,8 @@ class RemoteFolder:
     def _let_go(self) -> None:
         """Remove the lock, if it is this run's, and the copy."""
         with contextlib.suppress(Exception):
-            if self._read(self._lock).get("run") == self._token:
-                self._remove(self._lock)
+            if self._store.read(self._lock).get("run") == self._token:
+                self._store.remove(self._lock)
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def push(self, ended: bool = False) -> None:
@@ -130,11 +120,13 @@ class RemoteFolder:
         does."""
         with (
             self._turn,
-            self._told("was lost; what is there stays whole, --resume goes on with it"),
+            self._store.told("was lost; what is there stays whole, --resume goes on with it"),
         ):
             # Ledgers are read first: what they tell of is here by then.
             paths = [path for path in sorted(self.folder.rglob("*")) if path.is_file()]
-            ledgers = {self._name(path): path.read_text() for path in paths if _is_ledger(path)}
+            ledgers = {
+                self._name(path): path.read_text() for path in paths if path.suffix == _LEDGER
+            }
             held: dict[str, str] = {}
             for path in paths:
                 name = self._name(path)
@@ -143,19 +135,19 @@ class RemoteFolder:
                 stamp = (path.stat().st_size, path.stat().st_mtime_ns)
                 held[name] = name
                 if self._sent.get(name) != stamp:
-                    held[name] = name + _NEW if name in self._known else name
-                    self._files.put_file(str(path), self._at(held[name]))
+                    held[name] = name + NEW if name in self._known else name
+                    self._store.put(path, held[name])
                     self._sent[name] = stamp
             # What an earlier run made stays until this one has something in its place.
             gone = (self._known if ended else set(self._committed)) - set(held)
             self._commit(held, ledgers, whole=ended)
             moved = [name for name in held if held[name] != name]
             for name in moved:
-                self._move(name)
+                self._store.move(name)
             if moved:
                 self._commit({name: name for name in held}, ledgers, whole=ended)
             for name in gone:
-                self._remove(name)
+                self._store.remove(name)
                 self._sent.pop(name, None)
             self._known = (self._known - gone) | set(held)
             if ended:
@@ -177,31 +169,23 @@ class RemoteFolder:
         }
         self._number += 1
         content = json.dumps(commit, separators=(",", ":")).encode()
-        self._make_folder(self._log)
-        self._files.pipe_file(self._at(f"{self._log}/{self._number:08}"), content)
+        self._store.make_folder(self._log)
+        self._store.add(f"{self._log}/{self._number:08}", content)
         self._committed, self._told_of = dict(files), dict(ledgers)
         if whole:
             for number in self._commits():
                 if number < self._number:
-                    self._remove(f"{self._log}/{number:08}")
+                    self._store.remove(f"{self._log}/{number:08}")
 
     def _commits(self) -> list[int]:
         """Numbers of the commits at the address, in order."""
-        self._files.invalidate_cache()
-        if not self._files.exists(self._at(self._log)):
-            return []
-        names = [
-            path.rpartition("/")[2] for path in self._files.ls(self._at(self._log), detail=False)
-        ]
-        return sorted(int(name) for name in names if name.isdecimal())
+        return sorted(int(name) for name in self._store.names(self._log) if name.isdecimal())
 
     def _tidy(self) -> None:
         """Delete folders of parts that are empty here, with what a killed run left there."""
         for path in list(self._parts_seen):
             if not any(name.startswith(path + "/") for name in self._known):
-                self._files.invalidate_cache()
-                if self._files.exists(self._at(path)):
-                    self._files.rm(self._at(path), recursive=True)
+                self._store.remove(path)
 
     def _name(self, path: Path) -> str:
         """A file's name at the address."""
@@ -217,12 +201,12 @@ class RemoteFolder:
     def _pull(self) -> None:
         """What counts of the batch at the address: all of it to go on with, else what says that it
         is there."""
-        with self._told("cannot be read"):
+        with self._store.told("cannot be read"):
             numbers = self._commits()
         files: dict[str, str] = {}
         ledgers: dict[str, str] = {}
         for number in numbers:
-            commit = self._read(f"{self._log}/{number:08}", cut_off=number == numbers[-1])
+            commit = self._store.read(f"{self._log}/{number:08}", cut_off=number == numbers[-1])
             if commit.get("whole"):
                 files, ledgers = {}, {}
             files |= commit.get("files", {})
@@ -245,8 +229,8 @@ class RemoteFolder:
             if name in ledgers:
                 path.write_text(ledgers[name])
             elif self._resume:
-                with self._told("cannot be read"):
-                    self._files.get_file(self._at(self._there(files[name])), str(path))
+                with self._store.told("cannot be read"):
+                    self._store.get(files[name], path)
                 if files[name] == name:
                     self._sent[name] = (path.stat().st_size, path.stat().st_mtime_ns)
             else:
@@ -257,20 +241,22 @@ class RemoteFolder:
         for name in self._inside:
             if SOURCE in name or self._overwrite:
                 continue
-            with self._told("cannot be read"):
-                there = self._files.isfile(self._at(name))
+            with self._store.told("cannot be read"):
+                there = self._store.has(name)
             if there:
                 raise SinkError(f"{self.name}/{name} exists: name another file, or say --overwrite")
 
     def _take_lock(self) -> None:
         """Keep other runs away, as far as a store without locks can: two that begin in the same
         second may both see none."""
-        told = self._read(self._lock)
+        told = self._store.read(self._lock)
         if told:
             end_s = time.monotonic() + _SILENT_S
             while time.monotonic() < end_s:
                 time.sleep(1)
-                now = self._read(self._lock) or self._read(self._lock)  # it may just be moved
+                now = self._store.read(self._lock) or self._store.read(
+                    self._lock
+                )  # it may just be moved
                 if not now:
                     break
                 if now != told:
@@ -278,8 +264,8 @@ class RemoteFolder:
                         f"{self.name}/{self._inside[0]} is being written by another run, on "
                         f"{str(now.get('run')).partition(' ')[0]}: wait for it, or write elsewhere"
                     )
-        self._show(0)
-        if self._read(self._lock).get("run") != self._token:
+        self._show(self._store, 0)
+        if self._store.read(self._lock).get("run") != self._token:
             raise SinkError(f"{self.name}/{self._inside[0]}: another run began in this moment")
 
     def _show_life(self) -> None:
@@ -287,62 +273,11 @@ class RemoteFolder:
         while not self._over.wait(_BEAT_S):
             beat += 1
             with contextlib.suppress(SinkError):  # the next clip tells of a store that is gone
-                self._show(beat)
+                self._show(self._beating, beat)
 
-    def _show(self, beat: int) -> None:
-        with self._told("cannot be written"):
-            self._write(self._lock, json.dumps({"run": self._token, "beat": beat}).encode())
-
-    def _write(self, name: str, content: bytes) -> None:
-        """An object that is whole at any moment, under its name or as the new one beside it."""
-        self._files.pipe_file(self._at(name + _NEW), content)
-        self._move(name)
-
-    def _make_folder(self, name: str) -> None:
-        if self._address.partition(":")[0].lower() in SERVERS:
-            self._files.makedirs(self._at(name).rstrip("/"), exist_ok=True)
-
-    def _move(self, name: str) -> None:
-        """Put the new object in the place of the old one. Not every server moves over another."""
-        self._remove(name)
-        self._files.mv(self._at(name + _NEW), self._at(name))
-
-    def _remove(self, name: str) -> None:
-        self._files.invalidate_cache()
-        if self._files.exists(self._at(name)):
-            self._files.rm(self._at(name))
-
-    def _there(self, name: str) -> str:
-        """The name of an object, or of the new one where a run was killed as it took its place."""
-        self._files.invalidate_cache()
-        found = [one for one in (name, name + _NEW) if self._files.exists(self._at(one))]
-        return found[0] if found else name
-
-    def _read(self, name: str, cut_off: bool = False) -> dict[str, Any]:
-        """A JSON object; empty where there is none, or where it may have been `cut_off`."""
-        with self._told("cannot be read"):
-            try:
-                found = json.loads(self._files.cat_file(self._at(self._there(name))))
-            except FileNotFoundError:
-                return {}
-            except ValueError:
-                found = {} if cut_off else None
-        if not isinstance(found, dict):
-            raise SinkError(f"{self.name}/{name} is not of a batch: delete it, or write elsewhere")
-        return found
-
-    def _at(self, name: str) -> str:
-        return f"{self._root}/{name}"
-
-    @contextlib.contextmanager
-    def _told(self, what: str) -> Iterator[None]:
-        """Turn what a store raises into one line. Stores raise all kinds of errors."""
-        try:
-            yield
-        except SinkError:
-            raise
-        except Exception as error:
-            raise SinkError(f"{self.name} {what}: {_why(error, self._address)}") from None
+    def _show(self, store: Store, beat: int) -> None:
+        with store.told("cannot be written"):
+            store.write(self._lock, json.dumps({"run": self._token, "beat": beat}).encode())
 
 
 @contextlib.contextmanager
@@ -402,35 +337,3 @@ class Pushing(Watcher):
 
 def _is_ledger(path: Path) -> bool:
     return path.suffix == ".ledger"
-
-
-def _address(target: str) -> str:
-    """A target as an address, with both of its slashes, which a path loses."""
-    return with_variables(re.sub(r"^(\w+):/+", r"\1://", target))
-
-
-def _connected(address: str) -> tuple[Any, str]:
-    """The file system of an address, and the folder's path in it. Raises `SinkError`."""
-    try:
-        import fsspec
-    except ModuleNotFoundError:
-        raise SinkError(
-            f"{without_password(address)} needs fsspec: pip install 'ferstream[remote]'"
-        ) from None
-    try:
-        files, root = fsspec.core.url_to_fs(address)
-    except ImportError as error:
-        raise SinkError(f"{without_password(address)}: {_why(error, address)}") from None
-    except Exception as error:
-        raise SinkError(
-            f"{without_password(address)} cannot be reached: {_why(error, address)}"
-        ) from None
-    return files, root.rstrip("/")
-
-
-def _why(error: Exception, address: str) -> str:
-    """The first line of an error, without what is secret in the address."""
-    text = (str(error).strip() or type(error).__name__).splitlines()[0]
-    user = re.match(r"\w+://([^/@]*)@", address)
-    secret = user[1].partition(":")[2] if user else ""
-    return without_password(text.replace(secret, "***") if secret else text)[:300]

@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 
 from ferstream.stream.batch import remote
-from ferstream.stream.batch.remote import RemoteFolder, is_remote
+from ferstream.stream.batch.remote import RemoteFolder
+from ferstream.stream.batch.store import Store, is_remote
 from ferstream.stream.errors import SinkError
 from ferstream.stream.sources.sample import PHOTOGRAPH
 
@@ -147,7 +148,7 @@ def test_what_is_replaced_counts_until_the_list_names_the_new_one(
         one.push()
         Path(one.local(target)).write_text("newer")
         with monkeypatch.context() as patch, pytest.raises(SinkError, match="--resume goes on"):
-            patch.setattr(RemoteFolder, "_move", cut_off(RemoteFolder._move, "x.csv"))
+            patch.setattr(Store, "move", cut_off(Store.move, "x.csv"))
             one.push()
         assert (folder / "replaced/x.csv").read_text() == "old"
     with opened() as two:
@@ -157,10 +158,8 @@ def test_what_is_replaced_counts_until_the_list_names_the_new_one(
     assert not (folder / "replaced/x.csv.new").exists()
 
 
-def cut_off(
-    move: Callable[[RemoteFolder, str], None], name: str
-) -> Callable[[RemoteFolder, str], None]:
-    def moving(self: RemoteFolder, moved: str) -> None:
+def cut_off(move: Callable[[Store, str], None], name: str) -> Callable[[Store, str], None]:
+    def moving(self: Store, moved: str) -> None:
         if moved == name:
             raise ConnectionError("the network is gone")
         move(self, moved)
