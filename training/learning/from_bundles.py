@@ -222,14 +222,14 @@ def with_blendshapes(faces: LearningFaces, teacher: str = "default") -> Learning
         raise OptionsWrong(
             f"bundle {bundle.manifest.name} tells no blendshapes to learn units from"
         )
-    return replace(faces, blendshapes=_outputs(bundle, faces)["au"])
+    return replace(faces, blendshapes=_outputs(bundle, faces, Reading.AS_IS)["au"])
 
 
 def answers_of(bundles: Sequence[Bundle], faces: LearningFaces) -> Answers:
     """The means of what each bundle's spatial network says of each face, as run time crops it."""
     basic, words, affect = [], [], []
     for bundle in bundles:
-        outputs = _outputs(bundle, faces)
+        outputs = _outputs(bundle, faces, Reading.BOTH)
         basic.append(_softmax(outputs["basic8"]))
         if any(head.name == WORDS and head.kind == "independent" for head in bundle.manifest.heads):
             words.append(1 / (1 + np.exp(-outputs[WORDS])))
@@ -237,14 +237,14 @@ def answers_of(bundles: Sequence[Bundle], faces: LearningFaces) -> Answers:
     return Answers(_mean(basic), *(_mean(part) if part else None for part in (words, affect)))
 
 
-def _outputs(bundle: Bundle, faces: LearningFaces) -> dict[str, Floats]:
+def _outputs(bundle: Bundle, faces: LearningFaces, how: Reading) -> dict[str, Floats]:
     engine = open_engine(bundle, "spatial", backend="onnxruntime", precision="fp32")
     views, told = Views(bundle.manifest), dict[str, list[Floats]]()
     label = f"Answers of {bundle.manifest.name}"
     for start in track(range(0, len(faces), BATCH), label):
         rows = range(start, min(start + BATCH, len(faces)))
         crops = np.stack([faces.crop(row, CROP_PX) for row in rows])[:, None]
-        readings = [Reading.BOTH] * len(crops)
+        readings = [how] * len(crops)
         seen = engine.run({"crop": views.crops(crops, readings)})
         for name, value in views.joined(seen, readings).items():
             told.setdefault(name, []).append(value)

@@ -170,10 +170,7 @@ def test_all_figures_of_a_bundle(tmp_path: Path, tiny: FerPlus) -> None:
 
 
 PLAIN = [
-    *(
-        f"datasets.{name}"
-        for name in ("fer", "judged", "label_lists", "augment", "motion", "views")
-    ),
+    *(f"datasets.{name}" for name in ("fer", "judged", "label_lists", "augment", "motion")),
     "measuring.evaluate",
 ]
 
