@@ -39,7 +39,7 @@ from ferstream.stream.pipeline import Pipeline
 from ferstream.stream.result import Result
 from ferstream.stream.run import Route, run_through
 from ferstream.stream.serve.guard import client_network
-from ferstream.stream.serve.live import live_json
+from ferstream.stream.serve.live import cancelled, live_json
 from ferstream.stream.sinks.base import BaseSink, Sink
 from ferstream.stream.sinks.blur import BlurSink
 from ferstream.stream.sources import Source, open_live
@@ -249,9 +249,7 @@ class _Watch:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
             self._left.set()
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await cancelled(tasks)
             await asyncio.to_thread(thread.join, _JOIN_S)
 
     async def _listen(self) -> None:

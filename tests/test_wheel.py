@@ -152,7 +152,7 @@ def test_metadata(wheel: zipfile.ZipFile, metadata: Message) -> None:
     assert metadata["License-Expression"] == "Apache-2.0"
     assert metadata["Requires-Python"] == ">=3.10"
     extras = {"train", "openvino", "demo", "serve", "mqtt", "metrics", "tables", "gpu"}
-    extras |= {"mediapipe", "dlib", "plots", "ray", "docs", "checks", "test", "all"}
+    extras |= {"mediapipe", "dlib", "plots", "ray", "remote", "docs", "checks", "test", "all"}
     assert set(metadata.get_all("Provides-Extra") or []) == extras
     entry = next(name for name in wheel.namelist() if name.endswith("entry_points.txt"))
     assert "ferstream = ferstream:main" in wheel.read(entry).decode()

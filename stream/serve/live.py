@@ -39,6 +39,7 @@ _MAX_ERRORS = 8
 # A frame that has waited so long for its turn is replaced, if a newer picture has come.
 _STALE_S = 0.5
 _MAX_TEXT = 1024
+_CANCEL_AGAIN_S = 0.5
 # Pixels times scans from which on a picture leaves one decoder to others.
 _HEAVY = 8e6
 
@@ -167,9 +168,7 @@ class _Connection:
             try:
                 await asyncio.wait({*tasks, ended}, return_when=asyncio.FIRST_COMPLETED)
             finally:
-                for task in tasks:
-                    task.cancel()
-                outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+                outcomes = await cancelled(tasks)
         for outcome in outcomes:
             if isinstance(outcome, _Disconnect):
                 await _close_with_error(self._socket, outcome.code, str(outcome), outcome.close)
@@ -316,6 +315,20 @@ class _Connection:
                     raise _Disconnect("slow", "answers are not taken", _POLICY) from None
             if self._answer is None:
                 self._answered.set()
+
+
+async def cancelled(tasks: Sequence[asyncio.Task[None]]) -> list[BaseException | None]:
+    """Cancel tasks and wait for their end; what each raised, None where it returned.
+
+    Before Python 3.12 `asyncio.wait_for` swallows a cancellation that comes in the moment in which
+    what it waits for is done. A task that goes on is therefore cancelled again.
+    """
+    going = set(tasks)
+    while going:
+        for task in going:
+            task.cancel()
+        _, going = await asyncio.wait(going, timeout=_CANCEL_AGAIN_S)
+    return await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _resolve(future: asyncio.Future[None]) -> None:

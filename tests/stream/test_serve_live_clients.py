@@ -18,6 +18,7 @@ from websockets.exceptions import InvalidStatus
 from ferstream.stream.frame import Frame
 from ferstream.stream.recognize import Recognizer
 from ferstream.stream.serve.guard import SUBPROTOCOL, Limits
+from ferstream.stream.serve.live import cancelled
 
 from .serving import Served, encoded, frames, served
 from .sockets import crowd, ended, go, told, until
@@ -176,6 +177,29 @@ def test_a_hundred_visitors_get_their_turn(service: Served) -> None:
     assert len(answers) == 100
     assert max(answers) - min(answers) <= max(3, 0.5 * max(answers)), sorted(answers)
     assert process.num_threads() <= threads + 8, "no thread for each"
+
+
+def test_a_task_that_swallows_a_cancellation_is_cancelled_again() -> None:
+    """As `asyncio.wait_for` does before Python 3.12, if what it waits for is done just then."""
+
+    async def stubborn() -> None:
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(60)
+        await asyncio.sleep(60)
+
+    async def failing() -> None:
+        raise ValueError("it failed")
+
+    async def returning() -> None:
+        return
+
+    async def run() -> list[BaseException | None]:
+        tasks = [asyncio.create_task(one()) for one in (stubborn, failing, returning)]
+        await asyncio.sleep(0)
+        return await asyncio.wait_for(cancelled(tasks), 20)
+
+    outcomes = asyncio.run(run())
+    assert [type(one) for one in outcomes] == [asyncio.CancelledError, ValueError, type(None)]
 
 
 def test_clients_that_vanish_leave_nothing(service: Served, pictures: list[bytes]) -> None:
