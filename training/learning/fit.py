@@ -19,8 +19,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from ..errors import DoesNotFit, LossNotFinite
+from ..networks.backbones import bf16_is_quick
 from .checkpoint import LAST, Checkpoints, read_checkpoint
 
+MIXED = "bf16-mixed"
+"""Lightning's name for products in bf16, weights in fp32."""
 LOG = "log"
 """Folder of the logs within a stage's: one version a start, so that nothing is overwritten."""
 _MEMORY = ("out of memory", "can't allocate memory", "DefaultCPUAllocator", "bad_alloc")
@@ -35,7 +38,7 @@ def fit(
     epochs: int,
     seed: int,
     average_decay: float = 0.998,
-    precision: str = "bf16-mixed",
+    precision: str = MIXED,
     accumulate: int = 1,
     save_every_min: float | None = None,
 ) -> Path:
@@ -43,14 +46,16 @@ def fit(
 
     A checkpoint follows every epoch and, with a `DrawLoader`, every ``save_every_min`` minutes; a
     stopped run that goes on from it ends as if it had never been stopped. Weights are averaged
-    over steps where ``average_decay`` is above 0, and validated so. Under torchrun all processes
-    train together.
+    over steps where ``average_decay`` is above 0, and validated so. Mixed precision of bf16 is fp32
+    on a CPU that only emulates it. Under torchrun all processes train together.
 
     Raises:
         LossNotFinite: the loss is infinite or not a number; the last checkpoint is from before.
         DoesNotFit: the memory does not suffice.
         CheckpointDamaged: last.ckpt cannot be read, or not safely.
     """
+    if precision == MIXED and not (torch.accelerator.is_available() or bf16_is_quick("cpu")):
+        precision = "32-true"
     last = run / LAST
     if last.exists():
         read_checkpoint(last)

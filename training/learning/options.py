@@ -58,7 +58,7 @@ class Options:
         1,
         "Parts in which a process goes through its share of a batch, to fit in memory",
     )
-    precision: str = option("bf16", "bf16 or fp16 (mixed), or fp32")
+    precision: str = option("bf16", "bf16 (fp32 on a CPU that lacks it) or fp16 (mixed), or fp32")
     average_decay: float = option(
         0.0,
         "Of the moving average of weights that is validated and kept; 0: no average",

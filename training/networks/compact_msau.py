@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .backbones import RegionLayer, StageMaps, residual_stages
+from .backbones import RegionLayer, StageMaps, bf16_is_quick, residual_stages
 from .slfer import ComponentTask, ExpressionOutput, SegmentationTask
 
 BLENDSHAPES, WORDS, FINE_CLASSES, AFFECT = 52, 135, 33, 3
@@ -260,14 +260,15 @@ def features_of(
 ) -> Tensor:
     """Crops (N, 48, 48) to features (N, D) float32, in evaluation mode.
 
-    They are means over each crop and its mirror image, as in a bundle. Computed in bf16, which is
-    several times faster on a CPU, unless ``exact``.
+    They are means over each crop and its mirror image, as in a bundle. Computed in bf16,
+    where that is quick, unless ``exact``.
     """
     device = next(network.parameters()).device
     network.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     parts = []
     for part in torch.split(torch.from_numpy(crops)[:, None], 256):
-        with torch.autocast(device.type, torch.bfloat16, enabled=not exact):
+        mixed = not exact and bf16_is_quick(device.type)
+        with torch.autocast(device.type, torch.bfloat16, enabled=mixed):
             both = network.body(torch.cat([part, part.flip(3)]).to(device)).feature
         parts.append(both.float().reshape(2, len(part), -1).mean(0).cpu())
     return torch.cat(parts)

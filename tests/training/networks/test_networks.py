@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -22,6 +23,7 @@ from ferstream.training.datasets.fer import FerPlus
 from ferstream.training.datasets.motion import FIELDS, FaceShape, MotionMaker
 from ferstream.training.exporting.default import HEARD, MORE, SpatialGraph
 from ferstream.training.exporting.export import onnx_from_network
+from ferstream.training.networks.backbones import bf16_is_quick
 from ferstream.training.networks.compact_msau import CompactMSAU
 from ferstream.training.networks.fusion import CascadedAttention, Fusion, MotionNet
 
@@ -265,3 +267,22 @@ def test_the_feature_size_is_what_the_network_says(networks: dict[str, nn.Module
     network = networks["spatial"]
     assert isinstance(network, CompactMSAU) and network.features == FEATURES
     assert CascadedAttention(network.features).kernel.shape == (FEATURES,)
+
+
+def test_bf16_is_used_where_it_is_no_slower() -> None:
+    """A CPU that emulates it takes several times as long; all others may have it."""
+    assert bf16_is_quick("cuda")
+    side = torch.randn(8, 32, 24, 24)
+    layer = nn.Conv2d(32, 32, 3, padding=1)
+
+    def took_s(mixed: bool) -> float:
+        times = []
+        for _ in range(3):
+            start_s = time.process_time()
+            with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=mixed):
+                layer(side)
+            times.append(time.process_time() - start_s)
+        return min(times)
+
+    if not bf16_is_quick("cpu"):
+        assert took_s(mixed=True) > took_s(mixed=False)
